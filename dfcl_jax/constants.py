@@ -1,0 +1,56 @@
+"""The constants of a decision loss: multipliers, temperatures and windows."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+
+from dfcl_jax.solvers import lams_for_budgets, priced
+from dfcl_jax.types import Outcomes
+
+
+class Constants(NamedTuple):
+    """What a decision loss is told beside predictions and scores, one entry for each multiplier."""
+
+    lams: Array  # [k] multipliers
+    temperature: Array  # [k] of the softened decision, in the unit of r_hat - lam c_hat
+    window: Array  # [k] of finite differences, same unit
+    weights: Array  # [k] of the terms of the sum
+
+
+def fitted(
+    outcomes: Outcomes, budgets: Array, *, temperature_in_spreads: float = 0.5, window_in_spreads: float = 0.25
+) -> Constants:
+    """Constants in the units of a warm-started model's own scores.
+
+    Multipliers are those of the budgets that matter. With sigma_lam the standard deviation over people and treatments
+    of a_ij - mean_j a_ij, a = r_hat - lam c_hat, temperature and window are multiples of sigma_lam, and each term is
+    weighted 1 / temperature: no loss then depends on the unit of money.
+
+    Args:
+        outcomes: the warm-started model's predictions, [n, m] each.
+        budgets: per person, [k].
+        temperature_in_spreads: temperature / sigma_lam.
+        window_in_spreads: window / sigma_lam.
+    """
+    lams = lams_for_budgets(outcomes, budgets)
+    spread = jnp.stack([_spread(priced(outcomes, lam)) for lam in lams])
+    temperature = temperature_in_spreads * spread
+    return Constants(lams, temperature, window_in_spreads * spread, 1 / temperature)
+
+
+def _spread(score: Array) -> Array:
+    spread = (score - score.mean(axis=1, keepdims=True)).std()
+    # A model that tells no treatment from another has no scale of its own.
+    return jnp.where(spread > 0, spread, 1)
+
+
+def published(name: str) -> Constants:
+    """The constants of the paper's experiments, "criteo" or "marketing" (DFCL sections 3 and 4).
+
+    They are in the paper's units, revenue and cost as used there; the window of the marketing data is not published,
+    so Criteo's stands in for it.
+    """
+    lams, temperature, window = {"criteo": ((0.1,), 3.0, 0.3), "marketing": ((0.1, 0.5, 1.0), 0.01, 0.3)}[name]
+    k = len(lams)
+    return Constants(jnp.array(lams), jnp.full(k, temperature), jnp.full(k, window), jnp.ones(k))

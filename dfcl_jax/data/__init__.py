@@ -1,0 +1,22 @@
+"""Data: trial tables, published trials, simulated trials, splits."""
+
+from dfcl_jax.data import simulate, sources
+from dfcl_jax.data.encode import Encoder, encode, fit_encoder
+from dfcl_jax.data.split import Split, split_rows, split_simulation, split_table
+from dfcl_jax.data.tables import Columns, Table, read_frame, trial_table
+
+__all__ = [
+    "Columns",
+    "Encoder",
+    "Split",
+    "Table",
+    "encode",
+    "fit_encoder",
+    "read_frame",
+    "simulate",
+    "sources",
+    "split_rows",
+    "split_simulation",
+    "split_table",
+    "trial_table",
+]

@@ -1,0 +1,67 @@
+"""Published trials: which column is what, and what has to be derived."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dfcl_jax.data.tables import Columns, Table, read_frame, trial_table
+
+# CRITEO-UPLIFT v2.1 (Diemert et al. 2018): conversions bought with visits. `exposure` happens after treatment.
+CRITEO = Columns(
+    treatment="treatment",
+    revenue="conversion",
+    cost="visit",
+    features=tuple(f"f{k}" for k in range(12)),
+    arms=("0", "1"),
+)
+
+# MineThatData e-mail challenge (Hillstrom 2008), three equal arms.
+HILLSTROM = Columns(
+    treatment="segment",
+    revenue="spend",
+    cost="visit",
+    features=("recency", "history_segment", "history", "mens", "womens", "zip_code", "newbie", "channel"),
+    propensities=(1 / 3, 1 / 3, 1 / 3),
+    arms=("No E-Mail", "Mens E-Mail", "Womens E-Mail"),
+)
+
+# Matching gifts (Karlan and List 2007): control 1/3, each match ratio 2/9.
+KARLAN_LIST = Columns(
+    treatment="ratio",
+    revenue="out_amountgive",
+    cost="matched_amount",
+    propensities=(1 / 3, 2 / 9, 2 / 9, 2 / 9),
+    arms=("0", "1", "2", "3"),
+)
+
+
+def criteo(source: str | Path | pd.DataFrame) -> Table:
+    """CRITEO-UPLIFT v2.1: revenue `conversion`, cost `visit`, propensities the arm shares."""
+    return trial_table(source, CRITEO)
+
+
+def hillstrom(source: str | Path | pd.DataFrame, *, email_price: float | None = None) -> Table:
+    """Hillstrom's e-mail trial: revenue `spend`; cost `visit`, or `email_price` for everybody who was sent one."""
+    if email_price is None:
+        return trial_table(source, HILLSTROM)
+    frame = read_frame(source, [HILLSTROM.treatment])
+    sent = frame[HILLSTROM.treatment] != HILLSTROM.arms[0]
+    return trial_table(frame.assign(visit=email_price * sent), HILLSTROM)
+
+
+def karlan_list(source: str | Path | pd.DataFrame) -> Table:
+    """Karlan and List's matching gifts: revenue the gift, cost what the matching donor pays, ratio times the gift.
+
+    -999 marks a missing covariate. The two people whose gift is missing are left out.
+    """
+    frame = read_frame(source, ["treatment", "treat_ratio2", "treat_ratio3", "out_amountgive"])
+    gift = pd.to_numeric(frame["out_amountgive"], errors="coerce")
+    frame, gift = frame[gift.notna()], gift[gift.notna()]
+    ratio = frame["treatment"] + frame["treat_ratio2"] + 2 * frame["treat_ratio3"]
+    covariates = frame[[c for c in frame.columns if not c.startswith(("out_", "treat"))]].replace(-999, np.nan)
+    # Gaps get an indicator of their own when features are encoded.
+    covariates = covariates[[c for c in covariates.columns if not c.endswith("_missing")]]
+    return trial_table(
+        covariates.assign(ratio=ratio.astype(int), out_amountgive=gift, matched_amount=ratio * gift), KARLAN_LIST
+    )

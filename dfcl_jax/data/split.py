@@ -1,0 +1,77 @@
+"""Training, validation and test parts."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from dfcl_jax.data.encode import Encoder, Scaling, encode, fit_encoder
+from dfcl_jax.data.simulate import Simulation
+from dfcl_jax.data.tables import Table
+from dfcl_jax.errors import refuse
+from dfcl_jax.types import Outcomes, Trial, take
+
+
+class Split(NamedTuple):
+    """A trial in three parts, with what is known of its test part."""
+
+    train: Trial
+    valid: Trial
+    test: Trial
+    truth: Outcomes | None  # true expected outcomes of the test part, in a simulation
+    encoder: Encoder | None  # of the features; None where they came as a matrix
+    test_rows: np.ndarray  # [n_test] rows of the table in the test part
+
+
+def split_rows(n: int, seed: int, fractions: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows 0..n-1 in random order, cut into training, validation and test rows.
+
+    Raises:
+        InputError: fractions that are not positive with sum 1, or too few rows for three parts.
+    """
+    if min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-9:
+        refuse("fractions", found=fractions, expected="three positive numbers that sum to 1")
+    order = np.random.default_rng(seed).permutation(n)
+    first, second = round(n * fractions[0]), round(n * (fractions[0] + fractions[1]))
+    parts = order[:first], order[first:second], order[second:]
+    if min(map(len, parts)) == 0:
+        refuse("table", found=f"{n} rows", expected="enough rows for training, validation and test parts")
+    return parts
+
+
+def split_table(
+    table: Table,
+    seed: int,
+    *,
+    fractions: tuple[float, float, float] = (0.6, 0.1, 0.3),
+    scaling: Scaling = "standard",
+) -> Split:
+    """Split a table by seed, with features encoded as its training rows say.
+
+    Raises:
+        InputError: what `split_rows` and `fit_encoder` refuse, or a training part without rows of a treatment.
+    """
+    rows = split_rows(len(table.t), seed, fractions)
+    counts = np.bincount(table.t[rows[0]], minlength=len(table.arms))
+    if (counts == 0).any():
+        empty = table.arms[int(np.argmin(counts))]
+        refuse(f"training part of seed {seed}", found=f"no row of treatment {empty}", expected="rows of every treatment")
+    encoder = fit_encoder(table.features, rows[0], scaling=scaling)
+    x = encode(encoder, table.features)
+    whole = Trial(*(jnp.asarray(part) for part in (x, table.t, table.r, table.c, table.p)))
+    train, valid, test = (take(whole, jnp.asarray(part)) for part in rows)
+    return Split(train, valid, test, None, encoder, rows[2])
+
+
+def split_simulation(simulation: Simulation, n_train: int, n_valid: int) -> Split:
+    """Cut a simulation, whose people are already in random order, and keep the truth of its test part."""
+    trial, truth = simulation
+    cut = n_train + n_valid
+    return Split(
+        train=take(trial, jnp.arange(n_train)),
+        valid=take(trial, jnp.arange(n_train, cut)),
+        test=take(trial, jnp.arange(cut, len(trial.t))),
+        truth=Outcomes(truth.r[cut:], truth.c[cut:]),
+        encoder=None,
+        test_rows=np.arange(cut, len(trial.t)),
+    )

@@ -1,0 +1,152 @@
+"""From a trial table to checked arrays: every problem in a file is found and named here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from dfcl_jax.errors import refuse
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which column of a table is what."""
+
+    treatment: str
+    revenue: str
+    cost: str
+    features: tuple[str, ...] = ()  # none named: every column that has no other part
+    propensities: tuple[float, ...] = ()  # by treatment, the same for everybody; neither given: shares of the table
+    propensity_columns: tuple[str, ...] = ()  # or one column for each treatment
+    arms: tuple[str, ...] = ()  # values of the treatment column in code order; none: 0..m-1, or sorted names
+
+
+class Table(NamedTuple):
+    """A checked trial whose features are still as they came; `encode` turns them into numbers."""
+
+    features: pd.DataFrame  # [n, columns]
+    t: np.ndarray  # [n] int32
+    r: np.ndarray  # [n] float32
+    c: np.ndarray  # [n] float32
+    p: np.ndarray  # [m] or [n, m] float32
+    arms: tuple[str, ...]  # [m] names of the treatments
+
+
+def read_frame(
+    source: str | Path | pd.DataFrame, required: Sequence[str] = (), *, only_required: bool = False
+) -> pd.DataFrame:
+    """A table from CSV (also gzipped), Parquet, or as it is.
+
+    Args:
+        source: a path that ends in .csv, .csv.gz, .parquet or .pq, or a DataFrame.
+        required: columns that must be there.
+        only_required: leave the other columns out.
+
+    Raises:
+        InputError: no such file, an unknown ending, a file that cannot be read, a missing column, no rows.
+    """
+    frame = source.reset_index(drop=True) if isinstance(source, pd.DataFrame) else _read_file(Path(source))
+    for column in required:
+        if column not in frame.columns:
+            refuse(f"column {column!r}", found=f"only {', '.join(map(str, frame.columns))}", expected="it in the table")
+    if len(frame) == 0:
+        refuse("table", found="no rows", expected="at least one row for each treatment")
+    return frame[list(dict.fromkeys(required))] if only_required else frame
+
+
+def _read_file(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        refuse("data file", found=f"nothing at {path}", expected="a CSV or Parquet file")
+    name = path.name.lower()
+    try:
+        if name.endswith((".parquet", ".pq")):
+            return pd.read_parquet(path)
+        if name.endswith((".csv", ".csv.gz")):
+            return pd.read_csv(path, engine="pyarrow")
+    except (ValueError, OSError, EOFError) as error:
+        refuse(f"data file {path}", found=f"unreadable ({error})", expected="a well-formed table")
+    refuse(f"data file {path}", found=f"the ending {path.suffix!r}", expected=".csv, .csv.gz, .parquet or .pq")
+
+
+def trial_table(source: str | Path | pd.DataFrame, columns: Columns) -> Table:
+    """Read and check a trial.
+
+    Raises:
+        InputError: what `read_frame` refuses; revenue or cost that is not a finite number; a treatment that is none of
+            `columns.arms` or of 0..m-1; an arm without rows, a single arm; propensities that are not positive or do
+            not sum to 1. The message names the column and the first row, counted from 1.
+    """
+    roles = (columns.treatment, columns.revenue, columns.cost, *columns.propensity_columns)
+    frame = read_frame(source, (*roles, *columns.features))
+    features = list(columns.features) or [column for column in frame.columns if column not in roles]
+    if not features:
+        refuse("features", found="none", expected="at least one column beside treatment, revenue and cost")
+    t, arms = _treatment(frame[columns.treatment], columns.arms)
+    return Table(
+        features=frame[features],
+        t=t,
+        r=_finite(frame[columns.revenue]),
+        c=_finite(frame[columns.cost]),
+        p=_propensities(frame, columns, t, arms),
+        arms=arms,
+    )
+
+
+def _finite(column: pd.Series) -> np.ndarray:
+    numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    _refuse_first(column, ~np.isfinite(numbers), expected="a finite number")
+    return numbers.astype(np.float32)
+
+
+def _refuse_first(column: pd.Series, bad: np.ndarray, *, expected: str) -> None:
+    if bad.any():
+        row = int(np.argmax(bad))
+        refuse(f"column {column.name!r}, row {row + 1}", found=repr(column.iloc[row]), expected=expected)
+
+
+def _treatment(column: pd.Series, arms: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...]]:
+    numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    if arms:
+        codes = pd.Categorical(column.astype(str), categories=list(arms)).codes.astype(np.int32)
+        _refuse_first(column, codes < 0, expected=f"one of {', '.join(arms)}")
+    elif np.isnan(numbers).all():
+        _refuse_first(column, column.isna().to_numpy(), expected="a treatment")
+        values = pd.Categorical(column.astype(str))
+        codes, arms = values.codes.astype(np.int32), tuple(map(str, values.categories))
+    else:
+        whole = np.isfinite(numbers) & (numbers >= 0) & (numbers == np.floor(numbers)) & (numbers < 10_000)
+        _refuse_first(column, ~whole, expected="a treatment code, a whole number from 0 to m-1")
+        codes = numbers.astype(np.int32)
+        arms = tuple(map(str, range(codes.max() + 1)))
+    counts = np.bincount(codes, minlength=len(arms))
+    if len(arms) < 2:
+        refuse(f"column {column.name!r}", found=f"the single treatment {arms[0]}", expected="at least 2 treatments")
+    if (counts == 0).any():
+        empty = arms[int(np.argmin(counts))]
+        refuse(f"column {column.name!r}", found=f"no row of treatment {empty}", expected=f"rows of all {len(arms)}")
+    return codes, arms
+
+
+def _propensities(frame: pd.DataFrame, columns: Columns, t: np.ndarray, arms: tuple[str, ...]) -> np.ndarray:
+    m = len(arms)
+    if columns.propensities and columns.propensity_columns:
+        refuse("propensities", found="numbers and columns", expected="one of the two")
+    if columns.propensities:
+        p = np.asarray(columns.propensities, np.float64)
+    elif columns.propensity_columns:
+        p = np.stack([_finite(frame[column]).astype(np.float64) for column in columns.propensity_columns], axis=1)
+    else:
+        p = np.bincount(t, minlength=m) / len(t)
+    if p.shape[-1] != m:
+        refuse("propensities", found=f"{p.shape[-1]} treatments", expected=f"{m}: {', '.join(arms)}")
+    rows = np.atleast_2d(p)
+    bad = (rows <= 0).any(axis=1) | ~(np.abs(rows.sum(axis=1) - 1) <= 1e-4)
+    if bad.any():
+        row = int(np.argmax(bad))
+        where = f"propensities, row {row + 1}" if p.ndim == 2 else "propensities"
+        found = "  ".join(f"{value:.6g}" for value in rows[row])
+        refuse(where, found=found, expected="positive numbers that sum to 1 (to 1e-4)")
+    return p.astype(np.float32)

@@ -1,0 +1,19 @@
+"""The one error that bad input raises."""
+
+from typing import NoReturn
+
+import jax
+
+
+class InputError(ValueError):
+    """Something the caller gave cannot be used: the message names it, what was found, what is expected."""
+
+
+def refuse(what: str, *, found: object, expected: str) -> NoReturn:
+    """Raise an `InputError` in the one form that every check uses."""
+    raise InputError(f"{what}: found {found}, expected {expected}")
+
+
+def is_concrete(*values: object) -> bool:
+    """Whether values can be looked at now, which is not so while JAX traces a function."""
+    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))

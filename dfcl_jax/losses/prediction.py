@@ -1,0 +1,43 @@
+"""The factual loss of two-stage learning."""
+
+from typing import Literal
+
+import jax.numpy as jnp
+from jax import Array
+
+from dfcl_jax.scores import observation_weights
+from dfcl_jax.types import Outcomes, Trial, pick
+
+
+def prediction_loss(
+    outcomes: Outcomes, trial: Trial, *, kind: Literal["squares", "cross_entropy"] = "squares"
+) -> Array:
+    """How far predictions are from what was seen, every treatment counting alike (DFCL, D4).
+
+    L = 1/m mean_i 1/p_{t_i} [ l(r_i, r_hat_{i,t_i}) + l(c_i, c_hat_{i,t_i}) ]
+
+    with l the square of the difference, or for outcomes in [0, 1] the cross-entropy. With p the arm shares this is
+    (D4) itself; under randomisation it is unbiased for the loss over the full surfaces.
+
+    Args:
+        outcomes: predictions, [n, m] each; probabilities for "cross_entropy".
+        trial: what was seen, n rows.
+        kind: the loss l.
+
+    Returns:
+        The loss per person and treatment, [].
+    """
+    each = {"squares": _square, "cross_entropy": _cross_entropy}[kind]
+    m = outcomes.r.shape[1]
+    misfit = each(trial.r, pick(outcomes.r, trial.t)) + each(trial.c, pick(outcomes.c, trial.t))
+    return (pick(observation_weights(trial), trial.t) * misfit).mean() / m
+
+
+def _square(y: Array, y_hat: Array) -> Array:
+    return (y - y_hat) ** 2
+
+
+def _cross_entropy(y: Array, y_hat: Array) -> Array:
+    # A float32 probability rounds to 1 within 6e-8 of it, where the logarithm would be infinite.
+    y_hat = jnp.clip(y_hat, 1e-7, 1 - 1e-7)
+    return -(y * jnp.log(y_hat) + (1 - y) * jnp.log1p(-y_hat))

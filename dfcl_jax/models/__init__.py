@@ -1,0 +1,5 @@
+"""Outcome models as pure `(init, apply)` pairs."""
+
+from dfcl_jax.models.outcome import Link, Model, Params, mlp, shared_trunk
+
+__all__ = ["Link", "Model", "Params", "mlp", "shared_trunk"]

@@ -1,0 +1,106 @@
+"""Outcome models: from features to revenue and cost under every treatment."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from dfcl_jax.types import Outcomes
+
+Params = Any
+Link = Literal["identity", "softplus", "sigmoid"]
+
+_LINKS: dict[str, Callable[[Array], Array]] = {
+    "identity": lambda a: a,
+    "softplus": jax.nn.softplus,
+    "sigmoid": jax.nn.sigmoid,
+}
+
+
+class Model(NamedTuple):
+    """A pure pair: everything that a method needs of a model."""
+
+    init: Callable[[Array, Array], Params]  # (key, x [n, d]) -> params
+    apply: Callable[[Params, Array], Outcomes]  # (params, x [n, d]) -> Outcomes, [n, m] each
+
+
+def mlp(m: int, *, hidden: Sequence[int] = (64, 32, 32), link: Link = "identity") -> Model:
+    """One network with 2m outputs, m of revenue and then m of cost (DFCL section 4, marketing).
+
+    Args:
+        m: number of treatments.
+        hidden: widths of the hidden layers.
+        link: what maps an output to an outcome: "identity", "softplus" (positive) or "sigmoid" (in [0, 1]).
+    """
+    return _from_module(_MLP(m=m, hidden=tuple(hidden)), link)
+
+
+def shared_trunk(
+    m: int, *, trunk: Sequence[int] = (127,), head: Sequence[int] = (64,), link: Link = "sigmoid"
+) -> Model:
+    """A trunk that all treatments share, and a head for each outcome of each treatment (DFCL section 4, Criteo).
+
+    The published network appends the treatment indicator to the trunk. A head belongs to one treatment, for which the
+    indicator is constant, so here the head's bias carries it.
+
+    Args:
+        m: number of treatments.
+        trunk: widths of the shared layers.
+        head: widths of each head's hidden layers.
+        link: as in `mlp`.
+    """
+    return _from_module(_SharedTrunk(m=m, trunk=tuple(trunk), head=tuple(head)), link)
+
+
+class _MLP(nn.Module):
+    m: int
+    hidden: tuple[int, ...]
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        for width in self.hidden:
+            x = nn.relu(nn.Dense(width)(x))
+        return nn.Dense(2 * self.m)(x)
+
+
+class _SharedTrunk(nn.Module):
+    m: int
+    trunk: tuple[int, ...]
+    head: tuple[int, ...]
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        for width in self.trunk:
+            x = nn.relu(nn.Dense(width)(x))
+        heads = 2 * self.m
+        # All heads read the trunk, so their first layer is one matrix product.
+        first, *others = (*self.head, 1)
+        h = nn.Dense(heads * first, name="heads_0")(x).reshape(x.shape[0], heads, first)
+        for k, width in enumerate(others, start=1):
+            h = _HeadLayer(width, name=f"heads_{k}")(nn.relu(h))
+        return h[:, :, 0]
+
+
+class _HeadLayer(nn.Module):
+    """A dense layer of its own for each head: [n, heads, in] -> [n, heads, width]."""
+
+    width: int
+
+    @nn.compact
+    def __call__(self, h: Array) -> Array:
+        _, heads, size = h.shape
+        initializer = nn.initializers.lecun_normal(in_axis=-2, out_axis=-1, batch_axis=(0,))
+        kernel = self.param("kernel", initializer, (heads, size, self.width))
+        bias = self.param("bias", nn.initializers.zeros_init(), (heads, self.width))
+        return jnp.einsum("nhi,hiw->nhw", h, kernel) + bias[None]
+
+
+def _from_module(module: nn.Module, link: Link) -> Model:
+    def apply(params: Params, x: Array) -> Outcomes:
+        r, c = jnp.split(_LINKS[link](module.apply(params, x)), 2, axis=1)
+        return Outcomes(r, c)
+
+    return Model(init=module.init, apply=apply)

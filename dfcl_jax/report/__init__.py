@@ -1,0 +1,24 @@
+"""Reports: run folders, tables, figures, plans, and the command line of the experiments."""
+
+from dfcl_jax.report.command import RunConfig, command, experiment, run_study
+from dfcl_jax.report.plan import Plan, plan_for, proven_best
+from dfcl_jax.report.predictor import Predictor, load_predictor
+from dfcl_jax.report.run_folder import RunFolder, load_fit, open_run
+from dfcl_jax.report.table_run import TableConfig, run_table
+
+__all__ = [
+    "Plan",
+    "Predictor",
+    "RunConfig",
+    "RunFolder",
+    "TableConfig",
+    "command",
+    "experiment",
+    "load_fit",
+    "load_predictor",
+    "open_run",
+    "plan_for",
+    "proven_best",
+    "run_study",
+    "run_table",
+]

@@ -1,0 +1,110 @@
+"""How an experiment script meets its user: options, errors, exit codes, the run folder and the table."""
+
+import platform
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import tyro
+from rich.console import Console
+
+from dfcl_jax.data import Split
+from dfcl_jax.errors import InputError, refuse
+from dfcl_jax.methods import TWO_STAGE, Method
+from dfcl_jax.report import figures, summary
+from dfcl_jax.report.predictor import describe_models
+from dfcl_jax.report.progress import StudyProgress
+from dfcl_jax.report.run_folder import RunFolder, open_run
+from dfcl_jax.study import Hooks, Study, StudyConfig, compare
+
+Config = TypeVar("Config")
+
+
+def command(main: Callable[[Config], object], config: type[Config]) -> None:
+    """Run an experiment from the command line: exit code 2 for bad input, 130 when interrupted."""
+    try:
+        main(tyro.cli(config))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted: finished stages are kept; go on with --resume and the same --out", file=sys.stderr)
+        sys.exit(130)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """The options that every experiment has."""
+
+    out: Path | None = None
+    """Run folder, a new one; runs/EXPERIMENT-TIME if not given."""
+    resume: bool = False
+    """Go on with the unfinished run of --out."""
+    seeds: int = 5
+    """Seeds, numbered from --first-seed; they train side by side."""
+    first_seed: int = 0
+    study: StudyConfig = field(default_factory=StudyConfig)
+
+
+@contextmanager
+def experiment(name: str, config: RunConfig, **data: Any) -> Iterator[RunFolder]:
+    """The run folder of an experiment, with what determines the run in config.json.
+
+    Args:
+        name: of the experiment.
+        config: its options.
+        data: what identifies the data beside the options.
+
+    Raises:
+        InputError: no seeds, `resume` without `out`, or what `open_run` refuses.
+    """
+    if config.seeds < 1:
+        refuse("seeds", found=config.seeds, expected="at least 1")
+    if config.out is None and config.resume:
+        refuse("--resume", found="no --out", expected="the --out of the run to go on with")
+    out = config.out or Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    with open_run(out, _provenance(name, config, data), resume=config.resume) as run:
+        yield run
+    print(f"Written to {out}")
+
+
+def _provenance(name: str, config: RunConfig, data: dict[str, Any]) -> dict[str, Any]:
+    options = {key: value for key, value in asdict(config).items() if key not in ("out", "resume")}
+    versions = {package: version(package) for package in ("dfcl-jax", "jax", "flax", "optax", "numpy")}
+    machine = {"python": platform.python_version(), "backend": jax.default_backend()}
+    return {"experiment": name, "options": options, "data": data, "versions": versions, "machine": machine}
+
+
+def run_study(
+    run: RunFolder,
+    splits: Sequence[Split],
+    budgets: Sequence[float],
+    methods: dict[str, Method],
+    config: RunConfig,
+    *,
+    arms: tuple[str, ...],
+) -> Study:
+    """Compare methods with progress on the terminal, and write everything that came of it to the run folder."""
+    console = Console()
+    stages = [(TWO_STAGE, config.study.warm.epochs)] + [(name, config.study.decision.epochs) for name in methods]
+    with StudyProgress(sum(epochs for _, epochs in stages), console=console) as progress:
+        for stage, epochs in stages:
+            if run.has_stage(stage):
+                progress.skip(stage, epochs)
+        hooks = Hooks(stored=run.stored, on_stage=progress.on_stage)
+        study = compare(jax.random.key(config.first_seed), splits, budgets, methods, config.study, hooks)
+    table, caption = summary.summarise(study), summary.caption(study)
+    study.values.to_csv(run.path / "metrics.csv", index=False)
+    study.quality.to_csv(run.path / "quality.csv", index=False)
+    study.history.to_csv(run.path / "history.csv", index=False)
+    run.write_text("table.md", summary.markdown(table, caption))
+    figures.value_against_budget(study, run.path / "value_by_budget.png")
+    describe_models(run, study, splits, config.study, arms)
+    console.print(summary.terminal_table(table), caption, sep="\n", highlight=False)
+    return study

@@ -1,0 +1,67 @@
+"""The budgeted plan: who is given what, at each budget."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from dfcl_jax import metrics, scores, solvers
+from dfcl_jax.methods import TWO_STAGE
+from dfcl_jax.report.predictor import Predictor
+from dfcl_jax.study import CHEAPEST, ORACLE
+from dfcl_jax.types import Allocation, Outcomes, pick
+
+
+class Plan(NamedTuple):
+    """Decisions at each budget, and what they are expected to bring."""
+
+    assignments: pd.DataFrame  # row, and a column of treatment names for each budget
+    budgets: pd.DataFrame  # budget, lam, spend, revenue per person, share of each treatment
+    notes: list[str]  # what is out of the ordinary
+
+
+def proven_best(summary: pd.DataFrame) -> str:
+    """The method whose lift over two-stage learning has the highest lower end, or two-stage learning if none is above 0."""
+    trained = summary[~summary.method.isin((TWO_STAGE, ORACLE, CHEAPEST))]
+    best = trained.loc[trained.lift_low.idxmax()] if trained.lift_low.notna().any() else None
+    return TWO_STAGE if best is None or best.lift_low <= 0 else str(best.method)
+
+
+def plan_for(
+    decider: Predictor, two_stage: Predictor, features: pd.DataFrame, rows: np.ndarray, budgets: Sequence[float]
+) -> Plan:
+    """Decide by one model, at the multiplier that keeps another's predicted spend within each budget.
+
+    A model trained on decisions alone predicts scores, no longer money, so the two-stage model prices the plan.
+
+    Args:
+        decider: the model that ranks treatments.
+        two_stage: the model that predicts revenue and cost.
+        features: people to plan for, [n, columns].
+        rows: their names in the plan, [n].
+        budgets: cost per person.
+
+    Raises:
+        InputError: features that the models do not know; a budget below the predicted cost of the cheapest plan.
+    """
+    deciding, priced = decider(features), two_stage(features)
+    assignments, summary, notes = {"row": rows}, [], []
+    for budget in budgets:
+        plan, note = _decide(deciding, priced, budget)
+        arm = np.asarray(plan.arm)
+        assignments[f"budget {budget:g}"] = np.asarray(decider.arms)[arm]
+        entry = {"budget": budget, "lam": float(plan.lam), "spend": float(plan.spend), "revenue": float(plan.value)}
+        summary.append(entry | {name: float((arm == j).mean()) for j, name in enumerate(decider.arms)})
+        notes += [f"Budget {budget:g}: {note}"] if note else []
+    return Plan(pd.DataFrame(assignments), pd.DataFrame(summary), notes)
+
+
+def _decide(deciding: Outcomes, priced: Outcomes, budget: float) -> tuple[Allocation, str]:
+    value = metrics.eom(deciding, scores.truth(priced), budget)
+    lam, mixed = value.lam[0], float(value.mixed[0])
+    if mixed != 0:
+        return solvers.allocate(priced, budget), f"the method cannot meet it, so {TWO_STAGE} decides"
+    arm = solvers.hard(deciding, lam)
+    note = "" if float(lam) > 0 else "above the largest useful spend, everybody has their best treatment"
+    return Allocation(arm, lam, pick(priced.c, arm).mean(), pick(priced.r, arm).mean()), note

@@ -1,0 +1,75 @@
+"""A trained model with everything it needs to predict from a table."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import pandas as pd
+
+from dfcl_jax.data import Encoder, Split, encode
+from dfcl_jax.errors import refuse
+from dfcl_jax.models import Model, Params
+from dfcl_jax.report.run_folder import RunFolder, load_fit
+from dfcl_jax.study import Study, StudyConfig, build_model
+from dfcl_jax.types import Outcomes, num_arms
+
+DESCRIPTION = "checkpoint/model.json"
+
+
+class Predictor(NamedTuple):
+    """One seed's model of one method."""
+
+    model: Model
+    params: Params
+    encoder: Encoder | None  # None: features are a matrix already
+    unit: float  # of money that the model counts in
+    arms: tuple[str, ...]
+
+    def __call__(self, features: pd.DataFrame | np.ndarray) -> Outcomes:
+        """Revenue and cost of every treatment in the money of the data, [n, m] each.
+
+        Raises:
+            InputError: a column is missing or not what it was in training.
+        """
+        x = np.asarray(features) if self.encoder is None else encode(self.encoder, pd.DataFrame(features))
+        outcomes = jax.jit(self.model.apply)(self.params, x)
+        return Outcomes(outcomes.r * self.unit, outcomes.c * self.unit)
+
+
+def describe_models(run: RunFolder, study: Study, splits: Sequence[Split], config: StudyConfig, arms: tuple[str, ...]) -> None:
+    """Write beside the checkpoints what is needed to use them."""
+    network = {key: asdict(config)[key] for key in ("network", "hidden", "head", "link")}
+    seeds = [
+        {"unit": float(unit), "encoder": split.encoder.to_json() if split.encoder else None}
+        for unit, split in zip(study.units, splits, strict=True)
+    ]
+    description = {"network": network, "m": num_arms(splits[0].train), "arms": arms, "seeds": seeds}
+    run.write_text(DESCRIPTION, json.dumps(description, indent=1))
+
+
+def load_predictor(folder: str | Path, method: str, *, seed: int = 0) -> Predictor:
+    """The model that a run trained by `method` for `seed`.
+
+    Raises:
+        InputError: the folder is no finished run, or has no such method or seed.
+    """
+    file = Path(folder) / DESCRIPTION
+    if not file.is_file():
+        refuse("run folder", found=f"no {file}", expected="the folder of a finished run")
+    description = json.loads(file.read_text())
+    if not 0 <= seed < len(description["seeds"]):
+        refuse("seed", found=seed, expected=f"0 to {len(description['seeds']) - 1}")
+    fitted = load_fit(Path(folder), method)
+    config = StudyConfig(**{key: tuple(v) if isinstance(v, list) else v for key, v in description["network"].items()})
+    chosen = description["seeds"][seed]
+    return Predictor(
+        model=build_model(config, description["m"]),
+        params=jax.tree.map(lambda leaf: leaf[seed], fitted.params),
+        encoder=None if chosen["encoder"] is None else Encoder.from_json(chosen["encoder"]),
+        unit=chosen["unit"],
+        arms=tuple(description["arms"]),
+    )

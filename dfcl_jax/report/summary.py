@@ -1,0 +1,128 @@
+"""From a study to one table: every method against two-stage learning, paired over seeds."""
+
+import numpy as np
+import pandas as pd
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from dfcl_jax.methods import TWO_STAGE
+from dfcl_jax.metrics import Interval, paired_interval
+from dfcl_jax.study import CHEAPEST, ORACLE, Study
+
+
+def mean_values(study: Study) -> pd.DataFrame:
+    """Revenue per person on the test part, mean over budgets: a row for each seed, a column for each method.
+
+    A budget that some method of a seed cannot meet is left out of that seed for all.
+    """
+    wide = study.values.pivot(index=["seed", "budget"], columns="method", values="revenue").dropna()
+    return wide.groupby("seed").mean()[list(dict.fromkeys(study.values.method))]
+
+
+def budgets_left_out(study: Study) -> int:
+    """How many pairs of a seed and a budget could not be met by some method."""
+    wide = study.values.pivot(index=["seed", "budget"], columns="method", values="revenue")
+    return int(wide.isna().any(axis=1).sum())
+
+
+def summarise(study: Study) -> pd.DataFrame:
+    """One row for each method: means over seeds, and 95% intervals of paired differences.
+
+    Columns: value (revenue per person); lift (% over two-stage); with a known truth, gain (% of the oracle's gain over
+    giving everybody the cheapest treatment) and gap (% of the way from two-stage to the oracle); each with _low and
+    _high; aucc with two treatments; prediction_loss.
+    """
+    values = mean_values(study)
+    quality = study.quality.drop(columns="seed").groupby("method").mean()
+    rows = []
+    for method in values.columns:
+        row = {"method": method, "value": values[method].mean()}
+        base = values[TWO_STAGE]
+        row |= _interval("lift", 100 * (values[method] / base - 1), study)
+        if ORACLE in values:
+            oracle, cheapest = values[ORACLE], values[CHEAPEST]
+            row |= _interval("gain", 100 * (values[method] - cheapest) / (oracle - cheapest), study)
+            if method != CHEAPEST:
+                row |= _interval("gap", 100 * (values[method] - base) / (oracle - base), study)
+        if method in quality.index:
+            row |= quality.loc[method].to_dict()
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _interval(name: str, differences: pd.Series, study: Study) -> dict[str, float]:
+    interval: Interval = paired_interval(differences.to_numpy(np.float64), test_share=study.test_share)
+    return {name: interval.mean, f"{name}_low": interval.low, f"{name}_high": interval.high}
+
+
+HEADERS = {
+    "method": "method",
+    "value": "revenue",
+    "lift": f"% over {TWO_STAGE}",
+    "gap": "% of gap",
+    "gain": "% of gain",
+    "aucc": "AUCC",
+    "prediction_loss": "loss",
+}
+
+
+def cells(summary: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Headers and rows of the summary as text; t intervals are symmetric, so ± gives them whole."""
+    shown = [column for column in HEADERS if column in summary]
+    return [HEADERS[column] for column in shown], [
+        [_cell(column, row) for column in shown] for _, row in summary.iterrows()
+    ]
+
+
+def _cell(column: str, row: pd.Series) -> str:
+    value = row[column]
+    if isinstance(value, str):
+        return value
+    if pd.isna(value):
+        return "-"
+    if f"{column}_low" not in row:
+        return f"{value:.4f}"
+    half = row[f"{column}_high"] - value
+    # No spread: the method that the others are measured by, or a single seed.
+    return f"{value:+.2f}" if pd.isna(half) or half == 0 else f"{value:+.2f} ±{half:.2f}"
+
+
+def markdown(summary: pd.DataFrame, caption: str) -> str:
+    """The summary as a Markdown table under its caption."""
+    headers, rows = cells(summary)
+    lines = [headers, ["---"] * len(headers), *rows]
+    return f"{caption}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def terminal_table(summary: pd.DataFrame) -> Table:
+    """The summary for a terminal."""
+    headers, rows = cells(summary)
+    table = Table(box=SIMPLE_HEAD)
+    for header in headers:
+        table.add_column(header, justify="left" if header == "method" else "right")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def caption(study: Study) -> str:
+    """What the numbers are, in a few sentences."""
+    seeds, budgets = study.values.seed.nunique(), study.values.budget.nunique()
+    settled = {
+        "truth": "settled by the true expected outcomes",
+        "aipw": "settled on the test part by doubly robust scores",
+        "ipw": "settled on the test part by inverse-propensity scores",
+    }[study.settled_by]
+    intervals = (
+        "a fresh trial for each seed"
+        if study.test_share == 0
+        else "splits of one trial, variance corrected for their overlap (Nadeau and Bengio)"
+    )
+    text = (
+        f"revenue: per person, mean over {budgets} budgets, {settled}; ±: 95% t intervals of paired differences over "
+        f"{seeds} seeds ({intervals}); loss: prediction loss."
+    )
+    if study.settled_by == "truth":
+        text += f" gap: from {TWO_STAGE} to the oracle; gain: the oracle's, over the cheapest treatment for everybody."
+    left_out = budgets_left_out(study)
+    return text if not left_out else f"{text} {left_out} pairs of seed and budget that nothing meets are left out."

@@ -1,0 +1,139 @@
+"""A study: every method trained from the same two-stage model on the same seeds, and judged the same way."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import pandas as pd
+from jax import Array
+
+from dfcl_jax import metrics, scores
+from dfcl_jax.data import Split
+from dfcl_jax.errors import refuse
+from dfcl_jax.losses import prediction_loss
+from dfcl_jax.methods import TWO_STAGE, Method
+from dfcl_jax.models import Model
+from dfcl_jax.solvers import check_budgets
+from dfcl_jax.study.config import Hooks, Seeds, StudyConfig, build_model, stack_seeds
+from dfcl_jax.study.training import cost_curve_area, predict, settling_scores, train_method, train_two_stage
+from dfcl_jax.train import Fit
+from dfcl_jax.types import Outcomes, Scores, Trial, num_arms
+
+ORACLE = "oracle"
+CHEAPEST = "cheapest arm"
+
+
+class Study(NamedTuple):
+    """What came of it; budget, revenue and cost per person in the money of the data."""
+
+    values: pd.DataFrame  # seed, method, budget, revenue, cost, lam, mixed: on the test part
+    quality: pd.DataFrame  # seed, method, prediction_loss and, with two treatments, aucc: of the test part
+    history: pd.DataFrame  # method, seed, epoch, loss, value
+    fits: dict[str, Fit]  # by method, leaves [s, ...]
+    units: np.ndarray  # [s] the money that the models count in
+    settled_by: str  # "truth", "aipw" or "ipw"
+    test_share: float  # of `metrics.paired_interval`
+
+
+def compare(
+    key: Array,
+    splits: Sequence[Split],
+    budgets: Sequence[float],
+    methods: dict[str, Method],
+    config: StudyConfig,
+    hooks: Hooks = Hooks(),  # noqa: B008  an immutable tuple
+) -> Study:
+    """Train the two-stage model and, from it, every method; value them all on the test parts.
+
+    Args:
+        key: initial parameters and the order of batches.
+        splits: one for each seed, of equal sizes.
+        budgets: cost per person.
+        methods: what to compare with two-stage learning, by name.
+        config: model, training, choices.
+        hooks: storage of finished stages, progress.
+
+    Raises:
+        InputError: bad budgets; a choice by AUCC with other than two treatments.
+    """
+    check_budgets(np.asarray(budgets))
+    m = num_arms(splits[0].train)
+    if config.select == "aucc" and m != 2:
+        refuse("select", found=f"'aucc' with {m} treatments", expected="'value', or a trial of 2 treatments")
+    seeds = stack_seeds(splits, budgets, config.link)
+    model = build_model(config, m)
+    warm_key, decision_key = jax.random.split(key)
+    warm = train_two_stage(warm_key, model, seeds, config, hooks)
+    fits = {TWO_STAGE: warm}
+    for name, method in methods.items():
+        fits[name] = train_method(decision_key, name, method, model, seeds, warm, config, hooks)
+    values, quality = _judge(model, seeds, fits, budgets, config)
+    return Study(
+        values=values,
+        quality=quality,
+        history=_history(fits),
+        fits=fits,
+        units=seeds.units,
+        settled_by=config.settle if seeds.truth is None else "truth",
+        test_share=seeds.test.t.size / seeds.train.t.size if seeds.truth is None else 0.0,
+    )
+
+
+def _judge(
+    model: Model, seeds: Seeds, fits: dict[str, Fit], budgets: Sequence[float], config: StudyConfig
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    predictions = {name: predict(model, fitted, seeds.test) for name, fitted in fits.items()}
+    if seeds.truth is None:
+        settling = settling_scores(config, seeds.test, predictions[TWO_STAGE])
+        deciders = predictions
+    else:
+        settling = scores.truth(seeds.truth)
+        deciders = predictions | {ORACLE: seeds.truth}
+    values = [_values(name, outcomes, settling, seeds, budgets) for name, outcomes in deciders.items()]
+    values.append(_cheapest(settling, seeds, budgets))
+    quality = [_quality(name, outcomes, seeds.test, config) for name, outcomes in predictions.items()]
+    return pd.concat(values, ignore_index=True), pd.concat(quality, ignore_index=True)
+
+
+def _values(
+    method: str, outcomes: Outcomes, settling: Scores, seeds: Seeds, budgets: Sequence[float]
+) -> pd.DataFrame:
+    frames = []
+    for seed, unit in enumerate(seeds.units):
+        here = jax.tree.map(lambda leaf, seed=seed: leaf[seed], (outcomes, settling, seeds.budgets))
+        result = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), metrics.eom(*here))
+        columns = {"revenue": result.revenue * unit, "cost": result.cost * unit, "lam": result.lam}
+        frames.append(_rows(seed, method, budgets, columns | {"mixed": result.mixed}))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _cheapest(settling: Scores, seeds: Seeds, budgets: Sequence[float]) -> pd.DataFrame:
+    frames = []
+    for seed, unit in enumerate(seeds.units):
+        revenue, cost = (np.asarray(surface[seed].mean(axis=0), np.float64) * unit for surface in settling[:2])
+        least = int(np.argmin(cost))
+        columns = {"revenue": revenue[least], "cost": cost[least], "lam": np.inf, "mixed": 1.0}
+        frames.append(_rows(seed, CHEAPEST, budgets, columns))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _rows(seed: int, method: str, budgets: Sequence[float], columns: dict[str, Any]) -> pd.DataFrame:
+    return pd.DataFrame({"seed": seed, "method": method, "budget": list(budgets)} | columns)
+
+
+def _quality(method: str, outcomes: Outcomes, test: Trial, config: StudyConfig) -> pd.DataFrame:
+    loss = jax.vmap(lambda o, trial: prediction_loss(o, trial, kind=config.prediction))(outcomes, test)
+    columns = {"seed": range(len(loss)), "method": method, "prediction_loss": np.asarray(loss, np.float64)}
+    if test.p.shape[-1] == 2:
+        columns["aucc"] = np.asarray(jax.vmap(cost_curve_area)(outcomes, test), np.float64)
+    return pd.DataFrame(columns)
+
+
+def _history(fits: dict[str, Fit]) -> pd.DataFrame:
+    rows = [
+        {"method": name, "seed": seed, "epoch": epoch + 1, "loss": float(loss), "value": float(done.value[epoch, seed])}
+        for name, done in fits.items()
+        for (epoch, seed), loss in np.ndenumerate(done.loss)
+    ]
+    return pd.DataFrame(rows)

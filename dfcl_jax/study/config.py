@@ -1,0 +1,102 @@
+"""What a study is told, and the seeds it runs side by side."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, Protocol
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from dfcl_jax import scores
+from dfcl_jax.data import Split
+from dfcl_jax.models import Link, Model, mlp, shared_trunk
+from dfcl_jax.train import Fit, FitConfig, Record
+from dfcl_jax.types import Outcomes, Trial, in_units, num_arms, stack
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """How a study trains and judges."""
+
+    network: Literal["mlp", "shared_trunk"] = "mlp"
+    hidden: tuple[int, ...] = (64, 32, 32)  # layers of the mlp, or of the trunk
+    head: tuple[int, ...] = (64,)  # hidden layers of each head of a shared trunk
+    link: Link = "identity"
+    prediction: Literal["squares", "cross_entropy"] = "squares"
+    warm: FitConfig = field(default_factory=lambda: FitConfig(epochs=20, batch_size=512, learning_rate=3e-3))
+    decision: FitConfig = field(default_factory=FitConfig)
+    alpha: float = 0.0  # weight of the prediction loss beside the decision loss
+    constants: Literal["fitted", "criteo", "marketing"] = "fitted"  # or the published ones of an experiment
+    select: Literal["value", "aucc"] = "value"  # what chooses a checkpoint on the validation part
+    settle: Literal["aipw", "ipw"] = "aipw"  # what settles a policy's value where the truth is not known
+
+
+class Seeds(NamedTuple):
+    """The splits of all seeds stacked, with money counted in each seed's own unit."""
+
+    train: Trial  # leaves [s, n, ...]
+    valid: Trial
+    test: Trial
+    truth: Outcomes | None  # of the test part, in a simulation
+    budgets: Array  # [s, b]
+    units: np.ndarray  # [s] the unit, in the money of the data
+
+    @property
+    def number(self) -> int:
+        """How many seeds."""
+        return len(self.units)
+
+
+class OnStage(Protocol):
+    """Called when a stage of training starts; returns what to call after each of its epochs."""
+
+    def __call__(self, stage: str, epochs: int, rows: int) -> Callable[[int, Record], None]:
+        """Prepare for `epochs` epochs of `rows` rows each."""
+        ...
+
+
+class Hooks(NamedTuple):
+    """What a study tells the outside while it trains."""
+
+    # (stage, train) -> Fit: may return an earlier result instead of calling `train`
+    stored: Callable[[str, Callable[[], Fit]], Fit] = lambda stage, train: train()
+    on_stage: OnStage = lambda stage, epochs, rows: lambda epoch, record: None
+
+
+def build_model(config: StudyConfig, m: int) -> Model:
+    """The model that a study trains, for m treatments."""
+    if config.network == "mlp":
+        return mlp(m, hidden=config.hidden, link=config.link)
+    return shared_trunk(m, trunk=config.hidden, head=config.head, link=config.link)
+
+
+def default_budgets(trial: Trial, fractions: Sequence[float] = (0.1, 0.2, 0.3, 0.4, 0.55, 0.7)) -> tuple[float, ...]:
+    """Budgets at fractions of the way from the cheapest treatment's mean cost to the dearest's, to 3 digits."""
+    arms = range(num_arms(trial))
+    mean_cost = [float(scores.ipw(trial).c[:, j].mean()) for j in arms]
+    low, high = min(mean_cost), max(mean_cost)
+    return tuple(float(f"{low + fraction * (high - low):.3g}") for fraction in fractions)
+
+
+def stack_seeds(splits: Sequence[Split], budgets: Sequence[float], link: Link) -> Seeds:
+    """Stack splits of equal sizes; the unit of money is mean revenue, or 1 for a model of probabilities."""
+    units = np.array([1.0 if link == "sigmoid" else _mean_revenue(split.train) for split in splits], np.float32)
+
+    def part(name: str) -> Trial:
+        return stack([in_units(getattr(split, name), unit) for split, unit in zip(splits, units, strict=True)])
+
+    truths = [Outcomes(split.truth.r / u, split.truth.c / u) for split, u in zip(splits, units, strict=True) if split.truth]
+    return Seeds(
+        train=part("train"),
+        valid=part("valid"),
+        test=part("test"),
+        truth=stack(truths) if truths else None,
+        budgets=jnp.asarray(np.asarray(budgets, np.float32)[None, :] / units[:, None]),
+        units=units,
+    )
+
+
+def _mean_revenue(trial: Trial) -> float:
+    mean = float(jnp.abs(trial.r).mean())
+    return mean if mean > 0 else 1.0

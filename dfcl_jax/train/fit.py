@@ -1,0 +1,173 @@
+"""Training: an epoch is one compiled scan over minibatches, for all seeds at once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+
+from dfcl_jax.errors import refuse
+from dfcl_jax.models import Model, Params
+from dfcl_jax.types import Outcomes, Trial, take
+
+
+class Rows(NamedTuple):
+    """What a model is trained on; every leaf of `extra` has n rows."""
+
+    trial: Trial
+    extra: Any = None  # pytree of [n, ...], such as Scores
+
+
+# (predictions, rows of the batch, shared by all batches) -> scalar
+Objective = Callable[[Outcomes, Rows, Any], Array]
+# (predictions on the validation rows, what they are judged by) -> scalar, higher is better
+Validate = Callable[[Outcomes, Any], Array]
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """How a stage is trained, by AdamW."""
+
+    epochs: int = 12
+    batch_size: int = 4096
+    learning_rate: float = 2e-3
+    schedule: Literal["cosine", "constant"] = "cosine"  # cosine falls to 0 at the last step
+    weight_decay: float = 1e-4
+    clip_norm: float = 1.0  # largest norm of a gradient; inf for none
+
+
+class State(NamedTuple):
+    """Where a fit stands, and the best parameters it has passed."""
+
+    key: Array
+    params: Params
+    optimiser: optax.OptState
+    best: Params
+    best_value: Array  # [] validation value of `best`
+
+
+class Record(NamedTuple):
+    """One epoch."""
+
+    loss: Array  # [] mean over the epoch's batches
+    value: Array  # [] validation value after it
+
+
+class Fit(NamedTuple):
+    """The end of a fit of s seeds."""
+
+    params: Params  # of the epoch with the best validation value, the start included; leaves [s, ...]
+    loss: np.ndarray  # [epochs, s]
+    value: np.ndarray  # [epochs, s]
+
+
+class Trainer(NamedTuple):
+    """Two pure functions of one seed, to be jitted and vmapped."""
+
+    start: Callable[[Array, Params, Any, Any], State]  # (key, params, x_valid, judge) -> State
+    epoch: Callable[[State, Rows, Any, Any, Any], tuple[State, Record]]  # (state, rows, shared, x_valid, judge)
+
+
+def make_trainer(model: Model, objective: Objective, validate: Validate, config: FitConfig, n: int) -> Trainer:
+    """The start and the epoch of a fit on n rows.
+
+    An epoch shuffles the rows and passes over them in batches; the n mod batch_size rows left over are not used in
+    that epoch. A batch is never larger than n.
+    """
+    size = min(config.batch_size, n)
+    steps = n // size
+    rate = config.learning_rate
+    if config.schedule == "cosine":
+        rate = optax.cosine_decay_schedule(config.learning_rate, max(steps * config.epochs, 1))
+    optimiser = optax.chain(
+        optax.clip_by_global_norm(config.clip_norm), optax.adamw(rate, weight_decay=config.weight_decay)
+    )
+
+    def start(key: Array, params: Params, x_valid: Array, judge: Any) -> State:
+        return State(key, params, optimiser.init(params), params, _or_least(validate(model.apply(params, x_valid), judge)))
+
+    def epoch(state: State, rows: Rows, shared: Any, x_valid: Array, judge: Any) -> tuple[State, Record]:
+        key, shuffle = jax.random.split(state.key)
+        order = jax.random.permutation(shuffle, n)[: steps * size].reshape(steps, size)
+
+        def step(carry: tuple[Params, optax.OptState], index: Array):
+            params, memory = carry
+            batch = Rows(take(rows.trial, index), jax.tree.map(lambda leaf: leaf[index], rows.extra))
+            loss, gradient = jax.value_and_grad(
+                lambda p: objective(model.apply(p, batch.trial.x), batch, shared)
+            )(params)
+            updates, memory = optimiser.update(gradient, memory, params)
+            return (optax.apply_updates(params, updates), memory), loss
+
+        (params, memory), losses = jax.lax.scan(step, (state.params, state.optimiser), order)
+        value = _or_least(validate(model.apply(params, x_valid), judge))
+        better = value > state.best_value
+        best = jax.tree.map(partial(jnp.where, better), params, state.best)
+        best_value = jnp.where(better, value, state.best_value)
+        return State(key, params, memory, best, best_value), Record(losses.mean(), value)
+
+    return Trainer(start, epoch)
+
+
+def _or_least(value: Array) -> Array:
+    """A value that is not a number loses to any that is."""
+    return jnp.where(jnp.isnan(value), -jnp.inf, value)
+
+
+def fit(
+    keys: Array,
+    params: Params,
+    rows: Rows,
+    shared: Any,
+    x_valid: Array,
+    judge: Any,
+    *,
+    model: Model,
+    objective: Objective,
+    validate: Validate,
+    config: FitConfig,
+    on_epoch: Callable[[int, Record], None] = lambda epoch, record: None,
+) -> Fit:
+    """Train s seeds side by side and keep, for each, the parameters of its best validation value.
+
+    Every array argument has a leading axis of s seeds. Each epoch is one compiled call; between epochs Python only
+    reports, so a fit can be interrupted there.
+
+    Args:
+        keys: one key for each seed, [s]; with the other arguments they determine the result.
+        params: where to start; the start takes part in the choice of the best.
+        rows: training rows, leaves [s, n, ...].
+        shared: what `objective` needs beside rows (constants of a loss), leaves [s, ...].
+        x_valid: features of the validation rows, [s, n_valid, d].
+        judge: what `validate` needs beside predictions, leaves [s, ...].
+        model: the model.
+        objective: loss of a batch.
+        validate: value on the validation rows, higher is better.
+        config: epochs, batches, optimiser.
+        on_epoch: called after each epoch with its number from 0 and its record, leaves [s].
+
+    Raises:
+        InputError: the loss is no longer finite.
+    """
+    n = rows.trial.x.shape[1]
+    trainer = make_trainer(model, objective, validate, config, n)
+    state = jax.jit(jax.vmap(trainer.start))(keys, params, x_valid, judge)
+    epoch = jax.jit(jax.vmap(trainer.epoch), donate_argnums=0)
+    records = []
+    for number in range(config.epochs):
+        state, record = epoch(state, rows, shared, x_valid, judge)
+        record = jax.tree.map(np.asarray, record)
+        if not np.isfinite(record.loss).all():
+            refuse(f"training loss in epoch {number + 1}", found=record.loss, expected="finite: lower learning_rate")
+        records.append(record)
+        on_epoch(number, record)
+    return Fit(
+        params=state.best,
+        loss=np.array([record.loss for record in records]),
+        value=np.array([record.value for record in records]),
+    )

@@ -1,0 +1,74 @@
+"""The structures that pass between the parts of the library.
+
+`n` units, `m` treatments (arms), `d` features. Revenue and cost are per person and share one unit of money.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+
+class Trial(NamedTuple):
+    """A randomised trial: what each person was given and what was seen."""
+
+    x: Array  # [n, d] features, known before treatment
+    t: Array  # [n] int, the treatment given, 0..m-1
+    r: Array  # [n] revenue seen under t
+    c: Array  # [n] cost seen under t
+    p: Array  # [m] or [n, m] design propensities, each row summing to 1
+
+
+class Outcomes(NamedTuple):
+    """What every treatment would bring and cost for every person: predicted, or true in a simulation."""
+
+    r: Array  # [n, m] revenue
+    c: Array  # [n, m] cost
+
+
+class Scores(NamedTuple):
+    """An estimator of what every treatment would bring and cost, from what was seen.
+
+    `r` and `c` have the true surfaces as their conditional means given `x`, up to a term that is constant over
+    treatments; `w` is the weight of the person's own observation at each treatment, with conditional mean 1.
+    """
+
+    r: Array  # [n, m] revenue scores
+    c: Array  # [n, m] cost scores
+    w: Array  # [n, m] 1[t = j] / p_j; ones where the truth is known
+
+
+class Allocation(NamedTuple):
+    """One treatment for each person under a budget, per person."""
+
+    arm: Array  # [n] int, the treatment decided
+    lam: Array  # [] multiplier: revenue that one more unit of budget would bring; 0 where the budget does not bind
+    spend: Array  # [] predicted cost per person, at most the budget
+    value: Array  # [] predicted revenue per person
+
+
+def num_arms(trial: Trial) -> int:
+    """The number of treatments `m`, which the propensities carry."""
+    return trial.p.shape[-1]
+
+
+def take(trial: Trial, index: Array) -> Trial:
+    """The rows `index` of a trial; propensities shared by all rows stay shared."""
+    p = trial.p[index] if trial.p.ndim == 2 else trial.p
+    return Trial(trial.x[index], trial.t[index], trial.r[index], trial.c[index], p)
+
+
+def in_units(trial: Trial, unit: Array | float) -> Trial:
+    """The trial with revenue and cost counted in `unit`s of money; multipliers keep their meaning."""
+    return trial._replace(r=trial.r / unit, c=trial.c / unit)
+
+
+def pick(surface: Array, arm: Array) -> Array:
+    """The entry of each row of `surface` [n, m] at `arm` [n]."""
+    return jnp.take_along_axis(surface, arm[:, None], axis=1)[:, 0]
+
+
+def stack(trees: list[Any]) -> Any:
+    """Pytrees of one shape, stacked along a new first axis (one entry for each seed)."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)

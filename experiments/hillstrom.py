@@ -1,0 +1,23 @@
+"""Hillstrom's e-mail trial: spend bought with visits, or with a price for each e-mail."""
+
+from dataclasses import dataclass
+
+from dfcl_jax.data import sources
+from dfcl_jax.report import TableConfig, command, run_table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(TableConfig):
+    """Compare methods on the MineThatData e-mail challenge (64,000 people; none, men's or women's e-mail)."""
+
+    email_price: float | None = None
+    """Cost of an e-mail; if not given, a visit is the cost, as in the literature on Criteo."""
+
+
+def main(config: Config) -> None:
+    """Load, train, compare, plan, report."""
+    run_table("hillstrom", config, sources.hillstrom(config.data, email_price=config.email_price))
+
+
+if __name__ == "__main__":
+    command(main, Config)

@@ -1,0 +1,20 @@
+"""Karlan and List's matching gifts: gifts bought with the matching donor's money."""
+
+from dataclasses import dataclass
+
+from dfcl_jax.data import sources
+from dfcl_jax.report import TableConfig, command, run_table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(TableConfig):
+    """Compare methods on the matching-gift trial (50,081 people; no match, 1:1, 2:1 or 3:1)."""
+
+
+def main(config: Config) -> None:
+    """Load, train, compare, plan, report."""
+    run_table("karlan_list", config, sources.karlan_list(config.data))
+
+
+if __name__ == "__main__":
+    command(main, Config)

@@ -3,6 +3,7 @@
 from typing import NoReturn
 
 import jax
+from jax.core import Tracer
 
 
 class InputError(ValueError):
@@ -16,4 +17,4 @@ def refuse(what: str, *, found: object, expected: str) -> NoReturn:
 
 def is_concrete(*values: object) -> bool:
     """Whether values can be looked at now, which is not so while JAX traces a function."""
-    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
+    return not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(values))

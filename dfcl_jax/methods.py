@@ -40,9 +40,7 @@ def entropy_regularised(outcomes: Outcomes, scores: Scores, constants: Constants
 
 def finite_difference(outcomes: Outcomes, scores: Scores, constants: Constants) -> Array:
     """DFCL-IFD (D10) at the constants' window."""
-    return finite_difference_loss(
-        outcomes, scores, constants.lams, window=constants.window, weights=constants.weights
-    )
+    return finite_difference_loss(outcomes, scores, constants.lams, window=constants.window, weights=constants.weights)
 
 
 METHODS: dict[str, Method] = {

@@ -27,9 +27,9 @@ def ipw(trial: Trial) -> Scores:
 def centred(trial: Trial, outcomes_hat: Outcomes) -> Scores:
     """Inverse-propensity scores of what is left of an outcome once its base is taken off.
 
-    G_ij = 1[t_i = j] (y_i - b(x_i)) / p_ij with b the mean over treatments of `outcomes_hat`. The expected surface is the
-    true one less b(x_i) at every treatment, so expected gradients and differences between policies are those of `ipw`
-    at a fraction of the variance, while the level of revenue and of spend is lost: to meet a budget, use `aipw`.
+    G_ij = 1[t_i = j] (y_i - b(x_i)) / p_ij with b the mean over treatments of `outcomes_hat`. The expected surface is
+    the true one less b(x_i) at every treatment, so expected gradients and differences between policies are those of
+    `ipw` at a fraction of the variance, while the level of revenue and of spend is lost: to meet a budget, use `aipw`.
     """
     return _weighted(trial, outcomes_hat.r.mean(axis=1), outcomes_hat.c.mean(axis=1))
 

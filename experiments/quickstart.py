@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import jax
 
-from dfcl_jax import METHODS
+from dfcl_jax import METHODS, scores
 from dfcl_jax.data import simulate, split_simulation
 from dfcl_jax.report import RunConfig, command, experiment, run_study
 from dfcl_jax.study import default_budgets
@@ -27,13 +27,12 @@ def main(config: Config) -> None:
     """Simulate, train, compare, report."""
     people = config.train + config.valid + config.test
     with experiment("quickstart", config) as run:
-        draw = jax.jit(
-            lambda key: simulate.marketing(key, people, d=config.features, base_spread=config.base_spread)
-        )
+        draw = jax.jit(lambda key: simulate.marketing(key, people, d=config.features, base_spread=config.base_spread))
         keys = [jax.random.key(config.first_seed + k) for k in range(config.seeds)]
         splits = [split_simulation(draw(key), config.train, config.valid) for key in keys]
         arms = tuple(f"{discount:.0%}" for discount in simulate.DISCOUNTS)
-        run_study(run, splits, default_budgets(splits[0].train), METHODS, config, arms=arms)
+        budgets = default_budgets(scores.ipw(splits[0].train).c.mean(axis=0))
+        run_study(run, splits, budgets, METHODS, config, arms=arms)
 
 
 if __name__ == "__main__":

@@ -58,7 +58,9 @@ class Encoder:
         """The encoder that `to_json` described."""
         return Encoder(
             tuple(
-                CategoryColumn(column["name"], tuple(column["levels"])) if "levels" in column else NumericColumn(**column)
+                CategoryColumn(column["name"], tuple(column["levels"]))
+                if "levels" in column
+                else NumericColumn(**column)
                 for column in data
             )
         )
@@ -129,7 +131,7 @@ def _levels(column: pd.Series) -> tuple[str, ...]:
 
 def _numbers(column: pd.Series) -> np.ndarray:
     if pd.api.types.is_datetime64_any_dtype(column):
-        refuse(f"feature {column.name!r}", found="dates", expected="numbers or a category; leave it out of the features")
+        refuse(f"feature {column.name!r}", found="dates", expected="numbers or categories; leave it out")
     values = column.to_numpy(np.float64, na_value=np.nan)
     infinite = np.isinf(values)
     if infinite.any():

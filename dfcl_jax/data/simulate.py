@@ -24,8 +24,8 @@ def marketing(key: Array, n: int, *, d: int = 30, base_spread: float = 1.0) -> S
 
     With z_b, z_A, z_k random functions of the features, b = exp(s z_b - s^2 / 2), A = 1.2 sigmoid(2 z_A - 2) and
     k = 6 exp(z_k), the expected outcomes of a discount d_j are
-    R_j = b (1 + A (1 - exp(-k d_j)) / (1 - exp(-0.2 k))) and C_j = d_j R_j: the discount is paid on every order. Revenue
-    seen is R_t Gamma(4, 1/4), cost d_t times that. Treatments are given with equal probability.
+    R_j = b (1 + A (1 - exp(-k d_j)) / (1 - exp(-0.2 k))) and C_j = d_j R_j: the discount is paid on every order.
+    Revenue seen is R_t Gamma(4, 1/4), cost d_t times that. Treatments are given with equal probability.
 
     Args:
         key: population, people and outcomes; the same key gives the same trial.
@@ -53,7 +53,8 @@ def criteo_like(key: Array, n: int, *, d: int = 12) -> Simulation:
     """A trial in the shape of CRITEO-UPLIFT: 85% treated, visits (the cost) near 4.8%, conversions near 0.31%.
 
     A visit has logit -4.25 + 1.6 z_v, and 0.25 exp(0.7 z_u - 0.245) more when treated; a conversion, given the visit,
-    -3.35 + z_c + 0.3 z_v, and 0.25 clip(z_w, -1, 3) + 0.1 more when treated. Each z is a random function of the features.
+    -3.35 + z_c + 0.3 z_v, and 0.25 clip(z_w, -1, 3) + 0.1 more when treated. Each z is a random function of the
+    features.
 
     Args:
         key: population, people and outcomes.

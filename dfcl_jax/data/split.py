@@ -55,7 +55,7 @@ def split_table(
     counts = np.bincount(table.t[rows[0]], minlength=len(table.arms))
     if (counts == 0).any():
         empty = table.arms[int(np.argmin(counts))]
-        refuse(f"training part of seed {seed}", found=f"no row of treatment {empty}", expected="rows of every treatment")
+        refuse(f"training part of seed {seed}", found=f"no row of treatment {empty}", expected="rows of each")
     encoder = fit_encoder(table.features, rows[0], scaling=scaling)
     x = encode(encoder, table.features)
     whole = Trial(*(jnp.asarray(part) for part in (x, table.t, table.r, table.c, table.p)))

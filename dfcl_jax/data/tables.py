@@ -123,7 +123,7 @@ def _treatment(column: pd.Series, arms: tuple[str, ...]) -> tuple[np.ndarray, tu
         arms = tuple(map(str, range(codes.max() + 1)))
     counts = np.bincount(codes, minlength=len(arms))
     if len(arms) < 2:
-        refuse(f"column {column.name!r}", found=f"the single treatment {arms[0]}", expected="at least 2 treatments")
+        refuse(f"column {column.name!r}", found=f"the single treatment {', '.join(arms)}", expected="at least 2")
     if (counts == 0).any():
         empty = arms[int(np.argmin(counts))]
         refuse(f"column {column.name!r}", found=f"no row of treatment {empty}", expected=f"rows of all {len(arms)}")

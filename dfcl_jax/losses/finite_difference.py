@@ -65,7 +65,7 @@ def _term(clip: Clip, normalise: Normalise):
 def _flip_value(
     outcomes: Outcomes, scores: Scores, lam: Array, window: Array, *, clip: Clip, normalise: Normalise
 ) -> tuple[Array, Outcomes]:
-    n, m = outcomes.r.shape
+    m = outcomes.r.shape[1]
     score = priced(outcomes, lam)
     gain = priced(Outcomes(scores.r, scores.c), lam)
     arms = jnp.arange(m)[None, :]

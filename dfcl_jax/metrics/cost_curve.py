@@ -19,9 +19,10 @@ def roi_score(outcomes: Outcomes) -> Array:
 def aucc(score: ArrayLike, trial: Trial, *, points: int = 200) -> Array:
     """Area under the cost curve of treating people by falling score, as the DFCL authors' code has it (DFCL section 5).
 
-    Walk down the ranking and add up treated less control, each divided by its arm's whole count, for cost and for revenue.
-    At k = 1..points take the first person at whom incremental cost reaches k / points of its total (the last person
-    for k = points); the area is the sum of incremental revenue there over total incremental revenue x (points + 1).
+    Walk down the ranking and add up treated less control, each divided by its arm's whole count, for cost and for
+    revenue. At k = 1..points take the first person at whom incremental cost reaches k / points of its total (the last
+    person for k = points); the area is the sum of incremental revenue there over total incremental revenue x
+    (points + 1).
 
     Args:
         score: [n], higher is treated first; people of equal score stay in the order given.

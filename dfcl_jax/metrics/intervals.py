@@ -18,8 +18,8 @@ def paired_interval(differences: np.ndarray, *, test_share: float = 0.0, level: 
     """Student's t interval on the mean of paired differences, one for each seed.
 
     mean +- t_{s-1} sqrt((1/s + test_share) var), s the number of seeds. With `test_share` 0 the seeds are independent
-    trials. Seeds that split one trial again and again are not: there `test_share` is test rows over training rows (Nadeau
-    and Bengio's corrected resampled t-test), an approximation, for no unbiased variance estimate exists.
+    trials. Seeds that split one trial again and again are not: there `test_share` is test rows over training rows
+    (Nadeau and Bengio's corrected resampled t-test), an approximation, for no unbiased variance estimate exists.
 
     Args:
         differences: [s], one for each seed.

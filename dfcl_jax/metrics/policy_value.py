@@ -36,9 +36,7 @@ def policy_value(arm: Array, scores: Scores, *, normalise: Normalise = "sample")
     return pick(scores.r, arm).sum() / size, pick(scores.c, arm).sum() / size
 
 
-def eom(
-    outcomes: Outcomes, scores: Scores, budgets: ArrayLike, *, normalise: Normalise = "sample"
-) -> PolicyValue:
+def eom(outcomes: Outcomes, scores: Scores, budgets: ArrayLike, *, normalise: Normalise = "sample") -> PolicyValue:
     """Expected outcome metric at each budget: decided by `outcomes`, settled by `scores` (DFCL, D8 and Algorithm 3).
 
     Bisects the multiplier, deciding argmax_j (r_hat - lam c_hat)_ij, until the spend that the scores estimate is within

@@ -100,7 +100,11 @@ class _HeadLayer(nn.Module):
 
 def _from_module(module: nn.Module, link: Link) -> Model:
     def apply(params: Params, x: Array) -> Outcomes:
-        r, c = jnp.split(_LINKS[link](module.apply(params, x)), 2, axis=1)
+        outputs = jnp.asarray(module.apply(params, x))
+        r, c = jnp.split(_LINKS[link](outputs), 2, axis=1)
         return Outcomes(r, c)
 
-    return Model(init=module.init, apply=apply)
+    def init(key: Array, x: Array) -> Params:
+        return module.init(key, x)
+
+    return Model(init, apply)

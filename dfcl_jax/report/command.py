@@ -105,6 +105,6 @@ def run_study(
     study.history.to_csv(run.path / "history.csv", index=False)
     run.write_text("table.md", summary.markdown(table, caption))
     figures.value_against_budget(study, run.path / "value_by_budget.png")
-    describe_models(run, study, splits, config.study, arms)
+    describe_models(run, study, splits, config.study.network, arms)
     console.print(summary.terminal_table(table), caption, sep="\n", highlight=False)
     return study

@@ -12,9 +12,9 @@ import pandas as pd
 
 from dfcl_jax.data import Encoder, Split, encode
 from dfcl_jax.errors import refuse
-from dfcl_jax.models import Model, Params
+from dfcl_jax.models import Model, NetworkConfig, Params
 from dfcl_jax.report.run_folder import RunFolder, load_fit
-from dfcl_jax.study import Study, StudyConfig, build_model
+from dfcl_jax.study import Study
 from dfcl_jax.types import Outcomes, num_arms
 
 DESCRIPTION = "checkpoint/model.json"
@@ -40,14 +40,15 @@ class Predictor(NamedTuple):
         return Outcomes(outcomes.r * self.unit, outcomes.c * self.unit)
 
 
-def describe_models(run: RunFolder, study: Study, splits: Sequence[Split], config: StudyConfig, arms: tuple[str, ...]) -> None:
+def describe_models(
+    run: RunFolder, study: Study, splits: Sequence[Split], network: NetworkConfig, arms: tuple[str, ...]
+) -> None:
     """Write beside the checkpoints what is needed to use them."""
-    network = {key: asdict(config)[key] for key in ("network", "hidden", "head", "link")}
     seeds = [
         {"unit": float(unit), "encoder": split.encoder.to_json() if split.encoder else None}
         for unit, split in zip(study.units, splits, strict=True)
     ]
-    description = {"network": network, "m": num_arms(splits[0].train), "arms": arms, "seeds": seeds}
+    description = {"network": asdict(network), "m": num_arms(splits[0].train), "arms": arms, "seeds": seeds}
     run.write_text(DESCRIPTION, json.dumps(description, indent=1))
 
 
@@ -64,10 +65,11 @@ def load_predictor(folder: str | Path, method: str, *, seed: int = 0) -> Predict
     if not 0 <= seed < len(description["seeds"]):
         refuse("seed", found=seed, expected=f"0 to {len(description['seeds']) - 1}")
     fitted = load_fit(Path(folder), method)
-    config = StudyConfig(**{key: tuple(v) if isinstance(v, list) else v for key, v in description["network"].items()})
+    kept = description["network"]
+    network = NetworkConfig(kept["shape"], tuple(kept["hidden"]), tuple(kept["head"]), kept["link"])
     chosen = description["seeds"][seed]
     return Predictor(
-        model=build_model(config, description["m"]),
+        model=network.build(description["m"]),
         params=jax.tree.map(lambda leaf: leaf[seed], fitted.params),
         encoder=None if chosen["encoder"] is None else Encoder.from_json(chosen["encoder"]),
         unit=chosen["unit"],

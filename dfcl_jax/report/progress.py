@@ -49,8 +49,9 @@ class StudyProgress:
         def on_epoch(epoch: int, record: Record) -> None:
             nonlocal last, best
             now = time.perf_counter()
-            best = max(best, rows / (now - last))
-            status = f"loss {record.loss.mean():.4f}  value {record.value.mean():.4f}  {rows / (now - last):,.0f} rows/s"
+            rate = rows / (now - last)
+            best = max(best, rate)
+            status = f"loss {record.loss.mean():.4f}  value {record.value.mean():.4f}  {rate:,.0f} rows/s"
             last = now
             self._bar.update(self._task, advance=1, status=status)
             if epoch + 1 == epochs and not self._console.is_terminal:

@@ -56,8 +56,9 @@ def load_fit(folder: Path, stage: str) -> Fit:
     if not file.is_file():
         refuse("checkpoint", found=f"no {file}", expected="a method that the run trained")
     try:
-        return Fit(**serialization.msgpack_restore(file.read_bytes()))
-    except (ValueError, TypeError) as error:
+        tree = serialization.msgpack_restore(file.read_bytes())
+        return Fit(tree["params"], tree["loss"], tree["value"])
+    except (ValueError, TypeError, KeyError) as error:
         refuse(f"checkpoint {file}", found=f"unreadable bytes ({error})", expected="what a run wrote")
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -65,19 +66,20 @@ def run_table(
             frame = table.features.iloc[splits[0].test_rows] if people is None else people
             rows = splits[0].test_rows if people is None else np.arange(len(people))
             method = proven_best(summarise(study))
-            models = (load_predictor(run.path, each) for each in (method, TWO_STAGE))
-            _write_plan(run, plan_for(*models, frame, rows, budgets), method)
+            decider, two_stage = (load_predictor(run.path, each) for each in (method, TWO_STAGE))
+            _write_plan(run, plan_for(decider, two_stage, frame, rows, budgets), method)
     return study
 
 
 def _budgets(config: TableConfig, table: Table) -> Sequence[float]:
-    trial = Trial(np.empty((len(table.t), 0), np.float32), table.t, table.r, table.c, table.p)
+    t, r, c, p = (jnp.asarray(part) for part in (table.t, table.r, table.c, table.p))
+    mean_costs = scores.ipw(Trial(jnp.empty((len(t), 0)), t, r, c, p)).c.mean(axis=0)
     if not config.budgets:
-        return default_budgets(trial)
+        return default_budgets(mean_costs)
     check_budgets(np.asarray(config.budgets))
-    cheapest = float(scores.ipw(trial).c.mean(axis=0).min())
-    if min(config.budgets) < cheapest:
-        refuse("budget", found=min(config.budgets), expected=f"at least {cheapest:.4g}, the cheapest treatment's mean cost")
+    least = float(mean_costs.min())
+    if min(config.budgets) < least:
+        refuse("budget", found=min(config.budgets), expected=f"at least {least:.4g}, the cheapest mean cost")
     return config.budgets
 
 

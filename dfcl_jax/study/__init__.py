@@ -1,7 +1,7 @@
 """Studies: methods trained side by side and compared over seeds."""
 
 from dfcl_jax.study.comparison import CHEAPEST, ORACLE, Study, compare
-from dfcl_jax.study.config import Hooks, Seeds, StudyConfig, build_model, default_budgets, stack_seeds
+from dfcl_jax.study.config import Hooks, Seeds, StudyConfig, default_budgets, stack_seeds
 
 __all__ = [
     "CHEAPEST",
@@ -10,7 +10,6 @@ __all__ = [
     "Seeds",
     "Study",
     "StudyConfig",
-    "build_model",
     "compare",
     "default_budgets",
     "stack_seeds",

@@ -15,7 +15,7 @@ from dfcl_jax.losses import prediction_loss
 from dfcl_jax.methods import TWO_STAGE, Method
 from dfcl_jax.models import Model
 from dfcl_jax.solvers import check_budgets
-from dfcl_jax.study.config import Hooks, Seeds, StudyConfig, build_model, stack_seeds
+from dfcl_jax.study.config import Hooks, Seeds, StudyConfig, stack_seeds
 from dfcl_jax.study.training import cost_curve_area, predict, settling_scores, train_method, train_two_stage
 from dfcl_jax.train import Fit
 from dfcl_jax.types import Outcomes, Scores, Trial, num_arms
@@ -61,8 +61,8 @@ def compare(
     m = num_arms(splits[0].train)
     if config.select == "aucc" and m != 2:
         refuse("select", found=f"'aucc' with {m} treatments", expected="'value', or a trial of 2 treatments")
-    seeds = stack_seeds(splits, budgets, config.link)
-    model = build_model(config, m)
+    seeds = stack_seeds(splits, budgets, config.network.link)
+    model = config.network.build(m)
     warm_key, decision_key = jax.random.split(key)
     warm = train_two_stage(warm_key, model, seeds, config, hooks)
     fits = {TWO_STAGE: warm}
@@ -96,9 +96,7 @@ def _judge(
     return pd.concat(values, ignore_index=True), pd.concat(quality, ignore_index=True)
 
 
-def _values(
-    method: str, outcomes: Outcomes, settling: Scores, seeds: Seeds, budgets: Sequence[float]
-) -> pd.DataFrame:
+def _values(method: str, outcomes: Outcomes, settling: Scores, seeds: Seeds, budgets: Sequence[float]) -> pd.DataFrame:
     frames = []
     for seed, unit in enumerate(seeds.units):
         here = jax.tree.map(lambda leaf, seed=seed: leaf[seed], (outcomes, settling, seeds.budgets))

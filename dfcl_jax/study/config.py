@@ -7,22 +7,19 @@ from typing import Literal, NamedTuple, Protocol
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
-from dfcl_jax import scores
 from dfcl_jax.data import Split
-from dfcl_jax.models import Link, Model, mlp, shared_trunk
+from dfcl_jax.models import Link, NetworkConfig
 from dfcl_jax.train import Fit, FitConfig, Record
-from dfcl_jax.types import Outcomes, Trial, in_units, num_arms, stack
+from dfcl_jax.types import Outcomes, Trial, in_units, stack
 
 
 @dataclass(frozen=True)
 class StudyConfig:
     """How a study trains and judges."""
 
-    network: Literal["mlp", "shared_trunk"] = "mlp"
-    hidden: tuple[int, ...] = (64, 32, 32)  # layers of the mlp, or of the trunk
-    head: tuple[int, ...] = (64,)  # hidden layers of each head of a shared trunk
-    link: Link = "identity"
+    network: NetworkConfig = field(default_factory=NetworkConfig)
     prediction: Literal["squares", "cross_entropy"] = "squares"
     warm: FitConfig = field(default_factory=lambda: FitConfig(epochs=20, batch_size=512, learning_rate=3e-3))
     decision: FitConfig = field(default_factory=FitConfig)
@@ -64,19 +61,17 @@ class Hooks(NamedTuple):
     on_stage: OnStage = lambda stage, epochs, rows: lambda epoch, record: None
 
 
-def build_model(config: StudyConfig, m: int) -> Model:
-    """The model that a study trains, for m treatments."""
-    if config.network == "mlp":
-        return mlp(m, hidden=config.hidden, link=config.link)
-    return shared_trunk(m, trunk=config.hidden, head=config.head, link=config.link)
+def default_budgets(
+    mean_costs: ArrayLike, fractions: Sequence[float] = (0.1, 0.2, 0.3, 0.4, 0.55, 0.7)
+) -> tuple[float, ...]:
+    """Budgets at fractions of the way from the cheapest treatment's mean cost to the dearest's, to 3 digits.
 
-
-def default_budgets(trial: Trial, fractions: Sequence[float] = (0.1, 0.2, 0.3, 0.4, 0.55, 0.7)) -> tuple[float, ...]:
-    """Budgets at fractions of the way from the cheapest treatment's mean cost to the dearest's, to 3 digits."""
-    arms = range(num_arms(trial))
-    mean_cost = [float(scores.ipw(trial).c[:, j].mean()) for j in arms]
-    low, high = min(mean_cost), max(mean_cost)
-    return tuple(float(f"{low + fraction * (high - low):.3g}") for fraction in fractions)
+    Args:
+        mean_costs: mean cost of each treatment, [m].
+        fractions: of the way.
+    """
+    costs = np.asarray(mean_costs, np.float64)
+    return tuple(float(f"{costs.min() + fraction * np.ptp(costs):.3g}") for fraction in fractions)
 
 
 def stack_seeds(splits: Sequence[Split], budgets: Sequence[float], link: Link) -> Seeds:
@@ -86,7 +81,8 @@ def stack_seeds(splits: Sequence[Split], budgets: Sequence[float], link: Link) -
     def part(name: str) -> Trial:
         return stack([in_units(getattr(split, name), unit) for split, unit in zip(splits, units, strict=True)])
 
-    truths = [Outcomes(split.truth.r / u, split.truth.c / u) for split, u in zip(splits, units, strict=True) if split.truth]
+    known = [(split.truth, unit) for split, unit in zip(splits, units, strict=True) if split.truth]
+    truths = [Outcomes(truth.r / unit, truth.c / unit) for truth, unit in known]
     return Seeds(
         train=part("train"),
         valid=part("valid"),

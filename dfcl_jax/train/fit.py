@@ -89,7 +89,8 @@ def make_trainer(model: Model, objective: Objective, validate: Validate, config:
     )
 
     def start(key: Array, params: Params, x_valid: Array, judge: Any) -> State:
-        return State(key, params, optimiser.init(params), params, _or_least(validate(model.apply(params, x_valid), judge)))
+        value = _or_least(validate(model.apply(params, x_valid), judge))
+        return State(key, params, optimiser.init(params), params, value)
 
     def epoch(state: State, rows: Rows, shared: Any, x_valid: Array, judge: Any) -> tuple[State, Record]:
         key, shuffle = jax.random.split(state.key)
@@ -98,9 +99,9 @@ def make_trainer(model: Model, objective: Objective, validate: Validate, config:
         def step(carry: tuple[Params, optax.OptState], index: Array):
             params, memory = carry
             batch = Rows(take(rows.trial, index), jax.tree.map(lambda leaf: leaf[index], rows.extra))
-            loss, gradient = jax.value_and_grad(
-                lambda p: objective(model.apply(p, batch.trial.x), batch, shared)
-            )(params)
+            loss, gradient = jax.value_and_grad(lambda p: objective(model.apply(p, batch.trial.x), batch, shared))(
+                params
+            )
             updates, memory = optimiser.update(gradient, memory, params)
             return (optax.apply_updates(params, updates), memory), loss
 

@@ -1,0 +1,22 @@
+"""Models by name, for configurations and checkpoints."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dfcl_jax.models.outcome import Link, Model, mlp, shared_trunk
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """A model, but for the number of treatments."""
+
+    shape: Literal["mlp", "shared_trunk"] = "mlp"
+    hidden: tuple[int, ...] = (64, 32, 32)  # layers of the mlp, or of the trunk
+    head: tuple[int, ...] = (64,)  # hidden layers of each head of a shared trunk
+    link: Link = "identity"
+
+    def build(self, m: int) -> Model:
+        """The model for m treatments."""
+        if self.shape == "mlp":
+            return mlp(m, hidden=self.hidden, link=self.link)
+        return shared_trunk(m, trunk=self.hidden, head=self.head, link=self.link)

@@ -50,11 +50,11 @@ def marketing(key: Array, n: int, *, d: int = 30, base_spread: float = 1.0) -> S
 
 
 def criteo_like(key: Array, n: int, *, d: int = 12) -> Simulation:
-    """A trial in the shape of CRITEO-UPLIFT: 85% treated, visits (the cost) near 4.8%, conversions near 0.31%.
+    """A trial in the shape of CRITEO-UPLIFT: 85% treated, few visits (the cost), fewer conversions (the revenue).
 
     A visit has logit -4.25 + 1.6 z_v, and 0.25 exp(0.7 z_u - 0.245) more when treated; a conversion, given the visit,
     -3.35 + z_c + 0.3 z_v, and 0.25 clip(z_w, -1, 3) + 0.1 more when treated. Each z is a random function of the
-    features.
+    features. Over populations visits are 4.7% (standard deviation 0.3%) and conversions 0.4% (0.16%).
 
     Args:
         key: population, people and outcomes.

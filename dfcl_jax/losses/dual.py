@@ -20,6 +20,7 @@ from dfcl_jax.types import Outcomes, Scores
 Term = Callable[[Outcomes, Scores, Array, Array], tuple[Array, Outcomes]]
 
 
+@partial(jax.jit, static_argnums=0)
 def dual_loss(
     term: Term, outcomes: Outcomes, scores: Scores, lams: ArrayLike, scale: ArrayLike, weights: ArrayLike
 ) -> Array:

@@ -1,13 +1,13 @@
 """Improved finite differences: the hard decision's value, and what the nearest flip of each person would change."""
 
-from functools import partial
+from functools import cache, partial
 from typing import Literal
 
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from dfcl_jax.losses.dual import dual_loss
+from dfcl_jax.losses.dual import Term, dual_loss
 from dfcl_jax.solvers.decision import hard, priced
 from dfcl_jax.types import Outcomes, Scores, pick
 
@@ -58,7 +58,9 @@ def finite_difference_loss(
     return dual_loss(_term(clip, normalise), outcomes, scores, lams, window, weights)
 
 
-def _term(clip: Clip, normalise: Normalise):
+@cache
+def _term(clip: Clip, normalise: Normalise) -> Term:
+    # One object for each pair of options, so that compiled code is found again.
     return partial(_flip_value, clip=clip, normalise=normalise)
 
 

@@ -1,0 +1,128 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dfcl_jax import Outcomes, Scores, Trial, scores
+from dfcl_jax.losses import policy_learning_loss
+from dfcl_jax.solvers import hard
+from dfcl_jax.types import pick
+
+N, M = 30, 4
+LAMS = jnp.array([0.1, 0.5, 1.0])
+
+
+def normal(seed: int, shape=(N, M)):
+    return jax.random.normal(jax.random.key(seed), shape)
+
+
+OUTCOMES = Outcomes(normal(0), normal(1))
+SCORES = Scores(normal(2), normal(3), jnp.ones((N, M)))
+
+
+def plain_loss(outcomes: Outcomes, temperature, weights):
+    """The formula written out, for JAX to differentiate."""
+    total = 0.0
+    for lam, tau, weight in zip(LAMS, temperature, weights, strict=True):
+        z = jax.nn.softmax((outcomes.r - lam * outcomes.c) / tau, axis=1)
+        total -= weight * ((SCORES.r - lam * SCORES.c) * z).sum(axis=1).mean()
+    return total
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, jax.jit], ids=["eager", "jit"])
+def test_value_and_gradient_are_those_of_the_formula(wrap):
+    tau, weights = jnp.array([0.5, 1.0, 2.0]), jnp.array([1.0, 3.0, 0.2])
+    ours = wrap(
+        jax.value_and_grad(lambda o: policy_learning_loss(o, SCORES, LAMS, temperature=tau, weights=weights))
+    )
+    value, gradient = ours(OUTCOMES)
+    expected_value, expected = jax.value_and_grad(plain_loss)(OUTCOMES, tau, weights)
+    # Float64 sums in another order.
+    np.testing.assert_allclose(value, expected_value, rtol=1e-12)
+    np.testing.assert_allclose(gradient.r, expected.r, rtol=1e-10, atol=1e-15)
+    np.testing.assert_allclose(gradient.c, expected.c, rtol=1e-10, atol=1e-15)
+
+
+def test_gradient_agrees_with_finite_differences():
+    direction = Outcomes(normal(4), normal(5))
+
+    def along(step):
+        moved = jax.tree.map(lambda leaf, d: leaf + step * d, OUTCOMES, direction)
+        return float(policy_learning_loss(moved, SCORES, LAMS))
+
+    gradient = jax.grad(lambda o: policy_learning_loss(o, SCORES, LAMS))(OUTCOMES)
+    slope = float((gradient.r * direction.r + gradient.c * direction.c).sum())
+    h = 1e-5
+    # A central difference errs by h^2 (1e-10) and by rounding over h (1e-11).
+    assert (along(h) - along(-h)) / (2 * h) == pytest.approx(slope, abs=1e-8)
+
+
+def test_vmap_is_a_loop():
+    many = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf, -leaf]), OUTCOMES)
+    loss = lambda o: policy_learning_loss(o, SCORES, LAMS)  # noqa: E731
+    together = jax.vmap(jax.grad(loss))(many)
+    for k in range(3):
+        alone = jax.grad(loss)(jax.tree.map(lambda leaf, k=k: leaf[k], many))
+        np.testing.assert_allclose(together.r[k], alone.r, rtol=1e-12, atol=1e-16)
+
+
+def test_a_low_temperature_gives_the_hard_decision_value():
+    expected = -sum(float(pick(SCORES.r - lam * SCORES.c, hard(OUTCOMES, lam)).mean()) for lam in LAMS)
+    loss = policy_learning_loss(OUTCOMES, SCORES, LAMS, temperature=1e-6)
+    # The closest two scores of these 90 decisions are 1e-3 apart, 1,000 temperatures.
+    assert float(loss) == pytest.approx(expected, rel=1e-9)
+
+
+def test_ipw_scores_and_temperature_1_are_the_published_loss():
+    rng = np.random.default_rng(0)
+    t = rng.integers(0, M, N)
+    p = np.bincount(t, minlength=M) / N
+    r, c = rng.normal(size=(2, N))
+    trial = Trial(*(jnp.asarray(a) for a in (np.zeros((N, 1)), t, r, c, p)))
+    published = 0.0
+    for lam in np.asarray(LAMS):
+        a = np.asarray(OUTCOMES.r - lam * OUTCOMES.c)
+        z = np.exp(a) / np.exp(a).sum(axis=1, keepdims=True)
+        published -= ((r - lam * c) * z[np.arange(N), t] / p[t]).mean()
+    assert float(policy_learning_loss(OUTCOMES, scores.ipw(trial), LAMS)) == pytest.approx(published, rel=1e-12)
+
+
+def test_unbiased_for_the_smoothed_loss_on_the_true_outcomes():
+    truth = Outcomes(normal(6), normal(7))
+    full = float(policy_learning_loss(OUTCOMES, scores.truth(truth), LAMS))
+    p = jnp.array([0.1, 0.2, 0.3, 0.4])
+    rows = jnp.arange(N)
+
+    def estimate(key):
+        t = jax.random.choice(key, M, (N,), p=p)
+        trial = Trial(jnp.zeros((N, 1)), t, truth.r[rows, t], truth.c[rows, t], p)
+        return policy_learning_loss(OUTCOMES, scores.ipw(trial), LAMS)
+
+    repeats = 4000
+    estimates = np.asarray(jax.vmap(estimate)(jax.random.split(jax.random.key(8), repeats)))
+    # Four standard errors of the mean of the repeats; the key is fixed.
+    assert abs(estimates.mean() - full) < 4 * estimates.std() / np.sqrt(repeats)
+
+
+def test_a_term_constant_over_treatments_changes_no_gradient():
+    base = Scores(SCORES.r + normal(9, (N, 1)), SCORES.c + normal(10, (N, 1)), SCORES.w)
+    one = jax.grad(lambda o: policy_learning_loss(o, SCORES, LAMS))(OUTCOMES)
+    other = jax.grad(lambda o: policy_learning_loss(o, base, LAMS))(OUTCOMES)
+    np.testing.assert_allclose(one.r, other.r, atol=1e-15)
+    np.testing.assert_allclose(one.c, other.c, atol=1e-15)
+
+
+def test_scores_multipliers_and_temperature_are_data():
+    gradient = jax.grad(
+        lambda s, lams, tau: policy_learning_loss(OUTCOMES, s, lams, temperature=tau), argnums=(0, 1, 2)
+    )(SCORES, LAMS, jnp.array(1.0))
+    assert all((np.asarray(leaf) == 0).all() for leaf in jax.tree.leaves(gradient))
+
+
+@pytest.mark.parametrize("lam", [0.0, 1e6, 1e30])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_extreme_multipliers_give_finite_gradients(lam, dtype):
+    outcomes, surfaces = jax.tree.map(lambda leaf: leaf.astype(dtype), (OUTCOMES, SCORES))
+    gradient = jax.grad(lambda o: policy_learning_loss(o, surfaces, lam))(outcomes)
+    assert np.isfinite(gradient.r).all()
+    assert np.isfinite(gradient.c).all()

@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+
+from dfcl_jax.metrics import paired_interval
+
+
+def test_known_answer():
+    # t_{2, .975} = 4.302653 and the standard error of 1, 2, 3 is 1 / sqrt(3).
+    interval = paired_interval(np.array([1.0, 2.0, 3.0]))
+    assert interval.mean == pytest.approx(2.0)
+    assert interval.high - interval.mean == pytest.approx(4.302652729911275 / np.sqrt(3))
+    assert interval.mean - interval.low == pytest.approx(interval.high - interval.mean)
+
+
+@pytest.mark.parametrize("seeds", [3, 10])
+def test_independent_differences_are_covered_95_percent_of_the_time(seeds):
+    rng = np.random.default_rng(0)
+    covered = 0
+    for differences in rng.normal(0.3, 2.0, (4000, seeds)):
+        interval = paired_interval(differences)
+        covered += interval.low <= 0.3 <= interval.high
+    # Three standard errors of a share of .95 over 4,000 draws.
+    assert abs(covered / 4000 - 0.95) < 3 * np.sqrt(0.95 * 0.05 / 4000)
+
+
+def test_overlapping_splits_widen_the_interval():
+    differences = np.array([1.0, 2.0, 4.0, 3.0])
+    plain, corrected = paired_interval(differences), paired_interval(differences, test_share=0.5)
+    ratio = (corrected.high - corrected.mean) / (plain.high - plain.mean)
+    assert ratio == pytest.approx(np.sqrt((1 / 4 + 0.5) / (1 / 4)))
+
+
+def test_one_seed_gives_no_interval():
+    interval = paired_interval(np.array([1.5]))
+    assert interval.mean == 1.5
+    assert np.isnan(interval.low)
+    assert np.isnan(interval.high)

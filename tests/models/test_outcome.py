@@ -1,0 +1,71 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dfcl_jax.models import NetworkConfig, mlp, shared_trunk
+
+X = jax.random.normal(jax.random.key(0), (7, 12), jnp.float32)
+
+
+@pytest.mark.parametrize("m", [2, 3, 5])
+@pytest.mark.parametrize("make", [mlp, shared_trunk])
+def test_outcomes_are_n_by_m(make, m):
+    model = make(m)
+    outcomes = model.apply(model.init(jax.random.key(1), X), X)
+    assert outcomes.r.shape == outcomes.c.shape == (7, m)
+
+
+@pytest.mark.parametrize(
+    ("link", "low", "high"), [("identity", -np.inf, np.inf), ("softplus", 0, np.inf), ("sigmoid", 0, 1)]
+)
+@pytest.mark.parametrize("make", [mlp, shared_trunk])
+def test_link_bounds_the_outcomes(make, link, low, high):
+    model = make(3, link=link)
+    outcomes = model.apply(model.init(jax.random.key(1), X), 10 * X)
+    for surface in outcomes:
+        assert (surface >= low).all()
+        assert (surface <= high).all()
+
+
+@pytest.mark.parametrize("make", [mlp, shared_trunk])
+def test_same_key_same_parameters(make):
+    model = make(3)
+    one, other = model.init(jax.random.key(1), X), model.init(jax.random.key(1), X)
+    assert all(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a == b).all()), one, other)))
+
+
+@pytest.mark.parametrize("make", [mlp, shared_trunk])
+def test_rows_do_not_see_each_other(make):
+    model = make(3)
+    params = model.init(jax.random.key(1), X)
+    together, alone = model.apply(params, X), model.apply(params, X[2:3])
+    # Float32 products in another blocking.
+    np.testing.assert_allclose(together.r[2:3], alone.r, rtol=1e-5, atol=1e-6)
+
+
+def test_shared_trunk_is_one_network_for_each_head_on_a_common_trunk():
+    m, model = 2, shared_trunk(2, trunk=(6,), head=(4, 3), link="identity")
+    params = model.init(jax.random.key(1), X)
+    weights = jax.tree.map(np.asarray, params["params"])
+    trunk = np.maximum(np.asarray(X) @ weights["Dense_0"]["kernel"] + weights["Dense_0"]["bias"], 0)
+    outcomes = model.apply(params, X)
+    for head in range(2 * m):
+        columns = slice(4 * head, 4 * (head + 1))
+        h = trunk @ weights["heads_0"]["kernel"][:, columns] + weights["heads_0"]["bias"][columns]
+        for layer in ("heads_1", "heads_2"):
+            h = np.maximum(h, 0) @ weights[layer]["kernel"][head] + weights[layer]["bias"][head]
+        ours = outcomes.r[:, head] if head < m else outcomes.c[:, head - m]
+        # Float32 products in another order.
+        np.testing.assert_allclose(ours, h[:, 0], rtol=1e-4, atol=1e-5)
+
+
+def test_configuration_builds_the_published_networks():
+    marketing = NetworkConfig(hidden=(64, 32, 32)).build(5)
+    shapes = jax.tree.map(jnp.shape, marketing.init(jax.random.key(0), X))["params"]
+    assert shapes["Dense_3"]["kernel"] == (32, 10)
+    criteo = NetworkConfig("shared_trunk", hidden=(127,), head=(64,), link="sigmoid").build(2)
+    shapes = jax.tree.map(jnp.shape, criteo.init(jax.random.key(0), X))["params"]
+    assert shapes["Dense_0"]["kernel"] == (12, 127)
+    assert shapes["heads_0"]["kernel"] == (127, 4 * 64)
+    assert shapes["heads_1"]["kernel"] == (4, 64, 1)

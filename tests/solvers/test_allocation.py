@@ -1,0 +1,157 @@
+from itertools import product
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dfcl_jax import InputError, Outcomes
+from dfcl_jax.solvers import allocate, hard, lams_for_budgets, largest_multiplier, multiplier, soft
+from dfcl_jax.types import pick
+
+
+def random_outcomes(seed: int, n: int, m: int, *, free_control: bool = True) -> Outcomes:
+    rng = np.random.default_rng(seed)
+    r = rng.normal(1, 1, (n, m))
+    c = np.sort(rng.uniform(0, 1, (n, m)), axis=1) if seed % 2 else rng.uniform(0, 1, (n, m))
+    if free_control:
+        c[:, 0] = 0
+    return Outcomes(jnp.asarray(r), jnp.asarray(c))
+
+
+def best_integer_value(outcomes: Outcomes, budget: float) -> float:
+    r, c = np.asarray(outcomes.r), np.asarray(outcomes.c)
+    n, m = r.shape
+    rows = np.arange(n)
+    plans = [np.array(arms) for arms in product(range(m), repeat=n)]
+    return max(r[rows, arms].mean() for arms in plans if c[rows, arms].mean() <= budget)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("budget", [0.0, 0.1, 0.3, 0.6, 2.0])
+def test_plan_is_feasible_and_within_one_step_of_the_best_integer_plan(seed, budget):
+    outcomes = random_outcomes(seed, 5, 3)
+    plan = allocate(outcomes, budget)
+    best = best_integer_value(outcomes, budget)
+    assert plan.spend <= budget
+    # Fd <= F <= Fd + max step, as the dual's facts have it (rounding: 1e-12).
+    step = float((outcomes.r.max(axis=1) - outcomes.r.min(axis=1)).max()) / 5
+    assert plan.value <= best + 1e-12
+    assert plan.value >= best - step - 1e-12
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_plan_at_a_budget_it_spends_exactly_is_the_best_integer_plan(seed):
+    outcomes = random_outcomes(seed, 5, 3)
+    spent = float(allocate(outcomes, 0.3).spend)
+    plan = allocate(outcomes, spent)
+    assert float(plan.value) == pytest.approx(best_integer_value(outcomes, spent), rel=1e-12)
+
+
+def test_known_answer():
+    # Slopes are 4, 3 and 2 revenue a unit of cost; a budget of 1 buys the first, and the multiplier stops above 3.
+    outcomes = Outcomes(jnp.array([[0.0, 8.0], [0.0, 6.0], [0.0, 4.0]]), jnp.array([[0.0, 2.0]] * 3))
+    plan = allocate(outcomes, 1.0)
+    assert plan.arm.tolist() == [1, 0, 0]
+    assert float(plan.lam) == pytest.approx(3.0, rel=1e-12)
+    assert float(plan.spend) == pytest.approx(2 / 3)
+    assert float(plan.value) == pytest.approx(8 / 3)
+
+
+def test_a_budget_above_the_largest_useful_spend_gives_everybody_their_best_treatment():
+    outcomes = random_outcomes(1, 50, 4)
+    plan = allocate(outcomes, 100.0)
+    assert float(plan.lam) == 0
+    np.testing.assert_array_equal(plan.arm, np.argmax(outcomes.r, axis=1))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_spend_and_multiplier_fall_against_each_other(seed):
+    outcomes = random_outcomes(seed, 200, 5)
+    budgets = jnp.linspace(0, 1, 25)
+    plans = jax.vmap(allocate, in_axes=(None, 0))(outcomes, budgets)
+    assert (np.diff(plans.lam) <= 0).all()
+    assert (np.diff(plans.spend) >= 0).all()
+    assert (np.diff(plans.value) >= 0).all()
+    assert (plans.spend <= budgets).all()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_multiplier_is_the_least_that_keeps_to_the_budget(seed):
+    outcomes = random_outcomes(seed, 100, 4)
+    lam = multiplier(outcomes, jnp.asarray(0.2))
+    # At the tie itself two scores round apart by a few units in the last place.
+    below = lam * (1 - 1e-12)
+    assert pick(outcomes.c, hard(outcomes, lam)).mean() <= 0.2
+    assert pick(outcomes.c, hard(outcomes, below)).mean() > 0.2
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_units_of_money_do_not_matter(scale):
+    outcomes = random_outcomes(3, 100, 4)
+    plan = allocate(outcomes, 0.2)
+    scaled = allocate(Outcomes(outcomes.r * scale, outcomes.c * scale), 0.2 * scale)
+    np.testing.assert_array_equal(plan.arm, scaled.arm)
+    assert float(scaled.lam) == pytest.approx(float(plan.lam), rel=1e-9)
+
+
+def test_order_of_people_does_not_matter():
+    outcomes = random_outcomes(2, 100, 4)
+    order = np.random.default_rng(0).permutation(100)
+    shuffled = allocate(Outcomes(outcomes.r[order], outcomes.c[order]), 0.2)
+    np.testing.assert_array_equal(allocate(outcomes, 0.2).arm[order], shuffled.arm)
+
+
+def test_no_arm_need_be_free():
+    outcomes = random_outcomes(4, 100, 4, free_control=False)
+    cheapest = float(outcomes.c.min(axis=1).mean())
+    plan = allocate(outcomes, cheapest + 1e-9)
+    np.testing.assert_array_equal(plan.arm, np.argmin(outcomes.c, axis=1))
+
+
+def test_everybody_takes_the_cheapest_treatment_at_the_largest_multiplier():
+    outcomes = random_outcomes(6, 1000, 5, free_control=False)
+    np.testing.assert_array_equal(hard(outcomes, largest_multiplier(outcomes)), np.argmin(outcomes.c, axis=1))
+
+
+def test_jit_vmap_and_float32_keep_to_the_budget():
+    outcomes = random_outcomes(5, 20_000, 5)
+    single = Outcomes(outcomes.r.astype(jnp.float32), outcomes.c.astype(jnp.float32))
+    plan = jax.jit(allocate)(single, jnp.float32(0.1))
+    exact = allocate(outcomes, 0.1)
+    # A mean of 20,000 float32 numbers, summed by pairs, is exact to a few units of 6e-8.
+    assert np.asarray(pick(outcomes.c, plan.arm)).mean() <= 0.1 * (1 + 1e-6)
+    assert float(plan.value) == pytest.approx(float(exact.value), rel=1e-4)
+
+
+def test_lams_for_budgets_are_the_multipliers_of_the_plans():
+    outcomes = random_outcomes(7, 300, 5)
+    budgets = jnp.array([0.05, 0.1, 0.4])
+    expected = [float(allocate(outcomes, b).lam) for b in budgets]
+    np.testing.assert_array_equal(lams_for_budgets(outcomes, budgets), expected)
+
+
+def test_a_low_temperature_gives_the_hard_decision_and_a_high_one_the_uniform():
+    outcomes = random_outcomes(8, 100, 5)
+    np.testing.assert_allclose(soft(outcomes, 0.5, 1e-5), jax.nn.one_hot(hard(outcomes, 0.5), 5), atol=1e-6)
+    np.testing.assert_allclose(soft(outcomes, 0.5, 1e9), np.full((100, 5), 0.2), atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "budget", "message"),
+    [
+        (random_outcomes(0, 4, 3), -1.0, "budget: found -1.0"),
+        (random_outcomes(0, 4, 3), float("nan"), "budget: found nan"),
+        (random_outcomes(0, 4, 3), float("inf"), "budget: found inf"),
+        (Outcomes(jnp.ones((4, 3)), jnp.ones((4, 3))), 0.5, "budget: found 0.5, expected at least 1"),
+        (Outcomes(jnp.ones((4, 3)), jnp.ones((4, 2))), 0.5, r"outcomes: found \(4, 3\) and \(4, 2\)"),
+        (
+            Outcomes(jnp.ones((4, 3)).at[2, 1].set(jnp.nan), jnp.ones((4, 3))),
+            2.0,
+            "outcomes, revenue of unit 2 at treatment 1: found nan",
+        ),
+    ],
+)
+def test_bad_input_is_named(outcomes, budget, message):
+    with pytest.raises(InputError, match=message):
+        allocate(outcomes, budget)

@@ -1,0 +1,54 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dfcl_jax import Outcomes, constants
+from dfcl_jax.data import simulate
+from dfcl_jax.losses import policy_learning_loss
+from dfcl_jax.scores import truth
+from dfcl_jax.solvers import lams_for_budgets
+
+OUTCOMES = simulate.marketing(jax.random.key(0), 2000).truth
+BUDGETS = jnp.array([0.02, 0.05, 0.1])
+
+
+def test_multipliers_are_those_of_the_budgets():
+    np.testing.assert_array_equal(constants.fitted(OUTCOMES, BUDGETS).lams, lams_for_budgets(OUTCOMES, BUDGETS))
+
+
+def test_temperature_and_window_are_in_spreads_of_the_score():
+    fitted = constants.fitted(OUTCOMES, BUDGETS, temperature_in_spreads=0.7, window_in_spreads=0.1)
+    for k, lam in enumerate(fitted.lams):
+        score = np.asarray(OUTCOMES.r - lam * OUTCOMES.c)
+        spread = (score - score.mean(axis=1, keepdims=True)).std()
+        assert float(fitted.temperature[k]) == pytest.approx(0.7 * spread)
+        assert float(fitted.window[k]) == pytest.approx(0.1 * spread)
+        assert float(fitted.weights[k]) == pytest.approx(1 / (0.7 * spread))
+
+
+@pytest.mark.parametrize("unit", [1e-3, 100.0])
+def test_the_loss_with_fitted_constants_is_free_of_the_unit_of_money(unit):
+    scaled = Outcomes(OUTCOMES.r * unit, OUTCOMES.c * unit)
+    losses = []
+    for outcomes, budgets in ((OUTCOMES, BUDGETS), (scaled, BUDGETS * unit)):
+        k = constants.fitted(outcomes, budgets)
+        loss = policy_learning_loss(
+            outcomes, truth(outcomes), k.lams, temperature=k.temperature, weights=k.weights
+        )
+        losses.append(float(loss))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-9)
+
+
+def test_predictions_that_tell_no_treatment_apart_give_usable_constants():
+    flat = Outcomes(jnp.ones((10, 3)), jnp.zeros((10, 3)))
+    assert all(np.isfinite(leaf).all() for leaf in constants.fitted(flat, BUDGETS))
+
+
+def test_published_constants():
+    criteo, marketing = constants.published("criteo"), constants.published("marketing")
+    assert criteo.lams.tolist() == [0.1]
+    assert criteo.temperature.tolist() == [3.0]
+    assert criteo.window.tolist() == [0.3]
+    assert marketing.lams.tolist() == [0.1, 0.5, 1.0]
+    assert marketing.temperature.tolist() == [0.01] * 3

@@ -1,0 +1,116 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dfcl_jax import InputError, Trial
+from dfcl_jax.losses import prediction_loss
+from dfcl_jax.models import mlp
+from dfcl_jax.train import FitConfig, Rows, fit
+from dfcl_jax.types import stack
+
+SEEDS, N, D, M = 3, 600, 4, 2
+MODEL = mlp(M, hidden=(8,))
+CONFIG = FitConfig(epochs=4, batch_size=100, learning_rate=1e-2)
+
+
+def linear_trial(seed: int, n: int = N) -> Trial:
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, D))
+    t = rng.integers(0, M, n)
+    r, c = x[:, 0] + t, x[:, 1] * t
+    return Trial(*(jnp.asarray(a) for a in (x, t, r, c, np.full(M, 1 / M))))
+
+
+TRAIN = stack([linear_trial(seed) for seed in range(SEEDS)])
+VALID = stack([linear_trial(10 + seed, 200) for seed in range(SEEDS)])
+KEYS = jax.random.split(jax.random.key(0), SEEDS)
+START = jax.vmap(lambda key, x: MODEL.init(key, x[:1]))(KEYS, TRAIN.x)
+
+
+def factual(outcomes, rows, shared):
+    return prediction_loss(outcomes, rows.trial)
+
+
+def accuracy(outcomes, trial):
+    return -prediction_loss(outcomes, trial)
+
+
+def run(keys=KEYS, start=START, train=TRAIN, valid=VALID, *, validate=accuracy, config=CONFIG, **how):
+    return fit(
+        keys, start, Rows(train), None, valid.x, valid,
+        model=MODEL, objective=factual, validate=validate, config=config, **how,
+    )  # fmt: skip
+
+
+def test_training_lowers_the_loss_and_raises_the_validation_value():
+    result = run()
+    assert result.loss.shape == result.value.shape == (CONFIG.epochs, SEEDS)
+    assert (result.loss[-1] < result.loss[0]).all()
+    before = [float(accuracy(MODEL.apply(_seed(START, s), VALID.x[s]), _seed(VALID, s))) for s in range(SEEDS)]
+    assert (result.value[-1] > before).all()
+
+
+def _seed(tree, seed: int):
+    return jax.tree.map(lambda leaf: leaf[seed], tree)
+
+
+def test_the_kept_parameters_are_those_of_the_best_validation_value():
+    result = run(config=FitConfig(epochs=6, batch_size=100, learning_rate=0.3, schedule="constant"))
+    for s in range(SEEDS):
+        kept = float(accuracy(MODEL.apply(_seed(result.params, s), VALID.x[s]), _seed(VALID, s)))
+        start = float(accuracy(MODEL.apply(_seed(START, s), VALID.x[s]), _seed(VALID, s)))
+        assert kept == pytest.approx(max(start, result.value[:, s].max()), rel=1e-12)
+
+
+def test_the_start_is_kept_where_nothing_is_better():
+    result = run(validate=lambda outcomes, trial: -jnp.abs(outcomes.r - trial.r.mean()).mean() * jnp.nan)
+    assert all(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a == b).all()), result.params, START)))
+
+
+def test_same_keys_same_result():
+    one, other = run(), run()
+    np.testing.assert_array_equal(one.loss, other.loss)
+    assert all(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a == b).all()), one.params, other.params)))
+
+
+def test_a_seed_among_others_is_the_seed_alone():
+    together = run()
+    only = slice(1, 2)
+    alone = run(KEYS[only], *(jax.tree.map(lambda leaf: leaf[only], tree) for tree in (START, TRAIN, VALID)))
+    # Float64 products in another blocking, through 24 Adam steps.
+    np.testing.assert_allclose(together.loss[:, 1], alone.loss[:, 0], rtol=1e-8)
+
+
+def test_every_row_is_seen_once_in_an_epoch():
+    """With a model of one constant and a loss linear in it, an epoch's gradient steps add up over all rows."""
+    seen = []
+
+    def spy(outcomes, rows, shared):
+        jax.debug.callback(lambda x: seen.append(np.asarray(x)), rows.trial.x[:, 0])
+        return prediction_loss(outcomes, rows.trial)
+
+    one = slice(0, 1)
+    fit(
+        KEYS[one], jax.tree.map(lambda leaf: leaf[one], START), Rows(jax.tree.map(lambda leaf: leaf[one], TRAIN)), None,
+        VALID.x[one], jax.tree.map(lambda leaf: leaf[one], VALID),
+        model=MODEL, objective=spy, validate=accuracy, config=FitConfig(epochs=1, batch_size=100),
+    )  # fmt: skip
+    jax.effects_barrier()
+    np.testing.assert_array_equal(np.sort(np.concatenate(seen)), np.sort(np.asarray(TRAIN.x[0, :, 0])))
+
+
+def test_epochs_are_reported_in_order():
+    seen = []
+    run(on_epoch=lambda epoch, record: seen.append((epoch, record.loss.shape)))
+    assert seen == [(k, (SEEDS,)) for k in range(CONFIG.epochs)]
+
+
+def test_a_batch_larger_than_the_trial_is_the_whole_trial():
+    assert np.isfinite(run(config=FitConfig(epochs=1, batch_size=10 * N)).loss).all()
+
+
+def test_a_loss_that_is_no_longer_finite_is_an_error():
+    broken = TRAIN._replace(r=TRAIN.r.at[0, 0].set(jnp.nan))
+    with pytest.raises(InputError, match="training loss in epoch 1"):
+        run(train=broken)

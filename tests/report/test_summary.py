@@ -1,0 +1,75 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from dfcl_jax.methods import TWO_STAGE
+from dfcl_jax.report import proven_best
+from dfcl_jax.report.summary import budgets_left_out, caption, cells, markdown, mean_values, summarise
+from dfcl_jax.study import CHEAPEST, ORACLE, Study
+
+REVENUE = {  # by method: a row for each seed, a column for each budget
+    TWO_STAGE: [[1.0, 2.0], [1.0, 3.0]],
+    "ours": [[1.5, 2.1], [1.1, 3.3]],
+    ORACLE: [[2.0, 3.0], [2.0, 4.0]],
+    CHEAPEST: [[0.5, 0.5], [0.5, 0.5]],
+}
+
+
+def study_of(revenue, *, test_share: float = 0.0) -> Study:
+    rows = [
+        {"seed": seed, "method": method, "budget": budget, "revenue": values[seed][k]}
+        for method, values in revenue.items()
+        for seed in range(2)
+        for k, budget in enumerate((0.1, 0.2))
+    ]
+    quality = pd.DataFrame({"seed": [0, 1], "method": [TWO_STAGE] * 2, "prediction_loss": [0.5, 0.7]})
+    return Study(pd.DataFrame(rows), quality, pd.DataFrame(), {}, np.ones(2), "truth", test_share)
+
+
+def test_figures_by_hand():
+    row = summarise(study_of(REVENUE)).set_index("method").loc["ours"]
+    assert row.value == pytest.approx((1.8 + 2.2) / 2)
+    assert row.lift == pytest.approx(100 * (1.8 / 1.5 - 1 + 2.2 / 2.0 - 1) / 2)
+    assert row.gap == pytest.approx(100 * ((1.8 - 1.5) / (2.5 - 1.5) + (2.2 - 2.0) / (3.0 - 2.0)) / 2)
+    assert row.gain == pytest.approx(100 * ((1.8 - 0.5) / (2.5 - 0.5) + (2.2 - 0.5) / (3.0 - 0.5)) / 2)
+
+
+def test_intervals_are_of_paired_differences_over_seeds():
+    row = summarise(study_of(REVENUE)).set_index("method").loc["ours"]
+    lifts = np.array([100 * (1.8 / 1.5 - 1), 100 * (2.2 / 2.0 - 1)])
+    # t_{1, .975} = 12.7062
+    assert row.lift_high - row.lift == pytest.approx(12.706204736432095 * lifts.std(ddof=1) / np.sqrt(2))
+
+
+def test_a_budget_that_a_method_cannot_meet_counts_for_none():
+    revenue = REVENUE | {"ours": [[np.nan, 2.1], [1.1, 3.3]]}
+    study = study_of(revenue)
+    assert budgets_left_out(study) == 1
+    assert mean_values(study).loc[0, TWO_STAGE] == pytest.approx(2.0)
+    assert "1 pairs of seed and budget" in caption(study)
+
+
+def test_what_others_are_measured_by_has_no_interval():
+    _, rows = cells(summarise(study_of(REVENUE)))
+    two_stage = rows[0]
+    assert two_stage[:3] == [TWO_STAGE, "1.7500", "+0.00"]
+
+
+def test_markdown_has_a_row_for_each_method():
+    text = markdown(summarise(study_of(REVENUE)), "caption")
+    lines = text.strip().splitlines()
+    assert lines[0] == "caption"
+    assert len(lines) == 4 + len(REVENUE)
+    assert len({line.count("|") for line in lines[2:]}) == 1
+
+
+@pytest.mark.parametrize(
+    ("ours", "best"),
+    [
+        ([[1.5, 2.1], [1.1, 3.3]], TWO_STAGE),  # 20% and 10% of lift: with two seeds no proof
+        ([[1.1, 2.2], [1.1, 3.3]], "ours"),  # 10% in both
+        ([[0.9, 1.8], [0.9, 2.7]], TWO_STAGE),
+    ],
+)
+def test_a_plan_is_made_by_another_method_only_where_it_proved_better(ours, best):
+    assert proven_best(summarise(study_of(REVENUE | {"ours": ours}))) == best

@@ -20,7 +20,7 @@ from dfcl_jax.methods import TWO_STAGE, Method
 from dfcl_jax.report import figures, summary
 from dfcl_jax.report.predictor import describe_models
 from dfcl_jax.report.progress import StudyProgress
-from dfcl_jax.report.run_folder import RunFolder, open_run
+from dfcl_jax.report.run_folder import RunFolder, is_finished, open_run
 from dfcl_jax.study import Hooks, Study, StudyConfig, compare
 
 Config = TypeVar("Config")
@@ -34,7 +34,6 @@ def command(main: Callable[[Config], object], config: type[Config]) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("interrupted: finished stages are kept; go on with --resume and the same --out", file=sys.stderr)
         sys.exit(130)
 
 
@@ -69,8 +68,16 @@ def experiment(name: str, config: RunConfig, **data: Any) -> Iterator[RunFolder]
     if config.out is None and config.resume:
         refuse("--resume", found="no --out", expected="the --out of the run to go on with")
     out = config.out or Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
-    with open_run(out, _provenance(name, config, data), resume=config.resume) as run:
-        yield run
+    provenance = _provenance(name, config, data)
+    if config.resume and is_finished(out, provenance):
+        print((out / "table.md").read_text(), f"Nothing to resume: {out} is complete", sep="\n")
+        sys.exit(0)
+    try:
+        with open_run(out, provenance, resume=config.resume) as run:
+            yield run
+    except KeyboardInterrupt:
+        print(f"interrupted: go on with --out {out} --resume, or start anew without it", file=sys.stderr)
+        raise
     print(f"Written to {out}")
 
 

@@ -87,7 +87,7 @@ def open_run(out: Path, config: dict[str, Any], *, resume: bool = False) -> Iter
         InputError: `out` exists; `out`.partial exists without `resume`, or is another configuration's.
     """
     partial = out.with_name(f"{out.name}.partial")
-    text = json.dumps(config, indent=2, default=str) + "\n"
+    text = _as_text(config)
     if out.exists():
         refuse("run folder", found=f"{out}, which exists", expected="a new one: choose another with --out")
     if partial.exists():
@@ -102,6 +102,16 @@ def open_run(out: Path, config: dict[str, Any], *, resume: bool = False) -> Iter
             shutil.rmtree(partial)
         raise
     os.rename(partial, out)
+
+
+def is_finished(out: Path, config: dict[str, Any]) -> bool:
+    """Whether `out` is a complete run of this configuration."""
+    kept = out / "config.json"
+    return kept.is_file() and kept.read_text() == _as_text(config)
+
+
+def _as_text(config: dict[str, Any]) -> str:
+    return json.dumps(config, indent=2, default=str) + "\n"
 
 
 def _check_resumable(partial: Path, text: str, resume: bool) -> None:

@@ -81,7 +81,7 @@ def _cell(column: str, row: pd.Series) -> str:
     if pd.isna(value):
         return "-"
     if f"{column}_low" not in row:
-        return f"{value:.4f}"
+        return f"{value:.5g}"
     half = row[f"{column}_high"] - value
     # No spread: the method that the others are measured by, or a single seed.
     return f"{value:+.2f}" if pd.isna(half) or half == 0 else f"{value:+.2f} ±{half:.2f}"

@@ -52,7 +52,7 @@ def test_a_budget_that_a_method_cannot_meet_counts_for_none():
 def test_what_others_are_measured_by_has_no_interval():
     _, rows = cells(summarise(study_of(REVENUE)))
     two_stage = rows[0]
-    assert two_stage[:3] == [TWO_STAGE, "1.7500", "+0.00"]
+    assert two_stage[:3] == [TWO_STAGE, "1.75", "+0.00"]
 
 
 def test_markdown_has_a_row_for_each_method():

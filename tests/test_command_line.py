@@ -1,0 +1,332 @@
+import importlib.util
+import io
+import json
+import subprocess
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dfcl_jax import METHODS, InputError
+from dfcl_jax.data import split_rows
+from dfcl_jax.report import command, load_predictor
+
+SCRIPT = Path(__file__).parents[1] / "experiments" / "trial.py"
+ARMS = ("none", "small", "large")
+ROLES = ("--treatment", "arm", "--revenue", "sales", "--cost", "spend")
+FRACTIONS = (0.6, 0.1, 0.3)
+
+
+def _trial_of(n: int) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    t, age = rng.integers(0, 3, n), rng.normal(size=n)
+    return pd.DataFrame(
+        {
+            "arm": np.array(ARMS)[t],
+            "sales": rng.gamma(2, 0.5, n) + t * (age > 0),
+            "spend": 0.5 * t,
+            "age": age,
+            "region": rng.choice(["north", "south"], n),
+        }
+    )
+
+
+SMALL = _trial_of(60)
+LARGE = _trial_of(600)
+
+
+def _with(column: str, row: int, value: object) -> pd.DataFrame:
+    values = SMALL[column].astype(object).tolist()
+    values[row - 1] = value
+    return SMALL.assign(**{column: values})
+
+
+@pytest.fixture(scope="module")
+def trial() -> ModuleType:
+    """experiments/trial.py, which is in no package."""
+    spec = importlib.util.spec_from_file_location("experiments_trial", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # The command line looks up the types of the options there.
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _assert_refused(error: str, words: list[str]) -> None:
+    assert error.startswith("error: ")
+    assert error.index("\n") == len(error) - 1, error
+    assert [word for word in words if word not in error] == [], error
+
+
+@pytest.mark.parametrize(
+    ("frame", "options", "words"),
+    [
+        (SMALL.drop(columns="sales"), [], ["column 'sales'", "found only arm, spend, age, region", "expected"]),
+        (_with("sales", 7, np.nan), [], ["column 'sales', row 7", "nan", "a finite number"]),
+        (_with("spend", 9, np.inf), [], ["column 'spend', row 9", "inf", "a finite number"]),
+        (_with("age", 5, "young"), [], ["feature 'age', row 5", "'young'", "a number"]),
+        (_with("age", 5, np.inf), [], ["feature 'age', row 5", "inf", "a finite number"]),
+        (SMALL, ["--propensities", "-0.5", "0.75", "0.75"], ["propensities", "-0.5", "positive"]),
+        (SMALL, ["--propensities", "0.5", "0.25", "0.5"], ["propensities", "0.5  0.25  0.5", "sum to 1"]),
+        (
+            SMALL.assign(p=0.4),
+            ["--propensity-columns", "p", "p", "p"],
+            ["propensities, row 1", "0.4  0.4  0.4", "sum to 1"],
+        ),
+        (_with("arm", 3, "huge"), ["--arms", *ARMS], ["column 'arm', row 3", "'huge'", "one of none, small, large"]),
+        (SMALL.assign(arm=[-1, *[0, 1] * 29, 0]), [], ["column 'arm', row 1", "-1", "a whole number from 0"]),
+        (SMALL.assign(arm="none"), [], ["column 'arm'", "single treatment none", "at least 2"]),
+        (SMALL, ["--budgets", "0.2", "-0.1"], ["budget", "-0.1", "at least 0"]),
+        (SMALL, ["--budgets", "nan"], ["budget", "nan", "a finite number"]),
+        (SMALL.assign(spend=SMALL.spend + 1), ["--budgets", "0.5"], ["budget", "found 0.5", "cheapest mean cost"]),
+        (SMALL, ["--fractions", "0.5", "0.5", "0.5"], ["fractions", "(0.5, 0.5, 0.5)", "sum to 1"]),
+        (SMALL, ["--seeds", "0"], ["seeds", "found 0", "at least 1"]),
+        (SMALL, ["--people", "nobody.csv"], ["data file", "nobody.csv", "a CSV or Parquet file"]),
+    ],
+)
+def test_bad_input_ends_in_one_line_and_writes_nothing(
+    trial: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    frame: pd.DataFrame,
+    options: list[str],
+    words: list[str],
+):
+    data = tmp_path / "trial.csv"
+    frame.to_csv(data, index=False)
+    monkeypatch.setattr("sys.argv", ["trial.py", "--data", str(data), *ROLES, "--out", str(tmp_path / "run"), *options])
+    with pytest.raises(SystemExit) as ended:
+        command(trial.main, trial.Config)
+    assert ended.value.code == 2
+    _assert_refused(capsys.readouterr().err, words)
+    assert list(tmp_path.iterdir()) == [data]
+
+
+@pytest.mark.parametrize("exists", ["run", "run.partial"])
+def test_a_run_folder_that_exists_is_refused_and_left_as_it_is(
+    trial: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    exists: str,
+):
+    SMALL.to_csv(tmp_path / "trial.csv", index=False)
+    (tmp_path / exists).mkdir()
+    (tmp_path / exists / "config.json").write_text("an earlier run's")
+    arguments = ["--data", str(tmp_path / "trial.csv"), *ROLES, "--out", str(tmp_path / "run")]
+    monkeypatch.setattr("sys.argv", ["trial.py", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        command(trial.main, trial.Config)
+    assert ended.value.code == 2
+    _assert_refused(capsys.readouterr().err, ["run folder", str(tmp_path / exists), "--out"])
+    assert {file.name for file in tmp_path.rglob("*")} == {"trial.csv", exists, "config.json"}
+    assert (tmp_path / exists / "config.json").read_text() == "an earlier run's"
+
+
+@pytest.mark.parametrize(
+    ("frame", "words"),
+    [
+        (None, ["data file", "trial.csv", "a CSV or Parquet file"]),
+        (_with("sales", 7, np.nan), ["column 'sales', row 7", "nan", "a finite number"]),
+    ],
+)
+def test_the_script_ends_with_code_2_and_no_traceback(tmp_path: Path, frame: pd.DataFrame | None, words: list[str]):
+    if frame is not None:
+        frame.to_csv(tmp_path / "trial.csv", index=False)
+    before = list(tmp_path.iterdir())
+    ended = subprocess.run(
+        [sys.executable, str(SCRIPT), "--data", "trial.csv", *ROLES], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    _assert_refused(ended.stderr, words)
+    assert list(tmp_path.iterdir()) == before
+
+
+class Runs(NamedTuple):
+    """A run, and another of the same seeds that plans for people of its own."""
+
+    first: Path
+    second: Path
+    said: str  # what the first printed
+
+
+@pytest.fixture(scope="module")
+def runs(trial: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    """Two finished runs, of one method beside two-stage learning: each of the others would be compiled too."""
+    folder = tmp_path_factory.mktemp("runs")
+    LARGE.to_csv(folder / "trial.csv", index=False)
+    _people().to_csv(folder / "people.csv", index=False)
+    network = ["--study.network.hidden", "8"]
+    warm = ["--study.warm.epochs", "10", "--study.warm.batch-size", "32", "--study.warm.learning-rate", "0.01"]
+    decision = ["--study.decision.epochs", "3", "--study.decision.batch-size", "64"]
+    pace = ["--study.decision.learning-rate", "0.05"]
+    options = [*ROLES, "--arms", *ARMS, *network, *warm, *decision, *pace, "--seeds", "2"]
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        # Lines of the terminal are not to be broken.
+        patch.setenv("COLUMNS", "200")
+        for name in METHODS.keys() - {"DFCL-MER"}:
+            patch.delitem(METHODS, name)
+        for name, people in (("first", []), ("second", ["--people", str(folder / "people.csv")])):
+            arguments = ["--data", str(folder / "trial.csv"), "--out", str(folder / name), "--budgets", "0.2", "100"]
+            patch.setattr("sys.argv", ["trial.py", *arguments, *options, *people])
+            with redirect_stdout(said if name == "first" else io.StringIO()):
+                command(trial.main, trial.Config)
+    return Runs(folder / "first", folder / "second", said.getvalue())
+
+
+def _test_rows(seed: int) -> np.ndarray:
+    return split_rows(len(LARGE), seed, FRACTIONS)[2]
+
+
+def _people() -> pd.DataFrame:
+    """The first 40 people of the first seed's test part, and one from a region that the trial does not know."""
+    people = LARGE.iloc[_test_rows(0)[:40]][["age", "region"]]
+    return pd.concat([people, pd.DataFrame({"age": [1.5], "region": ["moon"]})])
+
+
+def test_a_run_folder_holds_everything_that_came_of_the_run(runs: Runs):
+    assert {file.relative_to(runs.first).as_posix() for file in runs.first.rglob("*")} == {
+        "config.json",
+        "metrics.csv",
+        "quality.csv",
+        "history.csv",
+        "table.md",
+        "value_by_budget.png",
+        "plan.csv",
+        "plan_budgets.csv",
+        "checkpoint",
+        "checkpoint/model.json",
+        "checkpoint/TSM-SL.msgpack",
+        "checkpoint/DFCL-MER.msgpack",
+    }
+    assert not runs.first.with_name("first.partial").exists()
+    assert f"Written to {runs.first}" in runs.said
+
+
+def test_the_tables_of_a_run_have_every_method_seed_and_budget(runs: Runs):
+    metrics, quality, history = (pd.read_csv(runs.first / f"{name}.csv") for name in ("metrics", "quality", "history"))
+    judged = {"TSM-SL", "DFCL-MER", "cheapest arm"}
+    wanted = {(seed, method, budget) for seed in (0, 1) for method in judged for budget in (0.2, 100.0)}
+    assert set(metrics[["seed", "method", "budget"]].itertuples(index=False, name=None)) == wanted
+    assert len(metrics) == len(wanted)
+    assert sorted(quality[["method", "seed"]].itertuples(index=False, name=None)) == [
+        (method, seed) for method in ("DFCL-MER", "TSM-SL") for seed in (0, 1)
+    ]
+    assert history.groupby("method").size().to_dict() == {"TSM-SL": 2 * 10, "DFCL-MER": 2 * 3}
+
+
+def test_no_method_is_credited_for_money_that_the_budget_does_not_have(runs: Runs):
+    metrics = pd.read_csv(runs.first / "metrics.csv")
+    # Costs near 1 are added up in float32.
+    assert (metrics.cost <= metrics.budget + 1e-5).all()
+
+
+def test_the_configuration_of_a_run_says_what_determines_it(runs: Runs):
+    config = json.loads((runs.first / "config.json").read_text())
+    assert config["experiment"] == "trial"
+    assert config["options"]["budgets"] == [0.2, 100.0]
+    assert config["options"]["study"]["warm"]["epochs"] == 10
+    assert config["data"]["rows"] == 600
+    assert {"out", "resume"}.isdisjoint(config["options"])
+
+
+def test_the_table_and_the_figure_can_be_read(runs: Runs):
+    lines = (runs.first / "table.md").read_text().splitlines()
+    rows = [line for line in lines if line.startswith("| ")]
+    assert [row.split(" | ")[0] for row in rows[2:]] == ["| TSM-SL", "| DFCL-MER", "| cheapest arm"]
+    assert (runs.first / "value_by_budget.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+
+
+def test_the_plan_has_a_row_for_each_test_person_with_arms_by_name(runs: Runs):
+    plan = pd.read_csv(runs.first / "plan.csv", keep_default_na=False)
+    assert list(plan) == ["row", "budget 0.2", "budget 100"]
+    np.testing.assert_array_equal(plan.row, _test_rows(0))
+    assert set(plan["budget 0.2"]) | set(plan["budget 100"]) <= set(ARMS)
+
+
+@pytest.mark.parametrize("run", ["first", "second"])
+def test_a_plan_keeps_to_its_budget(runs: Runs, run: str):
+    budgets = pd.read_csv(runs.first.with_name(run) / "plan_budgets.csv")
+    # Spends near 0.2 in float32.
+    assert (budgets.spend <= budgets.budget + 1e-6).all()
+
+
+def test_the_shares_of_a_plan_are_those_of_its_rows(runs: Runs):
+    plan = pd.read_csv(runs.first / "plan.csv", keep_default_na=False)
+    budgets = pd.read_csv(runs.first / "plan_budgets.csv")
+    for arm in ARMS:
+        shares = [(plan[f"budget {budget}"] == arm).mean() for budget in ("0.2", "100")]
+        np.testing.assert_allclose(budgets[arm], shares, rtol=1e-12)
+
+
+def test_a_budget_above_the_largest_useful_spend_is_said_and_no_error(runs: Runs):
+    note = "above the largest useful spend, everybody has their best treatment"
+    assert f"Budget 100: {note}" in runs.said
+    assert f"Budget 0.2: {note}" not in runs.said
+    budgets = pd.read_csv(runs.first / "plan_budgets.csv")
+    assert (budgets.lam > 0).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("table", ["metrics.csv", "quality.csv", "history.csv"])
+def test_the_same_seeds_give_the_same_bytes(runs: Runs, table: str):
+    assert (runs.first / table).read_bytes() == (runs.second / table).read_bytes()
+
+
+def test_people_of_a_file_are_planned_for_as_they_would_be_in_the_trial(runs: Runs):
+    plan = pd.read_csv(runs.second / "plan.csv", keep_default_na=False)
+    np.testing.assert_array_equal(plan.row, np.arange(41))
+    assert set(plan["budget 0.2"]) <= set(ARMS)
+    # A budget that does not bind leaves every decision to the person alone, whoever else is planned for.
+    in_the_trial = pd.read_csv(runs.first / "plan.csv", keep_default_na=False)
+    assert plan["budget 100"].tolist()[:40] == in_the_trial["budget 100"].tolist()[:40]
+    assert plan["budget 100"].nunique() > 1
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("method", ["TSM-SL", "DFCL-MER"])
+def test_a_loaded_predictor_predicts_as_the_run_did(runs: Runs, method: str, seed: int):
+    predictor = load_predictor(runs.first, method, seed=seed)
+    people = LARGE.iloc[_test_rows(seed)]
+    outcomes = predictor(people)
+    assert outcomes.r.shape == outcomes.c.shape == (180, 3)
+    assert predictor.arms == ARMS
+    given = people.arm.map(ARMS.index).to_numpy()
+    weights = 1 / (3 * LARGE.arm.value_counts(normalize=True)[people.arm].to_numpy())
+    predictions = [np.asarray(surface)[np.arange(180), given] for surface in outcomes]
+    misfit = (people.sales - predictions[0]) ** 2 + (people.spend - predictions[1]) ** 2
+    # The run counts money in the model's own unit.
+    loss = (weights * misfit).mean() / predictor.unit**2
+    quality = pd.read_csv(runs.first / "quality.csv")
+    of_the_run = quality[(quality.method == method) & (quality.seed == seed)].prediction_loss
+    # The run adds up 180 float32 terms.
+    np.testing.assert_allclose(of_the_run, [loss], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("folder", "method", "seed", "words"),
+    [
+        ("nowhere", "TSM-SL", 0, ["run folder", "nowhere", "a finished run"]),
+        ("first", "DFCL-XYZ", 0, ["checkpoint", "DFCL-XYZ", "a method that the run trained"]),
+        ("first", "TSM-SL", 2, ["seed", "found 2", "0 to 1"]),
+        ("first", "TSM-SL", -1, ["seed", "found -1", "0 to 1"]),
+    ],
+)
+def test_a_model_that_a_run_did_not_leave_is_refused(runs: Runs, folder: str, method: str, seed: int, words: list[str]):
+    with pytest.raises(InputError) as refused:
+        load_predictor(runs.first.with_name(folder), method, seed=seed)
+    assert [word for word in words if word not in str(refused.value)] == [], str(refused.value)
+
+
+def test_people_without_a_feature_of_the_trial_are_refused(runs: Runs):
+    with pytest.raises(InputError, match="column 'region': found only age"):
+        load_predictor(runs.first, "TSM-SL")(LARGE[["age"]])

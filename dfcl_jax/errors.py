@@ -15,6 +15,11 @@ def refuse(what: str, *, found: object, expected: str) -> NoReturn:
     raise InputError(f"{what}: found {found}, expected {expected}")
 
 
+def shown(value: object) -> str:
+    """A value of a table as a message shows it: texts quoted, numbers as Python writes them."""
+    return repr(getattr(value, "item", lambda: value)())
+
+
 def is_concrete(*values: object) -> bool:
     """Whether values can be looked at now, which is not so while JAX traces a function."""
     return not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(values))

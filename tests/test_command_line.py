@@ -250,7 +250,7 @@ def test_the_table_and_the_figure_can_be_read(runs: Runs):
 def test_the_plan_has_a_row_for_each_test_person_with_arms_by_name(runs: Runs):
     plan = pd.read_csv(runs.first / "plan.csv", keep_default_na=False)
     assert list(plan) == ["row", "budget 0.2", "budget 100"]
-    np.testing.assert_array_equal(plan.row, _test_rows(0))
+    np.testing.assert_array_equal(plan.row, 1 + _test_rows(0))
     assert set(plan["budget 0.2"]) | set(plan["budget 100"]) <= set(ARMS)
 
 
@@ -266,7 +266,7 @@ def test_the_shares_of_a_plan_are_those_of_its_rows(runs: Runs):
     budgets = pd.read_csv(runs.first / "plan_budgets.csv")
     for arm in ARMS:
         shares = [(plan[f"budget {budget}"] == arm).mean() for budget in ("0.2", "100")]
-        np.testing.assert_allclose(budgets[arm], shares, rtol=1e-12)
+        np.testing.assert_allclose(budgets[f"share {arm}"], shares, rtol=1e-12)
 
 
 def test_a_budget_above_the_largest_useful_spend_is_said_and_no_error(runs: Runs):
@@ -284,7 +284,7 @@ def test_the_same_seeds_give_the_same_bytes(runs: Runs, table: str):
 
 def test_people_of_a_file_are_planned_for_as_they_would_be_in_the_trial(runs: Runs):
     plan = pd.read_csv(runs.second / "plan.csv", keep_default_na=False)
-    np.testing.assert_array_equal(plan.row, np.arange(41))
+    np.testing.assert_array_equal(plan.row, np.arange(1, 42))
     assert set(plan["budget 0.2"]) <= set(ARMS)
     # A budget that does not bind leaves every decision to the person alone, whoever else is planned for.
     in_the_trial = pd.read_csv(runs.first / "plan.csv", keep_default_na=False)

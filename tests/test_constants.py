@@ -33,9 +33,7 @@ def test_the_loss_with_fitted_constants_is_free_of_the_unit_of_money(unit):
     losses = []
     for outcomes, budgets in ((OUTCOMES, BUDGETS), (scaled, BUDGETS * unit)):
         k = constants.fitted(outcomes, budgets)
-        loss = policy_learning_loss(
-            outcomes, truth(outcomes), k.lams, temperature=k.temperature, weights=k.weights
-        )
+        loss = policy_learning_loss(outcomes, truth(outcomes), k.lams, temperature=k.temperature, weights=k.weights)
         losses.append(float(loss))
     assert losses[0] == pytest.approx(losses[1], rel=1e-9)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from dfcl_jax.data.tables import read_frame
-from dfcl_jax.errors import refuse
+from dfcl_jax.errors import refuse, shown
 
 Scaling = Literal["standard", "minmax"]
 MAX_LEVELS = 100
@@ -80,6 +80,7 @@ def fit_encoder(features: pd.DataFrame, training: np.ndarray, *, scaling: Scalin
     Raises:
         InputError: a column that is neither numbers nor a category of at most 100 levels, or an infinite value.
     """
+    features = read_frame(features)
     return Encoder(tuple(_fit_column(features[name], training, scaling) for name in features.columns))
 
 
@@ -100,13 +101,17 @@ def _fit_column(column: pd.Series, training: np.ndarray, scaling: Scaling) -> Nu
         name,
         fill=float(np.median(known)),
         shift=float(shift),
-        scale=float(scale) if scale > 0 else 1.0,
+        # The standard deviation of a constant may be a rounding error.
+        scale=float(scale) if np.ptp(known) > 0 else 1.0,
         flag_missing=bool(missing.any()),
     )
 
 
 def _is_text(column: pd.Series) -> bool:
-    return not (pd.api.types.is_numeric_dtype(column) or pd.api.types.is_datetime64_any_dtype(column))
+    kind = pd.api.types.infer_dtype(column, skipna=True)
+    if kind.startswith(("date", "time", "period", "interval", "complex")):
+        refuse(f"feature {column.name!r}", found=f"{kind} values", expected="numbers or categories")
+    return not pd.api.types.is_numeric_dtype(column)
 
 
 def _levels(column: pd.Series) -> tuple[str, ...]:
@@ -116,7 +121,7 @@ def _levels(column: pd.Series) -> tuple[str, ...]:
         row = int(numeric[~numeric].index[0])
         refuse(
             f"feature {column.name!r}, row {row + 1}",
-            found=repr(column.iloc[row]),
+            found=shown(column.iloc[row]),
             expected="a number, as in other rows of the column (or a category in all of them)",
         )
     levels = tuple(sorted(known.unique()))
@@ -130,13 +135,11 @@ def _levels(column: pd.Series) -> tuple[str, ...]:
 
 
 def _numbers(column: pd.Series) -> np.ndarray:
-    if pd.api.types.is_datetime64_any_dtype(column):
-        refuse(f"feature {column.name!r}", found="dates", expected="numbers or categories; leave it out")
     values = column.to_numpy(np.float64, na_value=np.nan)
     infinite = np.isinf(values)
     if infinite.any():
         row = int(np.argmax(infinite))
-        refuse(f"feature {column.name!r}, row {row + 1}", found=values[row], expected="a finite number or a gap")
+        refuse(f"feature {column.name!r}, row {row + 1}", found=shown(values[row]), expected="a finite number or a gap")
     return values
 
 

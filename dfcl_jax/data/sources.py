@@ -53,15 +53,17 @@ def hillstrom(source: str | Path | pd.DataFrame, *, email_price: float | None = 
 def karlan_list(source: str | Path | pd.DataFrame) -> Table:
     """Karlan and List's matching gifts: revenue the gift, cost what the matching donor pays, ratio times the gift.
 
-    -999 marks a missing covariate. The two people whose gift is missing are left out.
+    -999 marks a missing covariate. The two people whose gift is missing are left out, and so are the columns that are
+    outcomes in disguise: `stateresponse...` is the share of givers by state in this very trial.
     """
     frame = read_frame(source, ["treatment", "treat_ratio2", "treat_ratio3", "out_amountgive"])
     gift = pd.to_numeric(frame["out_amountgive"], errors="coerce")
     frame, gift = frame[gift.notna()], gift[gift.notna()]
     ratio = frame["treatment"] + frame["treat_ratio2"] + 2 * frame["treat_ratio3"]
-    covariates = frame[[c for c in frame.columns if not c.startswith(("out_", "treat"))]].replace(-999, np.nan)
-    # Gaps get an indicator of their own when features are encoded.
-    covariates = covariates[[c for c in covariates.columns if not c.endswith("_missing")]]
+    after_treatment = ("out_", "treat", "stateresponse")
+    # Columns `..._missing` go too: gaps get an indicator of their own when features are encoded.
+    kept = [c for c in frame.columns if not c.startswith(after_treatment) and not c.endswith("_missing")]
+    covariates = frame[kept].replace(-999, np.nan)
     return trial_table(
         covariates.assign(ratio=ratio.astype(int), out_amountgive=gift, matched_amount=ratio * gift), KARLAN_LIST
     )

@@ -27,9 +27,11 @@ def split_rows(n: int, seed: int, fractions: tuple[float, float, float]) -> tupl
     """Rows 0..n-1 in random order, cut into training, validation and test rows.
 
     Raises:
-        InputError: fractions that are not positive with sum 1, or too few rows for three parts.
+        InputError: a negative seed, fractions that are not positive with sum 1, or too few rows for three parts.
     """
-    if min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-9:
+    if seed < 0:
+        refuse("seed", found=seed, expected="at least 0")
+    if not (min(fractions) > 0 and abs(sum(fractions) - 1) < 1e-9):
         refuse("fractions", found=fractions, expected="three positive numbers that sum to 1")
     order = np.random.default_rng(seed).permutation(n)
     first, second = round(n * fractions[0]), round(n * (fractions[0] + fractions[1]))

@@ -1,5 +1,6 @@
 """From a trial table to checked arrays: every problem in a file is found and named here."""
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from dfcl_jax.errors import refuse
+from dfcl_jax.errors import refuse, shown
+
+# What a CSV may write where a value is missing.
+MISSING = ["", "NA", "N/A", "#N/A", "n/a", "<NA>", "NaN", "nan", "-nan", "NULL", "null"]
 
 
 @dataclass(frozen=True)
@@ -49,9 +53,13 @@ def read_frame(
         InputError: no such file, an unknown ending, a file that cannot be read, a missing column, no rows.
     """
     frame = source.reset_index(drop=True) if isinstance(source, pd.DataFrame) else _read_file(Path(source))
+    frame = frame.rename(columns=str)
+    if not frame.columns.is_unique:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        refuse(f"column {twice!r}", found="it more than once", expected="different names")
     for column in required:
         if column not in frame.columns:
-            refuse(f"column {column!r}", found=f"only {', '.join(map(str, frame.columns))}", expected="it in the table")
+            refuse(f"column {column!r}", found=f"only {', '.join(frame.columns)}", expected="it in the table")
     if len(frame) == 0:
         refuse("table", found="no rows", expected="at least one row for each treatment")
     return frame[list(dict.fromkeys(required))] if only_required else frame
@@ -65,8 +73,9 @@ def _read_file(path: Path) -> pd.DataFrame:
         if name.endswith((".parquet", ".pq")):
             return pd.read_parquet(path)
         if name.endswith((".csv", ".csv.gz")):
-            return pd.read_csv(path, engine="pyarrow")
-    except (ValueError, OSError, EOFError) as error:
+            # "None" is a fine name for a treatment.
+            return pd.read_csv(path, engine="pyarrow", keep_default_na=False, na_values=MISSING)
+    except (ValueError, OSError, EOFError, zlib.error) as error:
         refuse(f"data file {path}", found=f"unreadable ({error})", expected="a well-formed table")
     refuse(f"data file {path}", found=f"the ending {path.suffix!r}", expected=".csv, .csv.gz, .parquet or .pq")
 
@@ -81,7 +90,10 @@ def trial_table(source: str | Path | pd.DataFrame, columns: Columns) -> Table:
     """
     roles = (columns.treatment, columns.revenue, columns.cost, *columns.propensity_columns)
     frame = read_frame(source, (*roles, *columns.features))
-    features = list(columns.features) or [column for column in frame.columns if column not in roles]
+    for role in roles:
+        if role in columns.features:
+            refuse(f"feature {role!r}", found="the treatment, an outcome or a propensity", expected="another column")
+    features = list(dict.fromkeys(columns.features)) or [column for column in frame.columns if column not in roles]
     if not features:
         refuse("features", found="none", expected="at least one column beside treatment, revenue and cost")
     t, arms = _treatment(frame[columns.treatment], columns.arms)
@@ -96,21 +108,31 @@ def trial_table(source: str | Path | pd.DataFrame, columns: Columns) -> Table:
 
 
 def _finite(column: pd.Series) -> np.ndarray:
-    numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-    _refuse_first(column, ~np.isfinite(numbers), expected="a finite number")
-    return numbers.astype(np.float32)
+    with np.errstate(over="ignore"):
+        numbers = _numbers(column).astype(np.float32)
+    _refuse_first(column, ~np.isfinite(numbers), expected="a finite number (float32)")
+    return numbers
+
+
+def _numbers(column: pd.Series) -> np.ndarray:
+    return pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
 
 
 def _refuse_first(column: pd.Series, bad: np.ndarray, *, expected: str) -> None:
     if bad.any():
         row = int(np.argmax(bad))
-        refuse(f"column {column.name!r}, row {row + 1}", found=repr(column.iloc[row]), expected=expected)
+        refuse(f"column {column.name!r}, row {row + 1}", found=shown(column.iloc[row]), expected=expected)
 
 
 def _treatment(column: pd.Series, arms: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...]]:
-    numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    numbers = _numbers(column)
     if arms:
-        codes = pd.Categorical(column.astype(str), categories=list(arms)).codes.astype(np.int32)
+        if len(set(arms)) < len(arms):
+            refuse("arms", found=", ".join(arms), expected="each treatment once")
+        which, values = pd.factorize(column, use_na_sentinel=False)
+        # 1 and 1.0 are the same treatment.
+        names = [str(value) if isinstance(value, str) else f"{value:.10g}" for value in values]
+        codes = np.array([arms.index(name) if name in arms else -1 for name in names], np.int32)[which]
         _refuse_first(column, codes < 0, expected=f"one of {', '.join(arms)}")
     elif np.isnan(numbers).all():
         _refuse_first(column, column.isna().to_numpy(), expected="a treatment")

@@ -68,9 +68,12 @@ def _eom(outcomes: Outcomes, scores: Scores, budgets: Array, normalise: Normalis
     ceiling = largest_multiplier(outcomes)
     cheapest_revenue, cheapest_cost = _cheapest_treatment(scores, normalise)
 
+    def value(arm: Array) -> tuple[Array, Array]:
+        return policy_value(arm, scores, normalise=normalise)
+
     def at(budget: Array) -> PolicyValue:
-        lam = bisect(lambda lam: policy_value(hard(outcomes, lam), scores, normalise=normalise)[1], budget, ceiling)
-        revenue, cost = policy_value(hard(outcomes, lam), scores, normalise=normalise)
+        lam, arm = bisect(lambda lam: hard(outcomes, lam), lambda arm: value(arm)[1], budget, ceiling)
+        revenue, cost = value(arm)
         excess, room = cost - budget, cost - cheapest_cost
         share = jnp.where(excess > 0, excess / jnp.where(room > 0, room, 1), 0)
         met = (excess <= 0) | ((room > 0) & (share <= 1))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from dfcl_jax.errors import refuse
 from dfcl_jax.models.outcome import Link, Model, mlp, shared_trunk
 
 
@@ -14,6 +15,12 @@ class NetworkConfig:
     hidden: tuple[int, ...] = (64, 32, 32)  # layers of the mlp, or of the trunk
     head: tuple[int, ...] = (64,)  # hidden layers of each head of a shared trunk
     link: Link = "identity"
+
+    def __post_init__(self) -> None:
+        """Refuse layers without units."""
+        for width in (*self.hidden, *self.head):
+            if width < 1:
+                refuse("width of a layer", found=width, expected="at least 1")
 
     def build(self, m: int) -> Model:
         """The model for m treatments."""

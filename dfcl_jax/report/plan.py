@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+from jax import Array
 
-from dfcl_jax import metrics, scores, solvers
+from dfcl_jax import solvers
 from dfcl_jax.methods import TWO_STAGE
 from dfcl_jax.report.predictor import Predictor
 from dfcl_jax.study import CHEAPEST, ORACLE
@@ -16,7 +19,7 @@ from dfcl_jax.types import Allocation, Outcomes, pick
 class Plan(NamedTuple):
     """Decisions at each budget, and what they are expected to bring."""
 
-    assignments: pd.DataFrame  # row, and a column of treatment names for each budget
+    assignments: pd.DataFrame  # row of the table, from 1, and a column of treatment names for each budget
     budgets: pd.DataFrame  # budget, lam, spend, revenue per person, share of each treatment
     notes: list[str]  # what is out of the ordinary
 
@@ -38,29 +41,35 @@ def plan_for(
         decider: the model that ranks treatments.
         two_stage: the model that predicts revenue and cost.
         features: people to plan for, [n, columns].
-        rows: their names in the plan, [n].
+        rows: their rows in the table, from 0, [n].
         budgets: cost per person.
 
     Raises:
-        InputError: features that the models do not know; a budget below the predicted cost of the cheapest plan.
+        InputError: features that the models do not know.
     """
     deciding, priced = decider(features), two_stage(features)
-    assignments, summary, notes = {"row": rows}, [], []
+    assignments, summary, notes = {"row": rows + 1}, [], []
     for budget in budgets:
         plan, note = _decide(deciding, priced, budget)
         arm = np.asarray(plan.arm)
-        assignments[f"budget {budget:g}"] = np.asarray(decider.arms)[arm]
+        assignments[f"budget {budget:.10g}"] = np.asarray(decider.arms)[arm]
         entry = {"budget": budget, "lam": float(plan.lam), "spend": float(plan.spend), "revenue": float(plan.value)}
-        summary.append(entry | {name: float((arm == j).mean()) for j, name in enumerate(decider.arms)})
-        notes += [f"Budget {budget:g}: {note}"] if note else []
+        summary.append(entry | {f"share {name}": float((arm == j).mean()) for j, name in enumerate(decider.arms)})
+        notes += [f"Budget {budget:.10g}: {note}"] if note else []
     return Plan(pd.DataFrame(assignments), pd.DataFrame(summary), notes)
 
 
 def _decide(deciding: Outcomes, priced: Outcomes, budget: float) -> tuple[Allocation, str]:
-    value = metrics.eom(deciding, scores.truth(priced), budget)
-    lam, mixed = value.lam[0], float(value.mixed[0])
-    if mixed != 0:
-        return solvers.allocate(priced, budget), f"the method cannot meet it, so {TWO_STAGE} decides"
-    arm = solvers.hard(deciding, lam)
-    note = "" if float(lam) > 0 else "above the largest useful spend, everybody has their best treatment"
-    return Allocation(arm, lam, pick(priced.c, arm).mean(), pick(priced.r, arm).mean()), note
+    plan = _within(deciding, priced, jnp.asarray(budget, priced.c.dtype))
+    if plan.spend <= budget:
+        return plan, "" if plan.lam > 0 else "above the largest useful spend, everybody has their best treatment"
+    plan = _within(priced, priced, jnp.asarray(budget, priced.c.dtype))
+    if plan.spend <= budget:
+        return plan, f"the method cannot meet it, so {TWO_STAGE} decides"
+    return plan, f"below {plan.spend:.4g}, the predicted spend of the cheapest plan, which is given"
+
+
+@jax.jit
+def _within(deciding: Outcomes, priced: Outcomes, budget: Array) -> Allocation:
+    lam, arm = solvers.decide_within(deciding, priced.c, budget)
+    return Allocation(arm, lam, pick(priced.c, arm).mean(), pick(priced.r, arm).mean())

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from dfcl_jax.errors import refuse
 from dfcl_jax.models import Model, NetworkConfig, Params
 from dfcl_jax.report.run_folder import RunFolder, load_fit
 from dfcl_jax.study import Study
+from dfcl_jax.train import predict
 from dfcl_jax.types import Outcomes, num_arms
 
 DESCRIPTION = "checkpoint/model.json"
@@ -36,7 +38,7 @@ class Predictor(NamedTuple):
             InputError: a column is missing or not what it was in training.
         """
         x = np.asarray(features) if self.encoder is None else encode(self.encoder, pd.DataFrame(features))
-        outcomes = jax.jit(self.model.apply)(self.params, x)
+        outcomes = jax.jit(partial(predict, self.model))(self.params, x)
         return Outcomes(outcomes.r * self.unit, outcomes.c * self.unit)
 
 

@@ -86,6 +86,8 @@ def open_run(out: Path, config: dict[str, Any], *, resume: bool = False) -> Iter
     Raises:
         InputError: `out` exists; `out`.partial exists without `resume`, or is another configuration's.
     """
+    if not out.name:
+        refuse("run folder", found=f"{out}", expected="a folder with a name")
     partial = out.with_name(f"{out.name}.partial")
     text = _as_text(config)
     if out.exists():
@@ -93,7 +95,10 @@ def open_run(out: Path, config: dict[str, Any], *, resume: bool = False) -> Iter
     if partial.exists():
         _check_resumable(partial, text, resume)
     else:
-        partial.mkdir(parents=True)
+        try:
+            partial.mkdir(parents=True)
+        except OSError as error:
+            refuse("run folder", found=f"{out}, which cannot be made ({error})", expected="a place to write to")
         write_atomically(partial / "config.json", text.encode())
     try:
         yield RunFolder(partial)

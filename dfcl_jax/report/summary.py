@@ -113,15 +113,13 @@ def caption(study: Study) -> str:
         "aipw": "settled on the test part by doubly robust scores",
         "ipw": "settled on the test part by inverse-propensity scores",
     }[study.settled_by]
-    intervals = (
+    origin = (
         "a fresh trial for each seed"
         if study.test_share == 0
         else "splits of one trial, variance corrected for their overlap (Nadeau and Bengio)"
     )
-    text = (
-        f"revenue: per person, mean over {budgets} budgets, {settled}; ±: 95% t intervals of paired differences over "
-        f"{seeds} seeds ({intervals}); loss: prediction loss."
-    )
+    spread = f"±: 95% t intervals of paired differences over {seeds} seeds ({origin})" if seeds > 1 else "one seed"
+    text = f"revenue: per person, mean over {budgets} budgets, {settled}; {spread}; loss: prediction loss."
     if study.settled_by == "truth":
         text += f" gap: from {TWO_STAGE} to the oracle; gain: the oracle's, over the cheapest treatment for everybody."
     left_out = budgets_left_out(study)

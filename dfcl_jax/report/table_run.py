@@ -7,13 +7,14 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as TerminalTable
 
 from dfcl_jax import scores
-from dfcl_jax.data import Table, read_frame, split_table
-from dfcl_jax.data.encode import Scaling
+from dfcl_jax.data import Split, Table, read_frame, split_table
+from dfcl_jax.data.encode import Scaling, encode
 from dfcl_jax.errors import refuse
 from dfcl_jax.methods import METHODS, TWO_STAGE, Method
 from dfcl_jax.report.command import RunConfig, experiment, run_study
@@ -57,9 +58,9 @@ def run_table(
         InputError: bad budgets, fractions, features or people, before anything is written.
     """
     budgets = _budgets(config, table)
-    people = None if config.people is None else read_frame(config.people, list(table.features.columns))
     seeds = range(config.first_seed, config.first_seed + config.seeds)
     splits = [split_table(table, seed, fractions=config.fractions, scaling=config.scaling) for seed in seeds]
+    people = None if config.people is None or not splits else _people(config.people, splits[0])
     with experiment(name, config, rows=len(table.t), checksum=_checksum(table)) as run:
         study = run_study(run, splits, budgets, methods, config, arms=table.arms)
         if plan:
@@ -71,6 +72,13 @@ def run_table(
     return study
 
 
+def _people(path: Path, split: Split) -> pd.DataFrame:
+    people = read_frame(path)
+    if split.encoder is not None:
+        encode(split.encoder, people)  # what it refuses is refused now, not after training
+    return people
+
+
 def _budgets(config: TableConfig, table: Table) -> Sequence[float]:
     t, r, c, p = (jnp.asarray(part) for part in (table.t, table.r, table.c, table.p))
     mean_costs = scores.ipw(Trial(jnp.empty((len(t), 0)), t, r, c, p)).c.mean(axis=0)
@@ -78,14 +86,14 @@ def _budgets(config: TableConfig, table: Table) -> Sequence[float]:
         return default_budgets(mean_costs)
     check_budgets(np.asarray(config.budgets))
     least = float(mean_costs.min())
-    if min(config.budgets) < least:
+    if min(config.budgets) < least - 1e-6 * abs(least):
         refuse("budget", found=min(config.budgets), expected=f"at least {least:.4g}, the cheapest mean cost")
     return config.budgets
 
 
 def _checksum(table: Table) -> int:
     checksum = 0
-    for part in (table.t, table.r, table.c):
+    for part in (table.t, table.r, table.c, table.p, pd.util.hash_pandas_object(table.features).to_numpy()):
         checksum = zlib.crc32(part.tobytes(), checksum)
     return checksum
 

@@ -6,8 +6,7 @@ import numpy as np
 from jax import Array
 
 from dfcl_jax.errors import is_concrete, refuse
-from dfcl_jax.solvers.decision import hard
-from dfcl_jax.solvers.multiplier import multiplier
+from dfcl_jax.solvers.multiplier import decide_within
 from dfcl_jax.types import Allocation, Outcomes, pick
 
 
@@ -38,8 +37,7 @@ def allocate(outcomes: Outcomes, budget: Array | float) -> Allocation:
 
 @jax.jit
 def _allocate(outcomes: Outcomes, budget: Array) -> Allocation:
-    lam = multiplier(outcomes, budget)
-    arm = hard(outcomes, lam)
+    lam, arm = decide_within(outcomes, outcomes.c, budget)
     return Allocation(arm, lam, pick(outcomes.c, arm).mean(), pick(outcomes.r, arm).mean())
 
 
@@ -48,7 +46,7 @@ def check_budgets(budgets: Array | np.ndarray | float) -> None:
     values = np.atleast_1d(np.asarray(budgets, np.float64))
     bad = values[~(np.isfinite(values) & (values >= 0))]
     if bad.size:
-        refuse("budget", found=bad[0], expected="a finite number of at least 0, per person")
+        refuse("budget", found=float(bad[0]), expected="a finite number of at least 0, per person")
 
 
 def _check_values(outcomes: Outcomes, budget: float) -> None:
@@ -62,5 +60,5 @@ def _check_values(outcomes: Outcomes, budget: float) -> None:
                 expected="a finite number",
             )
     cheapest = float(outcomes.c.min(axis=1).mean())
-    if budget < cheapest * (1 - 1e-6) - 1e-12:
+    if budget < cheapest - 1e-6 * abs(cheapest) - 1e-12:
         refuse("budget", found=budget, expected=f"at least {cheapest:.6g}, the spend of the cheapest plan")

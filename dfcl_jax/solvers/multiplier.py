@@ -24,37 +24,55 @@ def largest_multiplier(outcomes: Outcomes) -> Array:
     return jnp.clip(2 * slope.max() + jnp.finfo(slope.dtype).tiny, 0, finite_max)
 
 
-def bisect(spend: Callable[[Array], Array], budget: Array, ceiling: Array) -> Array:
-    """The least lam in [0, ceiling] with spend(lam) <= budget, for a spend that falls in lam.
+def bisect(
+    decide: Callable[[Array], Array], spend: Callable[[Array], Array], budget: Array, ceiling: Array
+) -> tuple[Array, Array]:
+    """The least lam in [0, ceiling] with spend(decide(lam)) <= budget, for a spend that falls in lam, and decide(lam).
 
     Non-negative floats are ordered as their bit patterns are, so halving the integers between two patterns ends at the
-    exact float after at most as many steps as it has bits, whatever the scale of lam. `spend(ceiling)` is taken to
+    exact float after at most as many steps as it has bits, whatever the scale of lam. At `ceiling` spend is taken to
     be within the budget. Where spend is not monotone (an estimate from data), the result is some crossing.
+
+    The answer sits at a tie, where deciding anew in other compiled code may round to the other side: so the
+    decisions returned are the very ones whose spend was measured.
     """
     integer = jnp.int64 if ceiling.dtype == jnp.float64 else jnp.int32
 
     def to_float(bits: Array) -> Array:
         return jax.lax.bitcast_convert_type(bits, ceiling.dtype)
 
-    def halve(bracket: tuple[Array, Array]) -> tuple[Array, Array]:
-        over, within = bracket
+    def halve(bracket: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        over, within, arm = bracket
         middle = over + (within - over) // 2
-        fits = spend(to_float(middle)) <= budget
-        return jnp.where(fits, over, middle), jnp.where(fits, middle, within)
+        middle_arm = decide(to_float(middle))
+        fits = spend(middle_arm) <= budget
+        return jnp.where(fits, over, middle), jnp.where(fits, middle, within), jnp.where(fits, middle_arm, arm)
 
     # -1 stands below the pattern of 0.0: lam = 0 itself may be the answer.
-    start = (jnp.array(-1, integer), jax.lax.bitcast_convert_type(ceiling, integer))
-    _, within = jax.lax.while_loop(lambda bracket: bracket[1] - bracket[0] > 1, halve, start)
-    return to_float(within)
+    start = (jnp.array(-1, integer), jax.lax.bitcast_convert_type(ceiling, integer), decide(ceiling))
+    _, within, arm = jax.lax.while_loop(lambda bracket: bracket[1] - bracket[0] > 1, halve, start)
+    return to_float(within), arm
+
+
+def decide_within(outcomes: Outcomes, cost: Array, budget: Array) -> tuple[Array, Array]:
+    """The least lam whose decisions cost at most `budget` per person, [], and those decisions, [n].
+
+    Args:
+        outcomes: what decides, [n, m] each.
+        cost: what counts as spend, [n, m]; `outcomes.c`, or another model's prediction.
+        budget: per person, [].
+    """
+    return bisect(
+        lambda lam: hard(outcomes, lam),
+        lambda arm: pick(cost, arm).mean(),
+        budget,
+        largest_multiplier(outcomes),
+    )
 
 
 def multiplier(outcomes: Outcomes, budget: Array) -> Array:
     """lam*(B), []: the least lam whose decisions cost at most `budget` per person (DFCL, D2)."""
-
-    def spend(lam: Array) -> Array:
-        return pick(outcomes.c, hard(outcomes, lam)).mean()
-
-    return bisect(spend, budget, largest_multiplier(outcomes))
+    return decide_within(outcomes, outcomes.c, budget)[0]
 
 
 def lams_for_budgets(outcomes: Outcomes, budgets: Array) -> Array:

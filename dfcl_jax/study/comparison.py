@@ -16,7 +16,7 @@ from dfcl_jax.methods import TWO_STAGE, Method
 from dfcl_jax.models import Model
 from dfcl_jax.solvers import check_budgets
 from dfcl_jax.study.config import Hooks, Seeds, StudyConfig, stack_seeds
-from dfcl_jax.study.training import cost_curve_area, predict, settling_scores, train_method, train_two_stage
+from dfcl_jax.study.training import cost_curve_area, predict_all, settling_scores, train_method, train_two_stage
 from dfcl_jax.train import Fit
 from dfcl_jax.types import Outcomes, Scores, Trial, num_arms
 
@@ -55,9 +55,11 @@ def compare(
         hooks: storage of finished stages, progress.
 
     Raises:
-        InputError: bad budgets; a choice by AUCC with other than two treatments.
+        InputError: bad budgets, none, or one twice; a choice by AUCC with other than two treatments.
     """
     check_budgets(np.asarray(budgets))
+    if len(budgets) == 0 or len(set(budgets)) < len(budgets):
+        refuse("budgets", found=", ".join(map(str, budgets)) or "none", expected="at least one, each different")
     m = num_arms(splits[0].train)
     if config.select == "aucc" and m != 2:
         refuse("select", found=f"'aucc' with {m} treatments", expected="'value', or a trial of 2 treatments")
@@ -83,7 +85,7 @@ def compare(
 def _judge(
     model: Model, seeds: Seeds, fits: dict[str, Fit], budgets: Sequence[float], config: StudyConfig
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    predictions = {name: predict(model, fitted, seeds.test) for name, fitted in fits.items()}
+    predictions = {name: predict_all(model, fitted, seeds.test) for name, fitted in fits.items()}
     if seeds.truth is None:
         settling = settling_scores(config, seeds.test, predictions[TWO_STAGE])
         deciders = predictions

@@ -10,6 +10,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from dfcl_jax.data import Split
+from dfcl_jax.errors import refuse
 from dfcl_jax.models import Link, NetworkConfig
 from dfcl_jax.train import Fit, FitConfig, Record
 from dfcl_jax.types import Outcomes, Trial, in_units, stack
@@ -64,14 +65,20 @@ class Hooks(NamedTuple):
 def default_budgets(
     mean_costs: ArrayLike, fractions: Sequence[float] = (0.1, 0.2, 0.3, 0.4, 0.55, 0.7)
 ) -> tuple[float, ...]:
-    """Budgets at fractions of the way from the cheapest treatment's mean cost to the dearest's, to 3 digits.
+    """Budgets at fractions of the way from the cheapest treatment's mean cost to the dearest's, to 3 digits of the way.
 
     Args:
         mean_costs: mean cost of each treatment, [m].
         fractions: of the way.
+
+    Raises:
+        InputError: all treatments cost the same.
     """
     costs = np.asarray(mean_costs, np.float64)
-    return tuple(float(f"{costs.min() + fraction * np.ptp(costs):.3g}") for fraction in fractions)
+    if not np.ptp(costs) > 0:
+        refuse("mean costs of the treatments", found=f"{costs.min():.6g} for all", expected="costs that differ")
+    digits = 2 - int(np.floor(np.log10(np.ptp(costs))))
+    return tuple(round(float(costs.min() + fraction * np.ptp(costs)), digits) for fraction in fractions)
 
 
 def stack_seeds(splits: Sequence[Split], budgets: Sequence[float], link: Link) -> Seeds:

@@ -1,6 +1,7 @@
 """The two stages of training: predictions first, decisions from there."""
 
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -11,13 +12,13 @@ from dfcl_jax.losses import prediction_loss
 from dfcl_jax.methods import TWO_STAGE, Method
 from dfcl_jax.models import Model
 from dfcl_jax.study.config import Hooks, Seeds, StudyConfig
-from dfcl_jax.train import Fit, Rows, fit
+from dfcl_jax.train import Fit, Rows, fit, predict
 from dfcl_jax.types import Outcomes, Scores, Trial, stack
 
 
-def predict(model: Model, fitted: Fit, trial: Trial) -> Outcomes:
+def predict_all(model: Model, fitted: Fit, trial: Trial) -> Outcomes:
     """Predictions of every seed's model on its own rows, leaves [s, n, m]."""
-    return jax.jit(jax.vmap(model.apply))(fitted.params, trial.x)
+    return jax.jit(jax.vmap(partial(predict, model)))(fitted.params, trial.x)
 
 
 def settling_scores(config: StudyConfig, trial: Trial, two_stage: Outcomes) -> Scores:
@@ -72,9 +73,9 @@ def train_method(
         return config.alpha * prediction_loss(outcomes, rows.trial, kind=config.prediction) + decision
 
     def train() -> Fit:
-        outcomes = predict(model, two_stage, seeds.train)
+        outcomes = predict_all(model, two_stage, seeds.train)
         surfaces = jax.jit(jax.vmap(method.scores))(seeds.train, outcomes)
-        settling = settling_scores(config, seeds.valid, predict(model, two_stage, seeds.valid))
+        settling = settling_scores(config, seeds.valid, predict_all(model, two_stage, seeds.valid))
         by_aucc = config.select == "aucc"
         return fit(
             jax.random.split(key, seeds.number),

@@ -1,5 +1,5 @@
 """Training of outcome models on a prediction loss and on decision losses."""
 
-from dfcl_jax.train.fit import Fit, FitConfig, Record, Rows, State, Trainer, fit, make_trainer
+from dfcl_jax.train.loop import Fit, FitConfig, Record, Rows, State, Trainer, fit, make_trainer, predict
 
-__all__ = ["Fit", "FitConfig", "Record", "Rows", "State", "Trainer", "fit", "make_trainer"]
+__all__ = ["Fit", "FitConfig", "Record", "Rows", "State", "Trainer", "fit", "make_trainer", "predict"]

@@ -1,4 +1,5 @@
 import json
+from datetime import date
 from typing import Literal
 
 import numpy as np
@@ -129,7 +130,8 @@ def test_a_hundred_levels_are_a_category():
         ([1.0, np.nan, 3.0, np.inf], ["feature 'z', row 4", "inf", "expected a finite number or a gap"]),
         ([-np.inf, 1.0, 2.0, 3.0], ["feature 'z', row 1", "-inf", "expected a finite number or a gap"]),
         ([f"person {k}" for k in range(101)], ["feature 'z'", "101 different texts", "at most 100 levels"]),
-        (pd.to_datetime(["2024-01-01"] * 4), ["feature 'z'", "dates", "numbers or categories"]),
+        ([date(2024, 1, day) for day in (1, 2, 3, 4)], ["feature 'z'", "date values", "numbers or categories"]),
+        (pd.to_datetime(["2024-01-01"] * 4), ["feature 'z'", "datetime64 values", "numbers or categories"]),
     ],
 )
 def test_a_column_that_is_neither_numbers_nor_a_category_is_refused(column: list, words: list[str]):
@@ -154,3 +156,22 @@ def test_people_whose_columns_cannot_be_read_as_in_training_are_refused(features
         encode(encoder, features)
     message = str(refused.value)
     assert [word for word in words if word not in message] == [], message
+
+
+def test_a_constant_whose_spread_is_a_rounding_error_stays_0():
+    features = pd.DataFrame({"z": [0.1] * 1000})
+    encoder = fit_encoder(features, np.arange(1000))
+    # Scaled by 1, not by 1e-17.
+    np.testing.assert_allclose(encode(encoder, pd.DataFrame({"z": [0.1, 0.2]}))[:, 0], [0, 0.1], atol=1e-7)
+
+
+def test_the_index_of_a_frame_does_not_matter():
+    shifted = FEATURES.set_index(np.arange(100, 106))
+    assert fit_encoder(shifted, TRAINING) == fit_encoder(FEATURES, TRAINING)
+    with pytest.raises(InputError, match="feature 'z', row 2: found 'few'"):
+        fit_encoder(pd.DataFrame({"z": [1, "few"]}, index=[7, 8]), np.arange(2))
+
+
+def test_names_of_columns_may_be_numbers():
+    features = pd.DataFrame({5: [1.0, 2.0, 3.0]})
+    assert encode(fit_encoder(features, np.arange(3)), features).shape == (3, 1)

@@ -1,3 +1,4 @@
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +142,14 @@ def _with(column: str, row: int, value: object) -> pd.DataFrame:
         (GOOD.assign(arm=0), COLUMNS, ["column 'arm'", "single treatment 0", "at least 2"]),
         (GOOD.assign(arm="mail"), COLUMNS, ["column 'arm'", "single treatment mail", "at least 2"]),
         (GOOD.iloc[:0], COLUMNS, ["table", "no rows", "at least one row"]),
+        (_with("sales", 2, 1e39), COLUMNS, ["column 'sales', row 2", "1e+39", "float32"]),
+        (GOOD, Columns("arm", "sales", "spend", arms=("0", "0")), ["arms: found 0, 0", "each treatment once"]),
+        (GOOD, Columns("arm", "sales", "spend", features=("age", "sales")), ["feature 'sales'", "outcome"]),
+        (
+            GOOD.rename(columns={"region": "age"}),
+            COLUMNS,
+            ["column 'age': found it more than once", "different names"],
+        ),
         (GOOD[["arm", "sales", "spend"]], COLUMNS, ["features", "none", "at least one column"]),
         (GOOD, Columns("arm", "sales", "spend", propensities=(1.5, -0.5)), ["propensities", "-0.5", "positive"]),
         (GOOD, Columns("arm", "sales", "spend", propensities=(1.0, 0.0)), ["propensities", "1  0", "positive"]),
@@ -209,3 +218,22 @@ def test_a_bad_file_is_refused_by_name(tmp_path: Path, name: str, content: bytes
         read_frame(tmp_path / name)
     message = str(refused.value)
     assert [word for word in words if word not in message] == [], message
+
+
+def test_codes_may_be_written_as_decimals():
+    columns = Columns("arm", "sales", "spend", arms=("0", "1"))
+    np.testing.assert_array_equal(trial_table(GOOD.assign(arm=GOOD.arm.astype(float)), columns).t, GOOD.arm)
+
+
+def test_a_treatment_may_be_called_none(tmp_path):
+    frame = GOOD.assign(arm=["None", "mail", "mail", "None", "mail", "None"])
+    frame.to_csv(tmp_path / "trial.csv", index=False)
+    assert trial_table(tmp_path / "trial.csv", COLUMNS).arms == ("None", "mail")
+
+
+def test_a_damaged_gzip_file_is_named(tmp_path):
+    whole = gzip.compress(GOOD.to_csv(index=False).encode() * 50)
+    file = tmp_path / "trial.csv.gz"
+    file.write_bytes(whole[:40] + bytes(40) + whole[80:])
+    with pytest.raises(InputError, match=r"data file .*trial\.csv\.gz: found unreadable"):
+        read_frame(file)

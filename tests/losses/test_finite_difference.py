@@ -5,7 +5,7 @@ import pytest
 
 from dfcl_jax import Outcomes, Scores, Trial, scores
 from dfcl_jax.losses import finite_difference_loss
-from dfcl_jax.losses.finite_difference import OVERSHOOT
+from dfcl_jax.losses.finite_difference import OVERSHOOT, Clip
 from dfcl_jax.solvers import hard
 from dfcl_jax.types import pick
 
@@ -101,10 +101,10 @@ def test_gradient_on_cost_is_that_on_revenue_times_minus_the_multiplier():
 def test_only_steps_within_the_window_teach():
     outcomes, trial = small_case(1)
 
-    def gradient(window: float, clip="window"):
-        return jax.grad(
-            lambda o: finite_difference_loss(o, scores.ipw(trial), 0.4, clip=clip, window=window)
-        )(outcomes).r
+    def gradient(window: float, clip: Clip = "window"):
+        return jax.grad(lambda o: finite_difference_loss(o, scores.ipw(trial), 0.4, clip=clip, window=window))(
+            outcomes
+        ).r
 
     everything = np.asarray(gradient(1.0, clip="none"))
     some = np.asarray(gradient(0.5))
@@ -120,9 +120,7 @@ def test_multipliers_add_up_with_their_weights_and_windows():
     surfaces = scores.ipw(trial)
 
     def gradient(lams, window, weights):
-        return jax.grad(
-            lambda o: finite_difference_loss(o, surfaces, lams, window=window, weights=weights)
-        )(outcomes).r
+        return jax.grad(lambda o: finite_difference_loss(o, surfaces, lams, window=window, weights=weights))(outcomes).r
 
     together = gradient(jnp.array([0.1, 0.9]), jnp.array([0.5, 2.0]), jnp.array([1.0, 3.0]))
     np.testing.assert_allclose(together, gradient(0.1, 0.5, 1.0) + gradient(0.9, 2.0, 3.0), rtol=1e-12)
@@ -143,9 +141,7 @@ def test_edge_cases_give_finite_values_and_gradients(case, clip, normalise):
     elif case == "tiny propensity":
         trial = trial._replace(p=jnp.array([1e-9, 0.5, 0.5 - 1e-9]))
     loss, gradient = jax.jit(
-        jax.value_and_grad(
-            lambda o: finite_difference_loss(o, scores.ipw(trial), lam, clip=clip, normalise=normalise)
-        )
+        jax.value_and_grad(lambda o: finite_difference_loss(o, scores.ipw(trial), lam, clip=clip, normalise=normalise))
     )(outcomes)
     assert np.isfinite(loss)
     assert np.isfinite(gradient.r).all()

@@ -32,9 +32,7 @@ def plain_loss(outcomes: Outcomes, temperature, weights):
 @pytest.mark.parametrize("wrap", [lambda f: f, jax.jit], ids=["eager", "jit"])
 def test_value_and_gradient_are_those_of_the_formula(wrap):
     tau, weights = jnp.array([0.5, 1.0, 2.0]), jnp.array([1.0, 3.0, 0.2])
-    ours = wrap(
-        jax.value_and_grad(lambda o: policy_learning_loss(o, SCORES, LAMS, temperature=tau, weights=weights))
-    )
+    ours = wrap(jax.value_and_grad(lambda o: policy_learning_loss(o, SCORES, LAMS, temperature=tau, weights=weights)))
     value, gradient = ours(OUTCOMES)
     expected_value, expected = jax.value_and_grad(plain_loss)(OUTCOMES, tau, weights)
     # Float64 sums in another order.

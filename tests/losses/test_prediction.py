@@ -29,7 +29,8 @@ def test_cross_entropy_by_hand():
 
 
 def test_cross_entropy_of_certain_and_wrong_predictions_is_finite():
-    certain = Outcomes(jnp.array([[0.0, 0.0], [1.0, 1.0]], jnp.float32), jnp.array([[1.0, 1.0], [0.0, 0.0]], jnp.float32))
+    surface = jnp.array([[0.0, 0.0], [1.0, 1.0]], jnp.float32)
+    certain = Outcomes(surface, 1 - surface)
     loss, gradient = jax.value_and_grad(lambda o: prediction_loss(o, TRIAL, kind="cross_entropy"))(certain)
     assert np.isfinite(loss)
     assert np.isfinite(gradient.r).all()

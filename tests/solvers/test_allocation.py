@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dfcl_jax import InputError, Outcomes
-from dfcl_jax.solvers import allocate, hard, lams_for_budgets, largest_multiplier, multiplier, soft
+from dfcl_jax.solvers import allocate, decide_within, hard, lams_for_budgets, largest_multiplier, multiplier, soft
 from dfcl_jax.types import pick
 
 
@@ -122,6 +122,19 @@ def test_jit_vmap_and_float32_keep_to_the_budget():
     # A mean of 20,000 float32 numbers, summed by pairs, is exact to a few units of 6e-8.
     assert np.asarray(pick(outcomes.c, plan.arm)).mean() <= 0.1 * (1 + 1e-6)
     assert float(plan.value) == pytest.approx(float(exact.value), rel=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_decisions_at_a_tie_are_those_whose_spend_was_measured(seed):
+    """Six kinds of people, many of each: the multiplier sits at a tie of a sixth of them."""
+    kinds = random_outcomes(seed, 6, 3)
+    who = np.random.default_rng(seed).integers(0, 6, 500)
+    outcomes = Outcomes(*(surface[who].astype(jnp.float32) for surface in kinds))
+    other = Outcomes(outcomes.r + 0.1, outcomes.c)
+    for decider in (outcomes, other):
+        lam, arm = jax.jit(decide_within)(decider, outcomes.c, jnp.float32(0.15))
+        assert pick(outcomes.c, arm).mean() <= np.float32(0.15) * (1 + 1e-6)  # a float32 mean summed in another order
+        assert lam > 0
 
 
 def test_lams_for_budgets_are_the_multipliers_of_the_plans():

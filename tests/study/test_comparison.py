@@ -49,6 +49,7 @@ def test_no_policy_is_worth_more_than_the_oracle(study):
 def test_values_are_in_the_money_of_the_data(study):
     cheapest = study.values[study.values.method == CHEAPEST].groupby("seed").revenue.first()
     for seed, split in enumerate(SPLITS):
+        assert split.truth is not None
         assert cheapest[seed] == pytest.approx(float(split.truth.r[:, 0].mean()), rel=1e-5)  # float32 units
 
 
@@ -93,7 +94,8 @@ def test_published_constants_and_alpha_are_options():
 def test_two_treatments_are_chosen_and_judged_by_cost_curves():
     draw = jax.jit(simulate.criteo_like, static_argnums=1)
     splits = [split_simulation(draw(jax.random.key(seed), 8000), 4000, 2000) for seed in range(2)]
-    config = replace(CONFIG, select="aucc", prediction="cross_entropy", network=NetworkConfig("shared_trunk", (8,), (4,), "sigmoid"))
+    network = NetworkConfig("shared_trunk", (8,), (4,), "sigmoid")
+    config = replace(CONFIG, select="aucc", prediction="cross_entropy", network=network)
     study = compare(KEY, splits, (0.045, 0.05), {"PL-centred": METHODS["PL-centred"]}, config)
     assert np.isfinite(study.quality.aucc).all()
     assert (study.units == 1).all()
@@ -101,8 +103,8 @@ def test_two_treatments_are_chosen_and_judged_by_cost_curves():
 
 
 def test_budgets_lie_between_the_cheapest_and_the_dearest_treatment():
-    assert default_budgets([0.0, 0.1, 0.4], fractions=(0.25, 1.0)) == (0.1, 0.4)
-    assert default_budgets([0.1061, 0.1514, 0.1828], fractions=(0.5,)) == (0.144,)
+    assert default_budgets(np.array([0.0, 0.1, 0.4]), fractions=(0.25, 1.0)) == (0.1, 0.4)
+    assert default_budgets(np.array([0.1061, 0.1514, 0.1828]), fractions=(0.5,)) == (0.1444,)
 
 
 def test_each_seed_counts_in_its_own_mean_revenue():
@@ -116,9 +118,16 @@ def test_each_seed_counts_in_its_own_mean_revenue():
     [
         ((0.1, -1.0), CONFIG, "budget: found -1.0"),
         ((float("nan"),), CONFIG, "budget: found nan"),
+        ((), CONFIG, "budgets: found none"),
+        ((0.1, 0.1), CONFIG, "budgets: found 0.1, 0.1"),
         (BUDGETS, replace(CONFIG, select="aucc"), "select: found 'aucc' with 5 treatments"),
     ],
 )
 def test_bad_input_is_named_before_training(budgets, config, message):
     with pytest.raises(InputError, match=message):
         compare(KEY, SPLITS, budgets, METHODS, config)
+
+
+def test_default_budgets_need_costs_that_differ():
+    with pytest.raises(InputError, match=r"mean costs of the treatments: found 0\.1 for all"):
+        default_budgets(np.array([0.1, 0.1]))

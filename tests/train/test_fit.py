@@ -6,7 +6,7 @@ import pytest
 from dfcl_jax import InputError, Trial
 from dfcl_jax.losses import prediction_loss
 from dfcl_jax.models import mlp
-from dfcl_jax.train import FitConfig, Rows, fit
+from dfcl_jax.train import FitConfig, Rows, fit, predict
 from dfcl_jax.types import stack
 
 SEEDS, N, D, M = 3, 600, 4, 2
@@ -114,3 +114,27 @@ def test_a_loss_that_is_no_longer_finite_is_an_error():
     broken = TRAIN._replace(r=TRAIN.r.at[0, 0].set(jnp.nan))
     with pytest.raises(InputError, match="training loss in epoch 1"):
         run(train=broken)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epochs": 0}, "epochs: found 0"),
+        ({"batch_size": 0}, "batch_size: found 0"),
+        ({"learning_rate": float("nan")}, "learning_rate: found nan"),
+        ({"weight_decay": -1.0}, "weight_decay: found -1.0"),
+        ({"clip_norm": 0.0}, "clip_norm: found 0.0"),
+    ],
+)
+def test_configurations_that_no_training_can_have_are_refused(change, message):
+    with pytest.raises(InputError, match=message):
+        FitConfig(**change)
+
+
+def test_prediction_in_chunks_is_prediction():
+    params, x = _seed(START, 0), TRAIN.x[0]
+    whole = predict(MODEL, params, x)
+    chunked = predict(MODEL, params, x, chunk=64)
+    # Float64 products in another blocking.
+    np.testing.assert_allclose(chunked.r, whole.r, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(chunked.c, whole.c, rtol=1e-12, atol=1e-14)

@@ -40,6 +40,15 @@ class FitConfig:
     weight_decay: float = 1e-4
     clip_norm: float = 1.0  # largest norm of a gradient; inf for none
 
+    def __post_init__(self) -> None:
+        """Refuse numbers that no training can have."""
+        for name, least in (("epochs", 1), ("batch_size", 1), ("learning_rate", 0), ("weight_decay", 0)):
+            value = getattr(self, name)
+            if not least <= value < float("inf"):
+                refuse(name, found=value, expected=f"a finite number of at least {least}")
+        if not self.clip_norm > 0:
+            refuse("clip_norm", found=self.clip_norm, expected="a number above 0")
+
 
 class State(NamedTuple):
     """Where a fit stands, and the best parameters it has passed."""
@@ -73,6 +82,17 @@ class Trainer(NamedTuple):
     epoch: Callable[[State, Rows, Any, Any, Any], tuple[State, Record]]  # (state, rows, shared, x_valid, judge)
 
 
+def predict(model: Model, params: Params, x: Array, *, chunk: int = 65_536) -> Outcomes:
+    """The model's predictions on x [n, d]; hidden layers are held for `chunk` rows at a time, however large n is."""
+    if x.shape[0] <= chunk:
+        return model.apply(params, x)
+
+    def one(row: Array) -> Outcomes:
+        return jax.tree.map(lambda leaf: leaf[0], model.apply(params, row[None, :]))
+
+    return jax.lax.map(one, x, batch_size=chunk)
+
+
 def make_trainer(model: Model, objective: Objective, validate: Validate, config: FitConfig, n: int) -> Trainer:
     """The start and the epoch of a fit on n rows.
 
@@ -89,7 +109,7 @@ def make_trainer(model: Model, objective: Objective, validate: Validate, config:
     )
 
     def start(key: Array, params: Params, x_valid: Array, judge: Any) -> State:
-        value = _or_least(validate(model.apply(params, x_valid), judge))
+        value = _or_least(validate(predict(model, params, x_valid), judge))
         return State(key, params, optimiser.init(params), params, value)
 
     def epoch(state: State, rows: Rows, shared: Any, x_valid: Array, judge: Any) -> tuple[State, Record]:
@@ -106,7 +126,7 @@ def make_trainer(model: Model, objective: Objective, validate: Validate, config:
             return (optax.apply_updates(params, updates), memory), loss
 
         (params, memory), losses = jax.lax.scan(step, (state.params, state.optimiser), order)
-        value = _or_least(validate(model.apply(params, x_valid), judge))
+        value = _or_least(validate(predict(model, params, x_valid), judge))
         better = value > state.best_value
         best = jax.tree.map(partial(jnp.where, better), params, state.best)
         best_value = jnp.where(better, value, state.best_value)

@@ -83,8 +83,8 @@ def _cell(column: str, row: pd.Series) -> str:
     if f"{column}_low" not in row:
         return f"{value:.5g}"
     half = row[f"{column}_high"] - value
-    # No spread: the method that the others are measured by, or a single seed.
-    return f"{value:+.2f}" if pd.isna(half) or half == 0 else f"{value:+.2f} ±{half:.2f}"
+    # Without spread it is what the others are measured by; without an interval, a single seed.
+    return f"{value:+.2f} ±{half:.2f}" if half >= 0.005 else f"{value:+.2f}"
 
 
 def markdown(summary: pd.DataFrame, caption: str) -> str:

@@ -39,7 +39,9 @@ def test_the_same_seed_gives_the_same_rows_and_another_seed_others():
         assert not np.array_equal(part, other)
 
 
-@pytest.mark.parametrize("fractions", [(0.6, 0.1, 0.2), (0.6, 0.1, 0.4), (0.7, 0.0, 0.3), (1.2, -0.5, 0.3), (float("nan"), 0.5, 0.5)])
+@pytest.mark.parametrize(
+    "fractions", [(0.6, 0.1, 0.2), (0.6, 0.1, 0.4), (0.7, 0.0, 0.3), (1.2, -0.5, 0.3), (np.nan, 0.5, 0.5)]
+)
 def test_fractions_that_are_not_positive_or_do_not_sum_to_1_are_refused(fractions: tuple[float, float, float]):
     with pytest.raises(InputError, match=r"fractions: found \(.*\), expected three positive numbers"):
         split_rows(1000, 0, fractions)

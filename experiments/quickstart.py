@@ -28,7 +28,8 @@ def main(config: Config) -> None:
     people = config.train + config.valid + config.test
     with experiment("quickstart", config) as run:
         draw = jax.jit(lambda key: simulate.marketing(key, people, d=config.features, base_spread=config.base_spread))
-        keys = [jax.random.key(config.first_seed + k) for k in range(config.seeds)]
+        # Training starts from key(first_seed) itself, so the data have keys of their own.
+        keys = [jax.random.fold_in(jax.random.key(config.first_seed + k), 1) for k in range(config.seeds)]
         splits = [split_simulation(draw(key), config.train, config.valid) for key in keys]
         arms = tuple(f"{discount:.0%}" for discount in simulate.DISCOUNTS)
         budgets = default_budgets(scores.ipw(splits[0].train).c.mean(axis=0))

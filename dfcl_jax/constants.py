@@ -14,7 +14,8 @@ class Constants(NamedTuple):
 
     lams: Array  # [k] multipliers
     temperature: Array  # [k] of the softened decision, in the unit of r_hat - lam c_hat
-    window: Array  # [k] of finite differences, same unit
+    window: Array  # [k] of finite differences on r_hat, same unit
+    cost_window: Array  # [k] of finite differences on c_hat
     weights: Array  # [k] of the terms of the sum
 
 
@@ -35,8 +36,10 @@ def fitted(
     """
     lams = lams_for_budgets(outcomes, budgets)
     spread = jnp.stack([_spread(priced(outcomes, lam)) for lam in lams])
-    temperature = temperature_in_spreads * spread
-    return Constants(lams, temperature, window_in_spreads * spread, 1 / temperature)
+    temperature, window = temperature_in_spreads * spread, window_in_spreads * spread
+    # A step on c_hat moves the score by lam times itself; at lam = 0 it moves nothing and no window is needed.
+    cost_window = jnp.where(lams > 0, window / jnp.where(lams > 0, lams, 1), 1)
+    return Constants(lams, temperature, window, cost_window, weights=1 / temperature)
 
 
 def _spread(score: Array) -> Array:
@@ -53,4 +56,4 @@ def published(name: str) -> Constants:
     """
     lams, temperature, window = {"criteo": ((0.1,), 3.0, 0.3), "marketing": ((0.1, 0.5, 1.0), 0.01, 0.3)}[name]
     k = len(lams)
-    return Constants(jnp.array(lams), jnp.full(k, temperature), jnp.full(k, window), jnp.ones(k))
+    return Constants(jnp.array(lams), jnp.full(k, temperature), jnp.full(k, window), jnp.full(k, window), jnp.ones(k))

@@ -40,7 +40,10 @@ def entropy_regularised(outcomes: Outcomes, scores: Scores, constants: Constants
 
 def finite_difference(outcomes: Outcomes, scores: Scores, constants: Constants) -> Array:
     """DFCL-IFD (D10) at the constants' window."""
-    return finite_difference_loss(outcomes, scores, constants.lams, window=constants.window, weights=constants.weights)
+    k = constants
+    return finite_difference_loss(
+        outcomes, scores, k.lams, window=k.window, cost_window=k.cost_window, weights=k.weights
+    )
 
 
 METHODS: dict[str, Method] = {

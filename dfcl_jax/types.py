@@ -1,6 +1,7 @@
 """The structures that pass between the parts of the library.
 
-`n` units, `m` treatments (arms), `d` features. Revenue and cost are per person and share one unit of money.
+`n` units, `m` treatments (arms), `d` features. Revenue and cost are per person; where both are counted in another unit,
+it is by one common factor, so that multipliers keep their meaning.
 """
 
 from typing import Any, NamedTuple

@@ -5,23 +5,22 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import pandas as pd
 
-from dfcl_jax import METHODS
-from dfcl_jax.data import Table, simulate, sources
+from dfcl_jax import METHODS, scores
+from dfcl_jax.data import simulate, sources, split_simulation
 from dfcl_jax.data.encode import Scaling
 from dfcl_jax.errors import refuse
 from dfcl_jax.models import NetworkConfig
-from dfcl_jax.report import TableConfig, command, run_table
-from dfcl_jax.study import StudyConfig
+from dfcl_jax.report import TableConfig, command, experiment, run_study, run_table
+from dfcl_jax.study import StudyConfig, default_budgets
 from dfcl_jax.train import FitConfig
 
 # DFCL section 4. Gradients are not clipped and learning rates are constant there.
 RECIPE = StudyConfig(
     network=NetworkConfig("shared_trunk", hidden=(127,), head=(64,), link="sigmoid"),
     prediction="cross_entropy",
-    warm=FitConfig(20, 100_000, 1e-2, schedule="constant", weight_decay=0.0, clip_norm=float("inf")),
-    decision=FitConfig(20, 300_000, 1e-5, schedule="constant", weight_decay=1e-5, clip_norm=float("inf")),
+    warm=FitConfig(20, 100_000, 1e-2, schedule="constant", weight_decay=0.0, clip_norm=None),
+    decision=FitConfig(20, 300_000, 1e-5, schedule="constant", weight_decay=1e-5, clip_norm=None),
     alpha=0.0,
     constants="criteo",
     select="aucc",
@@ -45,17 +44,18 @@ def main(config: Config) -> None:
     """Load or simulate, train, compare, report."""
     if (config.data is None) == (config.simulate <= 0):
         refuse("--data, --simulate", found=f"{config.data} and {config.simulate}", expected="one of the two")
-    table = sources.criteo(config.data) if config.data else _simulated(config)
     # One learning rate for all, as published.
     methods = {name: method._replace(pace=1.0) for name, method in METHODS.items()}
-    run_table("criteo", config, table, methods, plan=False)
-
-
-def _simulated(config: Config) -> Table:
-    trial, _ = simulate.criteo_like(jax.random.key(config.first_seed), config.simulate)
-    features = pd.DataFrame(np.asarray(trial.x), columns=list(sources.CRITEO.features))
-    t, r, c, p = (np.asarray(part) for part in trial[1:])
-    return Table(features, t, r, c, p, arms=("0", "1"))
+    if config.data is not None:
+        run_table("criteo", config, sources.criteo(config.data), methods, plan=False)
+        return
+    with experiment("criteo", config) as run:
+        keys = [jax.random.fold_in(jax.random.key(config.first_seed + k), 1) for k in range(config.seeds)]
+        train, valid, _ = (round(config.simulate * fraction) for fraction in config.fractions)
+        splits = [split_simulation(simulate.criteo_like(key, config.simulate), train, valid) for key in keys]
+        mean_costs = [np.asarray(scores.ipw(split.train).c.mean(axis=0)) for split in splits]
+        budgets = config.budgets or default_budgets(np.mean(mean_costs, axis=0))
+        run_study(run, splits, budgets, methods, config, arms=("0", "1"))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import pytest
 
 from dfcl_jax import Outcomes, constants
 from dfcl_jax.data import simulate
-from dfcl_jax.losses import policy_learning_loss
+from dfcl_jax.methods import entropy_regularised, finite_difference
 from dfcl_jax.scores import truth
 from dfcl_jax.solvers import lams_for_budgets
 
@@ -27,15 +27,29 @@ def test_temperature_and_window_are_in_spreads_of_the_score():
         assert float(fitted.weights[k]) == pytest.approx(1 / (0.7 * spread))
 
 
-@pytest.mark.parametrize("unit", [1e-3, 100.0])
+@pytest.mark.parametrize("unit", [0.1, 100.0])
 def test_the_loss_with_fitted_constants_is_free_of_the_unit_of_money(unit):
     scaled = Outcomes(OUTCOMES.r * unit, OUTCOMES.c * unit)
     losses = []
     for outcomes, budgets in ((OUTCOMES, BUDGETS), (scaled, BUDGETS * unit)):
         k = constants.fitted(outcomes, budgets)
-        loss = policy_learning_loss(outcomes, truth(outcomes), k.lams, temperature=k.temperature, weights=k.weights)
-        losses.append(float(loss))
-    assert losses[0] == pytest.approx(losses[1], rel=1e-9)
+        surfaces = truth(Outcomes(outcomes.r[::-1], outcomes.c[::-1]))
+        for method in (entropy_regularised, finite_difference):
+            loss, gradient = jax.value_and_grad(method)(outcomes, surfaces, k)
+            scale = unit if outcomes is scaled else 1.0
+            losses.append([float(loss), *(np.abs(leaf).sum() * scale for leaf in gradient)])
+    np.testing.assert_allclose(losses[:2], losses[2:], rtol=1e-3)  # the overshoot of 1e-6 has a unit
+
+
+def test_the_unit_of_cost_does_not_choose_who_teaches_on_cost():
+    surfaces = truth(Outcomes(OUTCOMES.r[::-1], OUTCOMES.c[::-1]))
+    k = constants.fitted(OUTCOMES, BUDGETS[1:2])
+    gradient = jax.grad(finite_difference)(OUTCOMES, surfaces, k)
+    taught = np.asarray(gradient.r) != 0
+    assert 0 < taught.mean() < 1
+    # The windows of r and c differ by lam; a step within 1e-6 of the window's end may fall on either side.
+    alike = np.isclose(gradient.c, -k.lams[0] * gradient.r, rtol=1e-9, atol=0)
+    assert alike.mean() > 0.999
 
 
 def test_predictions_that_tell_no_treatment_apart_give_usable_constants():
@@ -47,6 +61,9 @@ def test_published_constants():
     criteo, marketing = constants.published("criteo"), constants.published("marketing")
     assert criteo.lams.tolist() == [0.1]
     assert criteo.temperature.tolist() == [3.0]
-    assert criteo.window.tolist() == [0.3]
+    assert criteo.window.tolist() == criteo.cost_window.tolist() == [0.3]
+    assert criteo.weights.tolist() == [1.0]
     assert marketing.lams.tolist() == [0.1, 0.5, 1.0]
     assert marketing.temperature.tolist() == [0.01] * 3
+    assert marketing.window.tolist() == [0.3] * 3
+    assert marketing.weights.tolist() == [1.0] * 3

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dfcl_jax.data.tables import Columns, Table, read_frame, trial_table
+from dfcl_jax.data.tables import Columns, Table, finite, read_frame, trial_table
+from dfcl_jax.errors import refuse
 
 # CRITEO-UPLIFT v2.1 (Diemert et al. 2018): conversions bought with visits. `exposure` happens after treatment.
 CRITEO = Columns(
@@ -45,6 +46,8 @@ def hillstrom(source: str | Path | pd.DataFrame, *, email_price: float | None = 
     """Hillstrom's e-mail trial: revenue `spend`; cost `visit`, or `email_price` for everybody who was sent one."""
     if email_price is None:
         return trial_table(source, HILLSTROM)
+    if not 0 <= email_price < float("inf"):
+        refuse("email_price", found=email_price, expected="a finite number of at least 0")
     frame = read_frame(source, [HILLSTROM.treatment])
     sent = frame[HILLSTROM.treatment] != HILLSTROM.arms[0]
     return trial_table(frame.assign(visit=email_price * sent), HILLSTROM)
@@ -57,13 +60,12 @@ def karlan_list(source: str | Path | pd.DataFrame) -> Table:
     outcomes in disguise: `stateresponse...` is the share of givers by state in this very trial.
     """
     frame = read_frame(source, ["treatment", "treat_ratio2", "treat_ratio3", "out_amountgive"])
-    gift = pd.to_numeric(frame["out_amountgive"], errors="coerce")
-    frame, gift = frame[gift.notna()], gift[gift.notna()]
-    ratio = frame["treatment"] + frame["treat_ratio2"] + 2 * frame["treat_ratio3"]
+    frame = frame[frame["out_amountgive"].notna()].reset_index(drop=True)
+    gift = finite(frame["out_amountgive"])
+    treated, twice, thrice = (finite(frame[column]) for column in ("treatment", "treat_ratio2", "treat_ratio3"))
+    ratio = treated + twice + 2 * thrice
     after_treatment = ("out_", "treat", "stateresponse")
     # Columns `..._missing` go too: gaps get an indicator of their own when features are encoded.
     kept = [c for c in frame.columns if not c.startswith(after_treatment) and not c.endswith("_missing")]
     covariates = frame[kept].replace(-999, np.nan)
-    return trial_table(
-        covariates.assign(ratio=ratio.astype(int), out_amountgive=gift, matched_amount=ratio * gift), KARLAN_LIST
-    )
+    return trial_table(covariates.assign(ratio=ratio, out_amountgive=gift, matched_amount=ratio * gift), KARLAN_LIST)

@@ -100,14 +100,15 @@ def trial_table(source: str | Path | pd.DataFrame, columns: Columns) -> Table:
     return Table(
         features=frame[features],
         t=t,
-        r=_finite(frame[columns.revenue]),
-        c=_finite(frame[columns.cost]),
+        r=finite(frame[columns.revenue]),
+        c=finite(frame[columns.cost]),
         p=_propensities(frame, columns, t, arms),
         arms=arms,
     )
 
 
-def _finite(column: pd.Series) -> np.ndarray:
+def finite(column: pd.Series) -> np.ndarray:
+    """A column as float32; an `InputError` names the first row that is not a finite number."""
     with np.errstate(over="ignore"):
         numbers = _numbers(column).astype(np.float32)
     _refuse_first(column, ~np.isfinite(numbers), expected="a finite number (float32)")
@@ -159,7 +160,7 @@ def _propensities(frame: pd.DataFrame, columns: Columns, t: np.ndarray, arms: tu
     if columns.propensities:
         p = np.asarray(columns.propensities, np.float64)
     elif columns.propensity_columns:
-        p = np.stack([_finite(frame[column]).astype(np.float64) for column in columns.propensity_columns], axis=1)
+        p = np.stack([finite(frame[column]).astype(np.float64) for column in columns.propensity_columns], axis=1)
     else:
         p = np.bincount(t, minlength=m) / len(t)
     if p.shape[-1] != m:

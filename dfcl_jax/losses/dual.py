@@ -7,6 +7,7 @@ JAX, and each loss is a `Term` given to it.
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,14 +16,19 @@ from jax.typing import ArrayLike
 
 from dfcl_jax.types import Outcomes, Scores
 
-# (outcomes, scores, lam [], scale []) -> (value [], its gradient with respect to the outcomes, [n, m] each).
-# `scale` is the term's own length in units of r_hat - lam c_hat: a temperature, or a window.
-Term = Callable[[Outcomes, Scores, Array, Array], tuple[Array, Outcomes]]
+# (outcomes, scores, lam [], scale) -> (value [], its gradient with respect to the outcomes, [n, m] each).
+# `scale` is the term's own length, [] or a tuple of them: a temperature, or windows.
+Term = Callable[[Outcomes, Scores, Array, Any], tuple[Array, Outcomes]]
 
 
 @partial(jax.jit, static_argnums=0)
 def dual_loss(
-    term: Term, outcomes: Outcomes, scores: Scores, lams: ArrayLike, scale: ArrayLike, weights: ArrayLike
+    term: Term,
+    outcomes: Outcomes,
+    scores: Scores,
+    lams: ArrayLike,
+    scale: ArrayLike | tuple[ArrayLike, ...],
+    weights: ArrayLike,
 ) -> Array:
     """- sum_k weights_k V(outcomes, scores, lams_k, scale_k), with V and its gradient given by `term` (DFCL, D5).
 
@@ -34,20 +40,22 @@ def dual_loss(
         outcomes: predictions, [n, m] each.
         scores: what the decision is judged by, [n, m] each.
         lams: multipliers, [k] or a scalar.
-        scale: one length for each multiplier, or a scalar for all.
+        scale: one length for each multiplier, or a scalar for all; or a tuple of such, as the term has it.
         weights: one weight for each multiplier, or a scalar for all.
 
     Returns:
         The loss per person, [].
     """
     lams = jnp.atleast_1d(jnp.asarray(lams, outcomes.r.dtype))
-    scale, weights = (jnp.broadcast_to(jnp.asarray(v, outcomes.r.dtype), lams.shape) for v in (scale, weights))
+    scale, weights = jax.tree.map(
+        lambda v: jnp.broadcast_to(jnp.asarray(v, outcomes.r.dtype), lams.shape), (scale, weights)
+    )
     return _dual_loss(term, outcomes, scores, lams, scale, weights)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _dual_loss(term: Term, outcomes: Outcomes, scores: Scores, lams: Array, scale: Array, weights: Array) -> Array:
-    def add(total: Array, k: tuple[Array, Array, Array]) -> tuple[Array, None]:
+def _dual_loss(term: Term, outcomes: Outcomes, scores: Scores, lams: Array, scale: Any, weights: Array) -> Array:
+    def add(total: Array, k: tuple[Array, Any, Array]) -> tuple[Array, None]:
         lam, length, weight = k
         value, _ = term(outcomes, scores, lam, length)
         return total - weight * value, None
@@ -56,9 +64,9 @@ def _dual_loss(term: Term, outcomes: Outcomes, scores: Scores, lams: Array, scal
 
 
 def _dual_loss_fwd(
-    term: Term, outcomes: Outcomes, scores: Scores, lams: Array, scale: Array, weights: Array
+    term: Term, outcomes: Outcomes, scores: Scores, lams: Array, scale: Any, weights: Array
 ) -> tuple[Array, Outcomes]:
-    def add(carry: tuple[Array, Outcomes], k: tuple[Array, Array, Array]) -> tuple[tuple[Array, Outcomes], None]:
+    def add(carry: tuple[Array, Outcomes], k: tuple[Array, Any, Array]) -> tuple[tuple[Array, Outcomes], None]:
         total, gradient = carry
         lam, length, weight = k
         value, slope = term(outcomes, scores, lam, length)

@@ -25,6 +25,7 @@ def finite_difference_loss(
     *,
     clip: Clip = "window",
     window: ArrayLike = 0.3,
+    cost_window: ArrayLike | None = None,
     normalise: Normalise = "matched",
     weights: ArrayLike = 1.0,
 ) -> Array:
@@ -48,14 +49,16 @@ def finite_difference_loss(
         lams: multipliers, [k] or a scalar.
         clip: "none"; "window": only steps shorter than `window` teach, all as if of that length; "max": every step
             counts as the longest of the batch.
-        window: in the unit of r_hat - lam c_hat (and of c_hat), a scalar or [k].
+        window: for steps on r_hat, in its unit, a scalar or [k].
+        cost_window: for steps on c_hat, likewise; None: as `window`, as published. window / lam teaches both alike.
         normalise: "matched" as in the authors' code, "sample" as in their paper.
         weights: of the multipliers' terms, a scalar or [k].
 
     Returns:
         The loss per person, summed over multipliers, [].
     """
-    return dual_loss(_term(clip, normalise), outcomes, scores, lams, window, weights)
+    windows = (window, window if cost_window is None else cost_window)
+    return dual_loss(_term(clip, normalise), outcomes, scores, lams, windows, weights)
 
 
 @cache
@@ -65,7 +68,7 @@ def _term(clip: Clip, normalise: Normalise) -> Term:
 
 
 def _flip_value(
-    outcomes: Outcomes, scores: Scores, lam: Array, window: Array, *, clip: Clip, normalise: Normalise
+    outcomes: Outcomes, scores: Scores, lam: Array, windows: tuple[Array, Array], *, clip: Clip, normalise: Normalise
 ) -> tuple[Array, Outcomes]:
     m = outcomes.r.shape[1]
     score = priced(outcomes, lam)
@@ -88,8 +91,8 @@ def _flip_value(
     step_c = -gap / jnp.where(lam > 0, lam, 1) - OVERSHOOT
     # +1 at the new treatment, -1 at the old: the two share one difference quotient.
     direction = (arms == new[:, None]).astype(score.dtype) - (arms == old[:, None]).astype(score.dtype)
-    slope_r = change * _inverse_step(step_r, clip, window)
-    slope_c = jnp.where(lam > 0, change * _inverse_step(step_c, clip, window), 0)
+    slope_r = change * _inverse_step(step_r, clip, windows[0])
+    slope_c = jnp.where(lam > 0, change * _inverse_step(step_c, clip, windows[1]), 0)
     return value, Outcomes(r=slope_r[:, None] * direction, c=slope_c[:, None] * direction)
 
 

@@ -22,6 +22,7 @@ class PolicyValue(NamedTuple):
     revenue: Array  # [b]
     cost: Array  # [b] at most the budget; NaN, as is revenue, where nothing meets it
     lam: Array  # [b] multiplier of the decisions
+    dearer: Array  # [b] share of the people tied at lam who get the dearer of their two treatments
     mixed: Array  # [b] share of people moved at random to the cheapest treatment to meet the budget
 
 
@@ -40,9 +41,10 @@ def eom(outcomes: Outcomes, scores: Scores, budgets: ArrayLike, *, normalise: No
     """Expected outcome metric at each budget: decided by `outcomes`, settled by `scores` (DFCL, D8 and Algorithm 3).
 
     Bisects the multiplier, deciding argmax_j (r_hat - lam c_hat)_ij, until the spend that the scores estimate is within
-    the budget. A policy whose tightest decisions still overspend (its predicted costs are off) is mixed with the
-    treatment of least estimated cost for as large a share of people, at random, as meets the budget: nobody is credited
-    for money the budget does not have. Where that treatment alone costs more than the budget, revenue and cost are NaN.
+    the budget; of people tied at that multiplier, as large a share as the budget pays for gets the dearer treatment. A
+    policy whose tightest decisions still overspend (its predicted costs are off) is mixed with the treatment of least
+    estimated cost for as large a share of people, at random, as meets the budget: nobody is credited for money that the
+    budget does not have. Where that treatment alone costs more than the budget, revenue and cost are NaN.
 
     Args:
         outcomes: what decides, [n, m] each.
@@ -72,19 +74,24 @@ def _eom(outcomes: Outcomes, scores: Scores, budgets: Array, normalise: Normalis
         return policy_value(arm, scores, normalise=normalise)
 
     def at(budget: Array) -> PolicyValue:
-        lam, arm = bisect(lambda lam: hard(outcomes, lam), lambda arm: value(arm)[1], budget, ceiling)
-        revenue, cost = value(arm)
-        excess, room = cost - budget, cost - cheapest_cost
-        share = jnp.where(excess > 0, excess / jnp.where(room > 0, room, 1), 0)
-        met = (excess <= 0) | ((room > 0) & (share <= 1))
-        return PolicyValue(
-            revenue=jnp.where(met, (1 - share) * revenue + share * cheapest_revenue, jnp.nan),
-            cost=jnp.where(met, (1 - share) * cost + share * cheapest_cost, jnp.nan),
-            lam=lam,
-            mixed=jnp.where(met, share, jnp.nan),
-        )
+        lam, within, over = bisect(lambda lam: hard(outcomes, lam), lambda arm: value(arm)[1], budget, ceiling)
+        revenue, cost = value(within)
+        dearer_revenue, dearer_cost = value(over)
+        # The share of the dearer of two policies at which their mixture costs the budget.
+        fits = cost <= budget
+        share = jnp.where(fits, _mixing_share(budget, cost, dearer_cost), _mixing_share(budget, cheapest_cost, cost))
+        low = jnp.where(fits, jnp.stack([revenue, cost]), jnp.stack([cheapest_revenue, cheapest_cost]))
+        high = jnp.where(fits, jnp.stack([dearer_revenue, dearer_cost]), jnp.stack([revenue, cost]))
+        met = fits | (cheapest_cost <= budget)
+        revenue, cost = jnp.where(met, (1 - share) * low + share * high, jnp.nan)
+        mixed = jnp.where(met, jnp.where(fits, 0, 1 - share), jnp.nan)
+        return PolicyValue(revenue, cost, lam, dearer=jnp.where(fits, share, 0), mixed=mixed)
 
     return jax.lax.map(at, budgets)
+
+
+def _mixing_share(budget: Array, low: Array, high: Array) -> Array:
+    return jnp.where(high > low, jnp.clip((budget - low) / jnp.where(high > low, high - low, 1), 0, 1), 0)
 
 
 def _cheapest_treatment(scores: Scores, normalise: Normalise) -> tuple[Array, Array]:

@@ -1,5 +1,6 @@
 """How an experiment script meets its user: options, errors, exit codes, the run folder and the table."""
 
+import os
 import platform
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -67,7 +68,7 @@ def experiment(name: str, config: RunConfig, **data: Any) -> Iterator[RunFolder]
         refuse("seeds", found=config.seeds, expected="at least 1")
     if config.out is None and config.resume:
         refuse("--resume", found="no --out", expected="the --out of the run to go on with")
-    out = config.out or Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    out = config.out or Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"
     provenance = _provenance(name, config, data)
     if config.resume and is_finished(out, provenance):
         print((out / "table.md").read_text(), f"Nothing to resume: {out} is complete", sep="\n")

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+from jax import Array
 
 from dfcl_jax.data import Encoder, Split, encode
 from dfcl_jax.errors import refuse
@@ -18,6 +20,8 @@ from dfcl_jax.report.run_folder import RunFolder, load_fit
 from dfcl_jax.study import Study
 from dfcl_jax.train import predict
 from dfcl_jax.types import Outcomes, num_arms
+
+_predict = partial(jax.jit, static_argnums=0)(predict)
 
 DESCRIPTION = "checkpoint/model.json"
 
@@ -38,8 +42,12 @@ class Predictor(NamedTuple):
             InputError: a column is missing or not what it was in training.
         """
         x = np.asarray(features) if self.encoder is None else encode(self.encoder, pd.DataFrame(features))
-        outcomes = jax.jit(partial(predict, self.model))(self.params, x)
+        outcomes = self.in_units(jnp.asarray(x))
         return Outcomes(outcomes.r * self.unit, outcomes.c * self.unit)
+
+    def in_units(self, x: Array) -> Outcomes:
+        """Predictions from encoded features [n, d], counted in `unit`s of money."""
+        return _predict(self.model, self.params, x)
 
 
 def describe_models(

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from flax import serialization
 
-from dfcl_jax.errors import refuse
+from dfcl_jax.errors import InputError, refuse
 from dfcl_jax.train import Fit
 
 
@@ -92,9 +92,11 @@ def open_run(out: Path, config: dict[str, Any], *, resume: bool = False) -> Iter
     text = _as_text(config)
     if out.exists():
         refuse("run folder", found=f"{out}, which exists", expected="a new one: choose another with --out")
+    made = False
     if partial.exists():
         _check_resumable(partial, text, resume)
     else:
+        made = True
         try:
             partial.mkdir(parents=True)
         except OSError as error:
@@ -102,8 +104,9 @@ def open_run(out: Path, config: dict[str, Any], *, resume: bool = False) -> Iter
         write_atomically(partial / "config.json", text.encode())
     try:
         yield RunFolder(partial)
-    except BaseException:
-        if not (partial / "checkpoint").exists():
+    except BaseException as error:
+        # Bad input would end a resumed run at the same place: what it made is of no use.
+        if (made and isinstance(error, InputError)) or not (partial / "checkpoint").exists():
             shutil.rmtree(partial)
         raise
     os.rename(partial, out)

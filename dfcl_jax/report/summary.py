@@ -13,16 +13,23 @@ from dfcl_jax.study import CHEAPEST, ORACLE, Study
 def mean_values(study: Study) -> pd.DataFrame:
     """Revenue per person on the test part, mean over budgets: a row for each seed, a column for each method.
 
-    A budget that some method of a seed cannot meet is left out of that seed for all.
+    A budget that some method cannot meet for some seed is left out for all, so that all means are alike.
     """
-    wide = study.values.pivot(index=["seed", "budget"], columns="method", values="revenue").dropna()
-    return wide.groupby("seed").mean()[list(dict.fromkeys(study.values.method))]
+    wide = study.values.pivot(index=["seed", "method"], columns="budget", values="revenue")
+    means = wide.loc[:, wide.notna().all()].mean(axis=1).unstack("method")
+    return means[list(dict.fromkeys(study.values.method))]
 
 
-def budgets_left_out(study: Study) -> int:
-    """How many pairs of a seed and a budget could not be met by some method."""
-    wide = study.values.pivot(index=["seed", "budget"], columns="method", values="revenue")
-    return int(wide.isna().any(axis=1).sum())
+def lifts(study: Study) -> pd.DataFrame:
+    """% of revenue over two-stage learning, a row for each seed and a column for each method."""
+    values = mean_values(study)
+    return 100 * (values.div(values[TWO_STAGE], axis=0) - 1)
+
+
+def budgets_left_out(study: Study) -> list[float]:
+    """The budgets that some method cannot meet for some seed."""
+    wide = study.values.pivot(index=["seed", "method"], columns="budget", values="revenue")
+    return list(wide.columns[wide.isna().any()])
 
 
 def summarise(study: Study) -> pd.DataFrame:
@@ -34,11 +41,11 @@ def summarise(study: Study) -> pd.DataFrame:
     """
     values = mean_values(study)
     quality = study.quality.drop(columns="seed").groupby("method").mean()
+    lift, base = lifts(study), values[TWO_STAGE]
     rows = []
     for method in values.columns:
         row = {"method": method, "value": values[method].mean()}
-        base = values[TWO_STAGE]
-        row |= _interval("lift", 100 * (values[method] / base - 1), study)
+        row |= _interval("lift", lift[method], study)
         if ORACLE in values:
             oracle, cheapest = values[ORACLE], values[CHEAPEST]
             row |= _interval("gain", 100 * (values[method] - cheapest) / (oracle - cheapest), study)
@@ -123,4 +130,6 @@ def caption(study: Study) -> str:
     if study.settled_by == "truth":
         text += f" gap: from {TWO_STAGE} to the oracle; gain: the oracle's, over the cheapest treatment for everybody."
     left_out = budgets_left_out(study)
-    return text if not left_out else f"{text} {left_out} pairs of seed and budget that nothing meets are left out."
+    if left_out:
+        text += f" Left out, for some method cannot meet them for some seed: budgets {', '.join(map(str, left_out))}."
+    return text

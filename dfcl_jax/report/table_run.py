@@ -21,7 +21,6 @@ from dfcl_jax.report.command import RunConfig, experiment, run_study
 from dfcl_jax.report.plan import Plan, plan_for, proven_best
 from dfcl_jax.report.predictor import load_predictor
 from dfcl_jax.report.run_folder import RunFolder
-from dfcl_jax.report.summary import summarise
 from dfcl_jax.solvers import check_budgets
 from dfcl_jax.study import Study, default_budgets
 from dfcl_jax.types import Trial
@@ -66,9 +65,9 @@ def run_table(
         if plan:
             frame = table.features.iloc[splits[0].test_rows] if people is None else people
             rows = splits[0].test_rows if people is None else np.arange(len(people))
-            method = proven_best(summarise(study))
+            method = proven_best(study)
             decider, two_stage = (load_predictor(run.path, each) for each in (method, TWO_STAGE))
-            _write_plan(run, plan_for(decider, two_stage, frame, rows, budgets), method)
+            _write_plan(run, plan_for(decider, two_stage, splits[0].test, frame, rows, budgets), method)
     return study
 
 
@@ -102,8 +101,9 @@ def _write_plan(run: RunFolder, plan: Plan, method: str) -> None:
     plan.assignments.to_csv(run.path / "plan.csv", index=False)
     plan.budgets.to_csv(run.path / "plan_budgets.csv", index=False)
     console = Console()
-    why = "no method beat it beyond doubt" if method == TWO_STAGE else "whose lift over TSM-SL is beyond doubt"
-    console.print(f"\nPlan for {len(plan.assignments):,} people by {method} ({why}), as predicted by {TWO_STAGE}:")
+    why = "no method proved better" if method == TWO_STAGE else f"the interval of its lift over {TWO_STAGE} is above 0"
+    console.print(f"\nPlan for {len(plan.assignments):,} people by {method} ({why}); spend and revenue per person as")
+    console.print("estimated on the test part of the first seed:")
     shown = TerminalTable(box=SIMPLE_HEAD)
     for column in plan.budgets.columns:
         shown.add_column(column, justify="right")

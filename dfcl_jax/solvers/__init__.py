@@ -2,13 +2,14 @@
 
 from dfcl_jax.solvers.allocation import allocate, check_budgets
 from dfcl_jax.solvers.decision import hard, priced, soft
-from dfcl_jax.solvers.multiplier import bisect, decide_within, lams_for_budgets, largest_multiplier, multiplier
+from dfcl_jax.solvers.multiplier import Crossing, bisect, cross, lams_for_budgets, largest_multiplier, multiplier
 
 __all__ = [
+    "Crossing",
     "allocate",
     "bisect",
     "check_budgets",
-    "decide_within",
+    "cross",
     "hard",
     "lams_for_budgets",
     "largest_multiplier",

@@ -6,7 +6,7 @@ import numpy as np
 from jax import Array
 
 from dfcl_jax.errors import is_concrete, refuse
-from dfcl_jax.solvers.multiplier import decide_within
+from dfcl_jax.solvers.multiplier import cross
 from dfcl_jax.types import Allocation, Outcomes, pick
 
 
@@ -14,7 +14,8 @@ def allocate(outcomes: Outcomes, budget: Array | float) -> Allocation:
     """Decide a treatment for each person so that predicted revenue is high and predicted spend within `budget`.
 
     Solves the dual of max_z sum_ij z_ij r_ij s.t. sum_ij z_ij c_ij <= n B by bisection (DFCL, D1 to D3) and takes the
-    decisions of the least multiplier that keeps to the budget. A budget above the largest useful spend is no error:
+    decisions of the least multiplier that keeps to the budget; people who are tied there get the dearer treatment, in
+    order, while the budget lasts. A budget above the largest useful spend is no error:
     `lam` is 0 and everybody has their best treatment.
 
     Args:
@@ -37,7 +38,13 @@ def allocate(outcomes: Outcomes, budget: Array | float) -> Allocation:
 
 @jax.jit
 def _allocate(outcomes: Outcomes, budget: Array) -> Allocation:
-    lam, arm = decide_within(outcomes, outcomes.c, budget)
+    lam, within, over = cross(outcomes, budget)
+    # At lam the people who differ are tied: as many as the budget still pays for get the dearer treatment.
+    spend = pick(outcomes.c, within)
+    dearer = jnp.cumsum(pick(outcomes.c, over) - spend) <= (budget - spend.mean()) * spend.shape[0]
+    topped_up = jnp.where(dearer, over, within)
+    # A running sum rounds; what it lets through is kept only if it is within the budget.
+    arm = jnp.where(pick(outcomes.c, topped_up).mean() <= budget, topped_up, within)
     return Allocation(arm, lam, pick(outcomes.c, arm).mean(), pick(outcomes.r, arm).mean())
 
 

@@ -1,6 +1,7 @@
 """From a budget to its multiplier, by bisection."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,10 +25,18 @@ def largest_multiplier(outcomes: Outcomes) -> Array:
     return jnp.clip(2 * slope.max() + jnp.finfo(slope.dtype).tiny, 0, finite_max)
 
 
+class Crossing(NamedTuple):
+    """Where the spend of decisions crosses a budget, and the decisions on both sides of it."""
+
+    lam: Array  # [] the least multiplier whose decisions are within the budget
+    within: Array  # [n] those decisions
+    over: Array  # [n] the decisions just below lam, which overspend; `within` again where lam is 0
+
+
 def bisect(
     decide: Callable[[Array], Array], spend: Callable[[Array], Array], budget: Array, ceiling: Array
-) -> tuple[Array, Array]:
-    """The least lam in [0, ceiling] with spend(decide(lam)) <= budget, for a spend that falls in lam, and decide(lam).
+) -> Crossing:
+    """The least lam in [0, ceiling] with spend(decide(lam)) <= budget, for a spend that falls in lam.
 
     Non-negative floats are ordered as their bit patterns are, so halving the integers between two patterns ends at the
     exact float after at most as many steps as it has bits, whatever the scale of lam. At `ceiling` spend is taken to
@@ -41,30 +50,30 @@ def bisect(
     def to_float(bits: Array) -> Array:
         return jax.lax.bitcast_convert_type(bits, ceiling.dtype)
 
-    def halve(bracket: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        over, within, arm = bracket
-        middle = over + (within - over) // 2
-        middle_arm = decide(to_float(middle))
-        fits = spend(middle_arm) <= budget
-        return jnp.where(fits, over, middle), jnp.where(fits, middle, within), jnp.where(fits, middle_arm, arm)
+    def halve(bracket: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
+        low, high, over, within = bracket
+        middle = low + (high - low) // 2
+        arm = decide(to_float(middle))
+        fits = spend(arm) <= budget
+        return (
+            jnp.where(fits, low, middle),
+            jnp.where(fits, middle, high),
+            jnp.where(fits, over, arm),
+            jnp.where(fits, arm, within),
+        )
 
     # -1 stands below the pattern of 0.0: lam = 0 itself may be the answer.
-    start = (jnp.array(-1, integer), jax.lax.bitcast_convert_type(ceiling, integer), decide(ceiling))
-    _, within, arm = jax.lax.while_loop(lambda bracket: bracket[1] - bracket[0] > 1, halve, start)
-    return to_float(within), arm
+    bits = jax.lax.bitcast_convert_type(ceiling, integer)
+    start = (jnp.array(-1, integer), bits, decide(jnp.zeros_like(ceiling)), decide(ceiling))
+    _, high, over, within = jax.lax.while_loop(lambda bracket: bracket[1] - bracket[0] > 1, halve, start)
+    return Crossing(to_float(high), within, over)
 
 
-def decide_within(outcomes: Outcomes, cost: Array, budget: Array) -> tuple[Array, Array]:
-    """The least lam whose decisions cost at most `budget` per person, [], and those decisions, [n].
-
-    Args:
-        outcomes: what decides, [n, m] each.
-        cost: what counts as spend, [n, m]; `outcomes.c`, or another model's prediction.
-        budget: per person, [].
-    """
+def cross(outcomes: Outcomes, budget: Array) -> Crossing:
+    """Where the decisions' own cost crosses `budget` per person."""
     return bisect(
         lambda lam: hard(outcomes, lam),
-        lambda arm: pick(cost, arm).mean(),
+        lambda arm: pick(outcomes.c, arm).mean(),
         budget,
         largest_multiplier(outcomes),
     )
@@ -72,7 +81,7 @@ def decide_within(outcomes: Outcomes, cost: Array, budget: Array) -> tuple[Array
 
 def multiplier(outcomes: Outcomes, budget: Array) -> Array:
     """lam*(B), []: the least lam whose decisions cost at most `budget` per person (DFCL, D2)."""
-    return decide_within(outcomes, outcomes.c, budget)[0]
+    return cross(outcomes, budget).lam
 
 
 def lams_for_budgets(outcomes: Outcomes, budgets: Array) -> Array:

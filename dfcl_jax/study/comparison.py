@@ -16,7 +16,14 @@ from dfcl_jax.methods import TWO_STAGE, Method
 from dfcl_jax.models import Model
 from dfcl_jax.solvers import check_budgets
 from dfcl_jax.study.config import Hooks, Seeds, StudyConfig, stack_seeds
-from dfcl_jax.study.training import cost_curve_area, predict_all, settling_scores, train_method, train_two_stage
+from dfcl_jax.study.training import (
+    cost_curve_area,
+    predict_all,
+    settling_scores,
+    train_method,
+    train_two_stage,
+    warm_start,
+)
 from dfcl_jax.train import Fit
 from dfcl_jax.types import Outcomes, Scores, Trial, num_arms
 
@@ -66,8 +73,9 @@ def compare(
     seeds = stack_seeds(splits, budgets, config.network.link)
     model = config.network.build(m)
     warm_key, decision_key = jax.random.split(key)
-    warm = train_two_stage(warm_key, model, seeds, config, hooks)
-    fits = {TWO_STAGE: warm}
+    two_stage = train_two_stage(warm_key, model, seeds, config, hooks)
+    warm = warm_start(two_stage, model, seeds, config)
+    fits = {TWO_STAGE: two_stage}
     for name, method in methods.items():
         fits[name] = train_method(decision_key, name, method, model, seeds, warm, config, hooks)
     values, quality = _judge(model, seeds, fits, budgets, config)
@@ -113,8 +121,9 @@ def _cheapest(settling: Scores, seeds: Seeds, budgets: Sequence[float]) -> pd.Da
     for seed, unit in enumerate(seeds.units):
         revenue, cost = (np.asarray(surface[seed].mean(axis=0), np.float64) * unit for surface in settling[:2])
         least = int(np.argmin(cost))
-        columns = {"revenue": revenue[least], "cost": cost[least], "lam": np.inf, "mixed": 1.0}
-        frames.append(_rows(seed, CHEAPEST, budgets, columns))
+        met = np.asarray(budgets) >= cost[least]
+        columns = {"revenue": np.where(met, revenue[least], np.nan), "cost": np.where(met, cost[least], np.nan)}
+        frames.append(_rows(seed, CHEAPEST, budgets, columns | {"lam": np.inf, "mixed": 1.0}))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -125,7 +134,8 @@ def _rows(seed: int, method: str, budgets: Sequence[float], columns: dict[str, A
 def _quality(method: str, outcomes: Outcomes, test: Trial, config: StudyConfig) -> pd.DataFrame:
     loss = jax.vmap(lambda o, trial: prediction_loss(o, trial, kind=config.prediction))(outcomes, test)
     columns = {"seed": range(len(loss)), "method": method, "prediction_loss": np.asarray(loss, np.float64)}
-    if test.p.shape[-1] == 2:
+    # A cost curve takes every person of an arm alike, so propensities must not differ between people.
+    if test.p.shape[1:] == (2,):
         columns["aucc"] = np.asarray(jax.vmap(cost_curve_area)(outcomes, test), np.float64)
     return pd.DataFrame(columns)
 

@@ -29,6 +29,11 @@ class StudyConfig:
     select: Literal["value", "aucc"] = "value"  # what chooses a checkpoint on the validation part
     settle: Literal["aipw", "ipw"] = "aipw"  # what settles a policy's value where the truth is not known
 
+    def __post_init__(self) -> None:
+        """Refuse a weight that is none."""
+        if not 0 <= self.alpha < float("inf"):
+            refuse("alpha", found=self.alpha, expected="a finite number of at least 0")
+
 
 class Seeds(NamedTuple):
     """The splits of all seeds stacked, with money counted in each seed's own unit."""

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ from jax import Array
 from dfcl_jax import constants, metrics, scores
 from dfcl_jax.losses import prediction_loss
 from dfcl_jax.methods import TWO_STAGE, Method
-from dfcl_jax.models import Model
+from dfcl_jax.models import Model, Params
 from dfcl_jax.study.config import Hooks, Seeds, StudyConfig
 from dfcl_jax.train import Fit, Rows, fit, predict
 from dfcl_jax.types import Outcomes, Scores, Trial, stack
@@ -18,7 +19,12 @@ from dfcl_jax.types import Outcomes, Scores, Trial, stack
 
 def predict_all(model: Model, fitted: Fit, trial: Trial) -> Outcomes:
     """Predictions of every seed's model on its own rows, leaves [s, n, m]."""
-    return jax.jit(jax.vmap(partial(predict, model)))(fitted.params, trial.x)
+    return _predict_all(model, fitted.params, trial.x)
+
+
+@partial(jax.jit, static_argnums=0)
+def _predict_all(model: Model, params: Params, x: Array) -> Outcomes:
+    return jax.vmap(partial(predict, model))(params, x)
 
 
 def settling_scores(config: StudyConfig, trial: Trial, two_stage: Outcomes) -> Scores:
@@ -58,8 +64,28 @@ def train_two_stage(key: Array, model: Model, seeds: Seeds, config: StudyConfig,
     return hooks.stored(TWO_STAGE, train)
 
 
+class Warm(NamedTuple):
+    """What every method starts from; leaves [s, ...]."""
+
+    fit: Fit
+    outcomes: Outcomes  # two-stage predictions of the training rows
+    constants: constants.Constants  # of the decision losses
+    judge: Any  # what a checkpoint is chosen by, beside predictions of the validation rows
+
+
+def warm_start(two_stage: Fit, model: Model, seeds: Seeds, config: StudyConfig) -> Warm:
+    """Scores, constants and judge of the decision stage, from the two-stage model."""
+    outcomes = predict_all(model, two_stage, seeds.train)
+    if config.select == "aucc":
+        return Warm(two_stage, outcomes, loss_constants(config, outcomes, seeds.budgets), seeds.valid)
+    valid = predict_all(model, two_stage, seeds.valid)
+    settling = settling_scores(config, seeds.valid, valid)
+    met = ~jnp.isnan(jax.vmap(metrics.eom)(valid, settling, seeds.budgets).revenue)
+    return Warm(two_stage, outcomes, loss_constants(config, outcomes, seeds.budgets), (settling, seeds.budgets, met))
+
+
 def train_method(
-    key: Array, name: str, method: Method, model: Model, seeds: Seeds, two_stage: Fit, config: StudyConfig, hooks: Hooks
+    key: Array, name: str, method: Method, model: Model, seeds: Seeds, warm: Warm, config: StudyConfig, hooks: Hooks
 ) -> Fit:
     """Stage two, for every seed: alpha * prediction loss + decision loss, from the two-stage parameters.
 
@@ -73,20 +99,17 @@ def train_method(
         return config.alpha * prediction_loss(outcomes, rows.trial, kind=config.prediction) + decision
 
     def train() -> Fit:
-        outcomes = predict_all(model, two_stage, seeds.train)
-        surfaces = jax.jit(jax.vmap(method.scores))(seeds.train, outcomes)
-        settling = settling_scores(config, seeds.valid, predict_all(model, two_stage, seeds.valid))
-        by_aucc = config.select == "aucc"
+        surfaces = jax.jit(jax.vmap(method.scores))(seeds.train, warm.outcomes)
         return fit(
             jax.random.split(key, seeds.number),
-            two_stage.params,
+            warm.fit.params,
             Rows(seeds.train, surfaces),
-            loss_constants(config, outcomes, seeds.budgets),
+            warm.constants,
             seeds.valid.x,
-            seeds.valid if by_aucc else (settling, seeds.budgets),
+            warm.judge,
             model=model,
             objective=objective,
-            validate=cost_curve_area if by_aucc else mean_value,
+            validate=cost_curve_area if config.select == "aucc" else mean_value,
             config=replace(config.decision, learning_rate=config.decision.learning_rate * method.pace),
             on_epoch=hooks.on_stage(name, config.decision.epochs, seeds.train.t.size),
         )
@@ -101,12 +124,19 @@ def loss_constants(config: StudyConfig, outcomes: Outcomes, budgets: Array) -> c
     return stack([constants.published(config.constants)] * budgets.shape[0])
 
 
-def mean_value(outcomes: Outcomes, judge: tuple[Scores, Array]) -> Array:
-    """Revenue per person, mean over the budgets that can be met, []; `judge` holds scores and budgets."""
-    surfaces, budgets = judge
-    return jnp.nanmean(metrics.eom(outcomes, surfaces, budgets).revenue)
+def mean_value(outcomes: Outcomes, judge: tuple[Scores, Array, Array]) -> Array:
+    """Revenue per person, mean over budgets, []; NaN where one that the two-stage policy meets cannot be met.
+
+    `judge` holds scores, budgets [b] and which of them [b] the two-stage policy meets.
+    """
+    surfaces, budgets, met = judge
+    revenue = metrics.eom(outcomes, surfaces, budgets).revenue
+    return jnp.where(met, revenue, 0).sum() / met.sum()
 
 
 def cost_curve_area(outcomes: Outcomes, trial: Trial) -> Array:
-    """AUCC of the ranking by predicted return, []."""
-    return metrics.aucc(metrics.roi_score(outcomes), trial)
+    """AUCC of the ranking by predicted return, []; the treatment that costs more on average counts as the treated."""
+    mean_cost = scores.ipw(trial).c.mean(axis=0)
+    swap = mean_cost[1] < mean_cost[0]
+    outcomes = jax.tree.map(lambda surface: jnp.where(swap, surface[:, ::-1], surface), outcomes)
+    return metrics.aucc(metrics.roi_score(outcomes), trial._replace(t=jnp.where(swap, 1 - trial.t, trial.t)))

@@ -38,7 +38,7 @@ class FitConfig:
     learning_rate: float = 2e-3
     schedule: Literal["cosine", "constant"] = "cosine"  # cosine falls to 0 at the last step
     weight_decay: float = 1e-4
-    clip_norm: float = 1.0  # largest norm of a gradient; inf for none
+    clip_norm: float | None = 1.0  # largest norm of a gradient; None for any
 
     def __post_init__(self) -> None:
         """Refuse numbers that no training can have."""
@@ -46,8 +46,8 @@ class FitConfig:
             value = getattr(self, name)
             if not least <= value < float("inf"):
                 refuse(name, found=value, expected=f"a finite number of at least {least}")
-        if not self.clip_norm > 0:
-            refuse("clip_norm", found=self.clip_norm, expected="a number above 0")
+        if self.clip_norm is not None and not 0 < self.clip_norm < float("inf"):
+            refuse("clip_norm", found=self.clip_norm, expected="a finite number above 0, or None")
 
 
 class State(NamedTuple):
@@ -70,7 +70,8 @@ class Record(NamedTuple):
 class Fit(NamedTuple):
     """The end of a fit of s seeds."""
 
-    params: Params  # of the epoch with the best validation value, the start included; leaves [s, ...]
+    # Of the epoch with the best validation value, the start included; of the last where none has one. Leaves [s, ...]
+    params: Params
     loss: np.ndarray  # [epochs, s]
     value: np.ndarray  # [epochs, s]
 
@@ -96,17 +97,17 @@ def predict(model: Model, params: Params, x: Array, *, chunk: int = 65_536) -> O
 def make_trainer(model: Model, objective: Objective, validate: Validate, config: FitConfig, n: int) -> Trainer:
     """The start and the epoch of a fit on n rows.
 
-    An epoch shuffles the rows and passes over them in batches; the n mod batch_size rows left over are not used in
-    that epoch. A batch is never larger than n.
+    An epoch shuffles the rows and passes over them in the fewest batches of at most `batch_size` and of equal size; the
+    rows that this leaves over, fewer than there are batches, wait for another epoch.
     """
-    size = min(config.batch_size, n)
-    steps = n // size
+    steps = -(-n // config.batch_size)
+    size = n // steps
     rate = config.learning_rate
     if config.schedule == "cosine":
         rate = optax.cosine_decay_schedule(config.learning_rate, max(steps * config.epochs, 1))
-    optimiser = optax.chain(
-        optax.clip_by_global_norm(config.clip_norm), optax.adamw(rate, weight_decay=config.weight_decay)
-    )
+    optimiser = optax.adamw(rate, weight_decay=config.weight_decay)
+    if config.clip_norm is not None:
+        optimiser = optax.chain(optax.clip_by_global_norm(config.clip_norm), optimiser)
 
     def start(key: Array, params: Params, x_valid: Array, judge: Any) -> State:
         value = _or_least(validate(predict(model, params, x_valid), judge))
@@ -127,7 +128,8 @@ def make_trainer(model: Model, objective: Objective, validate: Validate, config:
 
         (params, memory), losses = jax.lax.scan(step, (state.params, state.optimiser), order)
         value = _or_least(validate(predict(model, params, x_valid), judge))
-        better = value > state.best_value
+        # Until some epoch has a value, the latest stands in for the best.
+        better = (value > state.best_value) | jnp.isneginf(state.best_value)
         best = jax.tree.map(partial(jnp.where, better), params, state.best)
         best_value = jnp.where(better, value, state.best_value)
         return State(key, params, memory, best, best_value), Record(losses.mean(), value)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dfcl_jax import InputError, Outcomes
-from dfcl_jax.solvers import allocate, decide_within, hard, lams_for_budgets, largest_multiplier, multiplier, soft
+from dfcl_jax.solvers import allocate, bisect, hard, lams_for_budgets, largest_multiplier, multiplier, soft
 from dfcl_jax.types import pick
 
 
@@ -132,9 +132,40 @@ def test_decisions_at_a_tie_are_those_whose_spend_was_measured(seed):
     outcomes = Outcomes(*(surface[who].astype(jnp.float32) for surface in kinds))
     other = Outcomes(outcomes.r + 0.1, outcomes.c)
     for decider in (outcomes, other):
-        lam, arm = jax.jit(decide_within)(decider, outcomes.c, jnp.float32(0.15))
-        assert pick(outcomes.c, arm).mean() <= np.float32(0.15) * (1 + 1e-6)  # a float32 mean summed in another order
-        assert lam > 0
+
+        def within_budget(decider, budget):
+            return bisect(
+                lambda lam: hard(decider, lam),
+                lambda arm: pick(outcomes.c, arm).mean(),
+                budget,
+                largest_multiplier(decider),
+            )
+
+        crossing = jax.jit(within_budget)(decider, jnp.float32(0.15))
+        # Float32 means summed in another order.
+        assert pick(outcomes.c, crossing.within).mean() <= 0.15 * (1 + 1e-6)
+        assert pick(outcomes.c, crossing.over).mean() > 0.15 * (1 - 1e-6)
+        assert crossing.lam > 0
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_with_many_people_of_few_kinds_the_plan_is_still_within_one_step_of_the_bound(seed):
+    kinds = random_outcomes(seed, 3, 3)
+    who = np.random.default_rng(seed).integers(0, 3, 60)
+    outcomes = Outcomes(kinds.r[who], kinds.c[who])
+    for budget in (0.05, 0.15, 0.3):
+        plan = allocate(outcomes, budget)
+        bound = plan.lam * budget + (outcomes.r - plan.lam * outcomes.c).max(axis=1).mean()
+        step = float((outcomes.r.max(axis=1) - outcomes.r.min(axis=1)).max()) / 60
+        assert plan.spend <= budget
+        assert plan.value >= bound - step - 1e-12  # rounding
+
+
+def test_identical_people_share_the_budget():
+    surface = jnp.tile(jnp.array([[0.0, 1.0]]), (10, 1))
+    plan = allocate(Outcomes(surface, surface), 0.5)
+    assert float(plan.spend) == 0.5
+    assert float(plan.value) == 0.5
 
 
 def test_lams_for_budgets_are_the_multipliers_of_the_plans():

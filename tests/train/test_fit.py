@@ -63,9 +63,19 @@ def test_the_kept_parameters_are_those_of_the_best_validation_value():
         assert kept == pytest.approx(max(start, result.value[:, s].max()), rel=1e-12)
 
 
+def same(one, other) -> bool:
+    return all(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a == b).all()), one, other)))
+
+
 def test_the_start_is_kept_where_nothing_is_better():
-    result = run(validate=lambda outcomes, trial: -jnp.abs(outcomes.r - trial.r.mean()).mean() * jnp.nan)
-    assert all(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a == b).all()), result.params, START)))
+    result = run(validate=lambda outcomes, trial: 0 * outcomes.r.mean())
+    assert same(result.params, START)
+
+
+def test_the_last_epoch_is_kept_where_no_epoch_has_a_value():
+    result = run(validate=lambda outcomes, trial: jnp.nan * outcomes.r.mean())
+    assert not same(result.params, START)
+    assert np.isneginf(result.value).all()
 
 
 def test_same_keys_same_result():
@@ -82,8 +92,8 @@ def test_a_seed_among_others_is_the_seed_alone():
     np.testing.assert_allclose(together.loss[:, 1], alone.loss[:, 0], rtol=1e-8)
 
 
-def test_every_row_is_seen_once_in_an_epoch():
-    """With a model of one constant and a loss linear in it, an epoch's gradient steps add up over all rows."""
+@pytest.mark.parametrize(("batch_size", "left_over"), [(100, 0), (450, 0), (590, 0), (130, 0), (70, 6)])
+def test_an_epoch_sees_every_row_once_but_for_fewer_than_its_batches(batch_size, left_over):
     seen = []
 
     def spy(outcomes, rows, shared):
@@ -94,10 +104,13 @@ def test_every_row_is_seen_once_in_an_epoch():
     fit(
         KEYS[one], jax.tree.map(lambda leaf: leaf[one], START), Rows(jax.tree.map(lambda leaf: leaf[one], TRAIN)), None,
         VALID.x[one], jax.tree.map(lambda leaf: leaf[one], VALID),
-        model=MODEL, objective=spy, validate=accuracy, config=FitConfig(epochs=1, batch_size=100),
+        model=MODEL, objective=spy, validate=accuracy, config=FitConfig(epochs=1, batch_size=batch_size),
     )  # fmt: skip
     jax.effects_barrier()
-    np.testing.assert_array_equal(np.sort(np.concatenate(seen)), np.sort(np.asarray(TRAIN.x[0, :, 0])))
+    rows = np.concatenate(seen)
+    assert len(rows) == len(set(rows)) == N - left_over
+    assert set(rows) <= set(np.asarray(TRAIN.x[0, :, 0]))
+    assert all(len(batch) <= batch_size for batch in seen)
 
 
 def test_epochs_are_reported_in_order():
@@ -124,6 +137,7 @@ def test_a_loss_that_is_no_longer_finite_is_an_error():
         ({"learning_rate": float("nan")}, "learning_rate: found nan"),
         ({"weight_decay": -1.0}, "weight_decay: found -1.0"),
         ({"clip_norm": 0.0}, "clip_norm: found 0.0"),
+        ({"clip_norm": float("inf")}, "clip_norm: found inf"),
     ],
 )
 def test_configurations_that_no_training_can_have_are_refused(change, message):

@@ -29,7 +29,7 @@ def lifts(study: Study) -> pd.DataFrame:
 def budgets_left_out(study: Study) -> list[float]:
     """The budgets that some method cannot meet for some seed."""
     wide = study.values.pivot(index=["seed", "method"], columns="budget", values="revenue")
-    return list(wide.columns[wide.isna().any()])
+    return [float(budget) for budget in wide.columns[wide.isna().any()]]
 
 
 def summarise(study: Study) -> pd.DataFrame:
@@ -88,7 +88,7 @@ def _cell(column: str, row: pd.Series) -> str:
     if pd.isna(value):
         return "-"
     if f"{column}_low" not in row:
-        return f"{value:.5g}"
+        return f"{value:.4g}"
     half = row[f"{column}_high"] - value
     # Without spread it is what the others are measured by; without an interval, a single seed.
     return f"{value:+.2f} ±{half:.2f}" if half >= 0.005 else f"{value:+.2f}"
@@ -104,7 +104,7 @@ def markdown(summary: pd.DataFrame, caption: str) -> str:
 def terminal_table(summary: pd.DataFrame) -> Table:
     """The summary for a terminal."""
     headers, rows = cells(summary)
-    table = Table(box=SIMPLE_HEAD)
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for header in headers:
         table.add_column(header, justify="left" if header == "method" else "right")
     for row in rows:
@@ -126,7 +126,7 @@ def caption(study: Study) -> str:
         else "splits of one trial, variance corrected for their overlap (Nadeau and Bengio)"
     )
     spread = f"±: 95% t intervals of paired differences over {seeds} seeds ({origin})" if seeds > 1 else "one seed"
-    text = f"revenue: per person, mean over {budgets} budgets, {settled}; {spread}; loss: prediction loss."
+    text = f"revenue: per person, mean over {budgets} budgets, {settled}; {spread}; loss: prediction loss, in the model's unit."
     if study.settled_by == "truth":
         text += f" gap: from {TWO_STAGE} to the oracle; gain: the oracle's, over the cheapest treatment for everybody."
     left_out = budgets_left_out(study)

@@ -126,7 +126,8 @@ def caption(study: Study) -> str:
         else "splits of one trial, variance corrected for their overlap (Nadeau and Bengio)"
     )
     spread = f"±: 95% t intervals of paired differences over {seeds} seeds ({origin})" if seeds > 1 else "one seed"
-    text = f"revenue: per person, mean over {budgets} budgets, {settled}; {spread}; loss: prediction loss, in the model's unit."
+    loss = "loss: prediction loss, in the model's unit"
+    text = f"revenue: per person, mean over {budgets} budgets, {settled}; {spread}; {loss}."
     if study.settled_by == "truth":
         text += f" gap: from {TWO_STAGE} to the oracle; gain: the oracle's, over the cheapest treatment for everybody."
     left_out = budgets_left_out(study)

@@ -74,7 +74,7 @@ class Warm(NamedTuple):
 
 
 def warm_start(two_stage: Fit, model: Model, seeds: Seeds, config: StudyConfig) -> Warm:
-    """Scores, constants and judge of the decision stage, from the two-stage model."""
+    """Predictions, constants and judge of the decision stage, from the two-stage model."""
     outcomes = predict_all(model, two_stage, seeds.train)
     if config.select == "aucc":
         return Warm(two_stage, outcomes, loss_constants(config, outcomes, seeds.budgets), seeds.valid)

@@ -102,8 +102,8 @@ def _write_plan(run: RunFolder, plan: Plan, method: str) -> None:
     plan.budgets.to_csv(run.path / "plan_budgets.csv", index=False)
     console = Console()
     why = "no method proved better" if method == TWO_STAGE else f"the interval of its lift over {TWO_STAGE} is above 0"
-    console.print(f"\nPlan for {len(plan.assignments):,} people by {method} ({why}); spend and revenue per person as")
-    console.print("estimated on the test part of the first seed:")
+    source = "spend and revenue per person as estimated on the test part of the first seed"
+    console.print(f"\nPlan for {len(plan.assignments):,} people by {method} ({why}); {source}:", highlight=False)
     shown = TerminalTable(box=SIMPLE_HEAD)
     for column in plan.budgets.columns:
         shown.add_column(column, justify="right")

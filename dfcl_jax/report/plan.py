@@ -72,10 +72,10 @@ def plan_for(
     assignments, summary, notes = {"row": rows + 1}, [], []
     for k, budget in enumerate(budgets):
         lam, dearer, mixed = float(value.lam[k]), float(value.dearer[k]), float(value.mixed[k])
-        arm = np.asarray(solvers.hard(deciding, lam))
-        # A tie in the units of training may round apart by a few 1e-7 in those of the data.
-        tied = np.asarray(solvers.hard(deciding, lam * (1 - 1e-5)))
-        arm = np.where(chance < dearer, tied, arm)
+        # Scores that tie at lam in the units of training round apart, to either side, in those of the data: decide
+        # clearly on each side of it instead.
+        cheaper, dearer_arm = (np.asarray(solvers.hard(deciding, lam * side)) for side in (1 + 1e-5, 1 - 1e-5))
+        arm = np.where(chance < dearer, dearer_arm, cheaper)
         # Where nothing meets the budget `mixed` is NaN, and everybody is moved.
         arm = np.where(chance < (1 if np.isnan(mixed) else mixed), cheapest, arm)
         names = np.asarray(decider.arms)

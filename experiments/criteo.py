@@ -3,16 +3,13 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import jax
-import numpy as np
-
-from dfcl_jax import METHODS, scores
-from dfcl_jax.data import simulate, sources, split_simulation
+from dfcl_jax import METHODS
+from dfcl_jax.data import simulate, sources
 from dfcl_jax.data.encode import Scaling
 from dfcl_jax.errors import refuse
 from dfcl_jax.models import NetworkConfig
-from dfcl_jax.report import TableConfig, command, experiment, run_study, run_table
-from dfcl_jax.study import StudyConfig, default_budgets
+from dfcl_jax.report import TableConfig, command, run_simulated, run_table
+from dfcl_jax.study import StudyConfig
 from dfcl_jax.train import FitConfig
 
 # DFCL section 4. Gradients are not clipped and learning rates are constant there.
@@ -49,13 +46,9 @@ def main(config: Config) -> None:
     if config.data is not None:
         run_table("criteo", config, sources.criteo(config.data), methods, plan=False)
         return
-    with experiment("criteo", config) as run:
-        keys = [jax.random.fold_in(jax.random.key(config.first_seed + k), 1) for k in range(config.seeds)]
-        train, valid, _ = (round(config.simulate * fraction) for fraction in config.fractions)
-        splits = [split_simulation(simulate.criteo_like(key, config.simulate), train, valid) for key in keys]
-        mean_costs = [np.asarray(scores.ipw(split.train).c.mean(axis=0)) for split in splits]
-        budgets = config.budgets or default_budgets(np.mean(mean_costs, axis=0))
-        run_study(run, splits, budgets, methods, config, arms=("0", "1"))
+    train, valid, test = (round(config.simulate * fraction) for fraction in config.fractions)
+    draw, arms = simulate.criteo_like, sources.CRITEO.arms
+    run_simulated("criteo", config, draw, (train, valid, test), methods, arms=arms, budgets=config.budgets)
 
 
 if __name__ == "__main__":

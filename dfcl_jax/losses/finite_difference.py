@@ -38,7 +38,8 @@ def finite_difference_loss(
     moved alone over the nearest flip that changes what V sees of them (a matched decision to its runner-up, an
     unmatched one to the logged treatment, where `scores.w` is largest), and
     dV/dr_hat at the new treatment is (V_new - V) / step, at the old one the opposite, and 0 elsewhere. The step is the
-    gap between the two scores and `OVERSHOOT`; on c_hat it is the gap over -lam.
+    gap between the two scores plus `OVERSHOOT`; on c_hat it is the gap over -lam less `OVERSHOOT`, which the authors'
+    code does not divide by lam.
 
     With "matched", V and its gradient depend on the whole batch through S: they are those of the batch, not a mean over
     its rows. A batch in which nobody matches has V = 0. Where lam = 0 the gradient on c_hat is 0.

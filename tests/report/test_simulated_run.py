@@ -1,0 +1,51 @@
+import sys
+from functools import partial
+
+import jax
+import pytest
+
+from dfcl_jax import METHODS, InputError
+from dfcl_jax.data import simulate
+from dfcl_jax.report import RunConfig, command, run_simulated
+from dfcl_jax.study import StudyConfig
+from dfcl_jax.train import FitConfig
+
+STUDY = StudyConfig(warm=FitConfig(epochs=1, batch_size=200), decision=FitConfig(epochs=1, batch_size=500))
+DRAW = jax.jit(partial(simulate.marketing, d=9), static_argnums=1)
+ONE = {"PL-centred": METHODS["PL-centred"]}
+
+
+def run(out, *, resume=False, methods=ONE, parts=(1000, 500, 1000)):
+    config = RunConfig(out=out, resume=resume, seeds=2, study=STUDY)
+    return run_simulated("small", config, DRAW, parts, methods, arms=("0%", "5%", "10%", "15%", "20%"))
+
+
+def test_an_interrupted_run_resumed_is_the_run_uninterrupted(tmp_path, monkeypatch, capsys):
+    run(tmp_path / "whole")
+
+    def interrupted(outcomes, surfaces, constants):
+        raise KeyboardInterrupt
+
+    stopped = {"PL-centred": ONE["PL-centred"]._replace(loss=interrupted)}
+    monkeypatch.setattr(sys, "argv", ["small"])
+    with pytest.raises(SystemExit) as stop:
+        command(lambda config: run(tmp_path / "halted", methods=stopped), RunConfig)
+    assert stop.value.code == 130
+    assert f"go on with --out {tmp_path / 'halted'} --resume" in capsys.readouterr().err
+    assert not (tmp_path / "halted").exists()
+
+    run(tmp_path / "halted", resume=True)
+    assert "TSM-SL: taken from the earlier run" in capsys.readouterr().out
+    for table in ("metrics.csv", "quality.csv", "history.csv", "table.md"):
+        assert (tmp_path / "halted" / table).read_bytes() == (tmp_path / "whole" / table).read_bytes()
+
+    with pytest.raises(SystemExit) as done:
+        run(tmp_path / "halted", resume=True)
+    assert done.value.code == 0
+    assert "is complete" in capsys.readouterr().out
+
+
+def test_a_part_without_people_is_refused_and_nothing_is_written(tmp_path):
+    with pytest.raises(InputError, match=r"people for training, validation and test: found \(1000, 500, 0\)"):
+        run(tmp_path / "run", parts=(1000, 500, 0))
+    assert list(tmp_path.iterdir()) == []

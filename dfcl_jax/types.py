@@ -47,6 +47,12 @@ class Allocation(NamedTuple):
     lam: Array  # [] multiplier: revenue that one more unit of budget would bring; 0 where the budget does not bind
     spend: Array  # [] predicted cost per person, at most the budget
     value: Array  # [] predicted revenue per person
+    bound: Array  # [] no plan within the budget is predicted to bring more, per person
+
+    @property
+    def gap(self) -> Array:
+        """Bound - value, []: how much better a plan could be at most, per person."""
+        return self.bound - self.value
 
 
 def num_arms(trial: Trial) -> int:

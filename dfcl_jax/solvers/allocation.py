@@ -1,71 +1,150 @@
-"""The budgeted plan: one treatment for each person."""
+"""The budgeted plan: one treatment for each person, with a proof of how good it is."""
+
+from functools import partial
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
-from dfcl_jax.errors import is_concrete, refuse
-from dfcl_jax.solvers.multiplier import cross
+from dfcl_jax.errors import is_concrete
+from dfcl_jax.solvers.checks import check_budgets, check_outcomes, check_weights
+from dfcl_jax.solvers.decision import priced
+from dfcl_jax.solvers.hull import Hull, at_level, level_above, upper_hull
+from dfcl_jax.solvers.multiplier import hull_multiplier, least, over_budget
+from dfcl_jax.solvers.path import path_along
+from dfcl_jax.sums import Double, exact_sum, minus, two_sum
 from dfcl_jax.types import Allocation, Outcomes, pick
 
 
-def allocate(outcomes: Outcomes, budget: Array | float) -> Allocation:
+def allocate(
+    outcomes: Outcomes,
+    budget: ArrayLike,
+    *,
+    weights: ArrayLike | None = None,
+    method: Literal["bisect", "path"] = "bisect",
+    top_ups: int = 64,
+) -> Allocation:
     """Decide a treatment for each person so that predicted revenue is high and predicted spend within `budget`.
 
-    Solves the dual of max_z sum_ij z_ij r_ij s.t. sum_ij z_ij c_ij <= n B by bisection (DFCL, D1 to D3) and takes the
-    decisions of the least multiplier that keeps to the budget; people who are tied there get the dearer treatment, in
-    order, while the budget lasts. A budget above the largest useful spend is no error:
-    `lam` is 0 and everybody has their best treatment.
+    max_z sum_ij z_ij r_ij  s.t.  sum_ij z_ij c_ij <= n B  (DFCL, D1), one treatment each. People move along their upper
+    hulls in the order of falling slope (of people who tie, the first first) until a step costs more than is left;
+    then the steepest steps that are still paid for are taken one by one. The plan never spends more than the
+    budget: totals are compared without rounding. With lam the slope of the first step that was not paid for,
+
+        value <= optimum <= bound = lam B + mean_i max_j (r_ij - lam c_ij)  (D2),
+
+    and `plan.gap` = bound - value is at most the revenue of that one step, per person. A budget above the
+    largest useful spend is no error: `lam` is 0 and everybody has their best treatment. A larger budget never
+    brings less (as long as `top_ups` suffices).
 
     Args:
         outcomes: predicted revenue and cost, [n, m] each.
         budget: cost per person, [].
+        weights: how many people each row stands for, [n]; "per person" is then by the sum of weights.
+        method: "bisect" searches the multiplier, without a sort; "path" reads it off `budget_path`. Same plan.
+        top_ups: how many single steps are tried after the first that the budget does not pay for.
 
     Returns:
-        The plan; spend and value are per person. `jax.vmap` it over budgets for several plans.
+        The plan. `jax.vmap` it over budgets or weights for several plans: hulls and sort are then shared.
 
     Raises:
-        InputError: surfaces that disagree in shape or hold NaN; a budget that is negative, not finite, or below the
-            cheapest plan. Inside `jit` and `vmap`, where values cannot be seen, only the shapes are checked.
+        InputError: surfaces or weights that disagree in shape or are not finite; a budget that is negative, not finite,
+            or below the cheapest plan. Inside `jit` and `vmap`, where values cannot be seen, only shapes are checked,
+            and a budget below the cheapest plan gets that plan.
     """
-    if outcomes.r.ndim != 2 or outcomes.r.shape != outcomes.c.shape:
-        refuse("outcomes", found=f"{outcomes.r.shape} and {outcomes.c.shape}", expected="two [n, m]")
-    if is_concrete(outcomes, budget):
-        _check_values(outcomes, float(budget))
-    return _allocate(outcomes, jnp.asarray(budget, outcomes.c.dtype))
+    check_outcomes(outcomes)
+    check_weights(weights, outcomes)
+    outcomes = Outcomes(*(jnp.asarray(surface) for surface in outcomes))
+    weights = None if weights is None else jnp.asarray(weights, outcomes.c.dtype)
+    if is_concrete(budget):
+        check_budgets(budget)
+        budget = _rounded_down(budget, outcomes.c.dtype)
+    budget = jnp.asarray(budget, outcomes.c.dtype)
+    hull = _upper_hull(outcomes)
+    if method == "bisect":
+        lam, level = _bisected(hull, budget, weights)
+    else:
+        path = path_along(outcomes, hull, weights)
+        point = path.at(budget)
+        lam, level = jnp.asarray(point.lam), path.levels(point.steps)
+    plan, cheapest = _settled(outcomes, hull, lam, level, budget, weights, top_ups)
+    if is_concrete(budget, cheapest):
+        check_budgets(budget, cheapest=float(cheapest))
+    return plan
+
+
+_upper_hull = jax.jit(upper_hull)
 
 
 @jax.jit
-def _allocate(outcomes: Outcomes, budget: Array) -> Allocation:
-    lam, within, over = cross(outcomes, budget)
-    # At lam the people who differ are tied: as many as the budget still pays for get the dearer treatment.
-    spend = pick(outcomes.c, within)
-    dearer = jnp.cumsum(pick(outcomes.c, over) - spend) <= (budget - spend.mean()) * spend.shape[0]
-    topped_up = jnp.where(dearer, over, within)
-    # A running sum rounds; what it lets through is kept only if it is within the budget.
-    arm = jnp.where(pick(outcomes.c, topped_up).mean() <= budget, topped_up, within)
-    return Allocation(arm, lam, pick(outcomes.c, arm).mean(), pick(outcomes.r, arm).mean())
+def _bisected(hull: Hull, budget: Array, weights: Array | None) -> tuple[Array, Array]:
+    """The multiplier, and how far along their hulls people get before a step is not paid for."""
+    lam = hull_multiplier(hull, budget, weights)
+    strict, tied = level_above(hull, lam), (hull.slope >= lam).sum(axis=0, dtype=jnp.int32)
+    place = jnp.arange(strict.shape[0])
+    costs = at_level(hull.cost, strict), at_level(hull.cost, tied)
+
+    def too_dear(people: Array) -> Array:
+        return over_budget(jnp.where(place < people, costs[1], costs[0]), budget, weights).hi > 0
+
+    movers = least(too_dear, jnp.array(0), jnp.array(strict.shape[0] + 1)) - 1
+    return lam, jnp.where((place < movers) & (lam > 0), tied, strict)
 
 
-def check_budgets(budgets: Array | np.ndarray | float) -> None:
-    """Refuse budgets that are negative or not finite, naming the first."""
-    values = np.atleast_1d(np.asarray(budgets, np.float64))
-    bad = values[~(np.isfinite(values) & (values >= 0))]
-    if bad.size:
-        refuse("budget", found=float(bad[0]), expected="a finite number of at least 0, per person")
+@partial(jax.jit, static_argnames="top_ups")
+def _settled(
+    outcomes: Outcomes, hull: Hull, lam: Array, level: Array, budget: Array, weights: Array | None, top_ups: int
+) -> tuple[Allocation, Array]:
+    """The plan from the vertices `level` [n] on, and the spend of the cheapest plan."""
+    over = over_budget(at_level(hull.cost, level), budget, weights)
+    level = _top_up(hull, level, Double(-over.hi, -over.lo), weights, top_ups)
+    ones = jnp.ones_like(hull.cost[0]) if weights is None else weights
+
+    def mean(x: Array) -> Array:
+        return exact_sum(ones * x).hi / exact_sum(ones).hi
+
+    arm = at_level(hull.arm, level).astype(jnp.int32)
+    spend, value, cheapest = mean(pick(outcomes.c, arm)), mean(pick(outcomes.r, arm)), mean(hull.cost[0])
+    bound = lam * budget + mean(priced(outcomes, lam).max(axis=1))
+    # Rounding the mean may lift it over the budget that the total keeps to, or over the bound.
+    spend = jnp.where(over.hi <= 0, jnp.minimum(spend, budget), spend)
+    return Allocation(arm, lam, spend, value, jnp.maximum(bound, value)), cheapest
 
 
-def _check_values(outcomes: Outcomes, budget: float) -> None:
-    check_budgets(budget)
-    for name, surface in (("revenue", outcomes.r), ("cost", outcomes.c)):
-        bad = np.argwhere(~np.isfinite(np.asarray(surface)))
-        if bad.size:
-            refuse(
-                f"outcomes, {name} of unit {bad[0, 0]} at treatment {bad[0, 1]}",
-                found=float(surface[tuple(bad[0])]),
-                expected="a finite number",
-            )
-    cheapest = float(outcomes.c.min(axis=1).mean())
-    if budget < cheapest - 1e-6 * abs(cheapest) - 1e-12:
-        refuse("budget", found=budget, expected=f"at least {cheapest:.6g}, the spend of the cheapest plan")
+def _top_up(hull: Hull, level: Array, room: Double, weights: Array | None, tries: int) -> Array:
+    """Take the steepest next step that costs at most `room`, again and again, up to `tries` times."""
+    end = jnp.zeros_like(hull.slope[:1])
+    slopes, costs = jnp.concatenate([hull.slope, end]), jnp.concatenate([hull.cost, hull.cost[-1:]])
+    weights = jnp.ones_like(hull.cost[0]) if weights is None else weights
+
+    def rise(level: Array) -> Array:
+        return weights * (at_level(costs, level + 1) - at_level(costs, level))
+
+    def attempt(state: tuple[Array, Array, Array, Double, Array]) -> tuple[Array, Array, Array, Double, Array]:
+        level, slope, dearer, room, tried = state
+        i = jnp.argmax(jnp.where(dearer <= room.hi, slope, 0))
+        k = level[i]
+        cost = jax.tree.map(lambda part: weights[i] * part, two_sum(costs[k + 1, i], -costs[k, i]))
+        left = minus(room, cost)
+        fits = (left.hi >= 0) & (slope[i] > 0)
+        room = jax.tree.map(lambda new, old: jnp.where(fits, new, old), left, room)
+        k = k + fits
+        next_slope = jnp.where(fits, slopes[k, i], 0)
+        next_rise = weights[i] * (costs[k + 1, i] - costs[k, i])
+        return level.at[i].set(k), slope.at[i].set(next_slope), dearer.at[i].set(next_rise), room, tried + 1
+
+    def is_open(state: tuple[Array, Array, Array, Double, Array]) -> Array:
+        _, slope, dearer, room, tried = state
+        return (tried < tries) & ((slope > 0) & (dearer <= room.hi)).any()
+
+    start = (level, at_level(slopes, level), rise(level), room, jnp.array(0))
+    return jax.lax.while_loop(is_open, attempt, start)[0]
+
+
+def _rounded_down(budget: ArrayLike, dtype: jnp.dtype) -> np.ndarray:
+    """The largest number of the precision that is not above `budget`."""
+    rounded = np.asarray(budget, dtype)
+    return np.where(rounded > np.asarray(budget), np.nextafter(rounded, np.asarray(-np.inf, dtype)), rounded)

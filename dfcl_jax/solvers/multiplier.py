@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from dfcl_jax.solvers.decision import hard
+from dfcl_jax.solvers.hull import Hull, at_level, level_above, upper_hull
+from dfcl_jax.sums import Double, exact_sum, minus, times
 from dfcl_jax.types import Outcomes, pick
 
 
@@ -23,6 +24,15 @@ def largest_multiplier(outcomes: Outcomes) -> Array:
     slope = jnp.where(run > 0, rise / jnp.where(run > 0, run, 1), 0)
     finite_max = jnp.finfo(slope.dtype).max / 4
     return jnp.clip(2 * slope.max() + jnp.finfo(slope.dtype).tiny, 0, finite_max)
+
+
+def _to_bits(x: Array) -> Array:
+    # As integers, the bit patterns of non-negative floats are in the order of the floats.
+    return jax.lax.bitcast_convert_type(x, jnp.int64 if x.dtype == jnp.float64 else jnp.int32)
+
+
+def _to_float(bits: Array, dtype: jnp.dtype) -> Array:
+    return jax.lax.bitcast_convert_type(bits, dtype)
 
 
 class Crossing(NamedTuple):
@@ -45,15 +55,10 @@ def bisect(
     The answer sits at a tie, where deciding anew in other compiled code may round to the other side: so the
     decisions returned are the very ones whose spend was measured.
     """
-    integer = jnp.int64 if ceiling.dtype == jnp.float64 else jnp.int32
-
-    def to_float(bits: Array) -> Array:
-        return jax.lax.bitcast_convert_type(bits, ceiling.dtype)
-
     def halve(bracket: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
         low, high, over, within = bracket
         middle = low + (high - low) // 2
-        arm = decide(to_float(middle))
+        arm = decide(_to_float(middle, ceiling.dtype))
         fits = spend(arm) <= budget
         return (
             jnp.where(fits, low, middle),
@@ -63,27 +68,59 @@ def bisect(
         )
 
     # -1 stands below the pattern of 0.0: lam = 0 itself may be the answer.
-    bits = jax.lax.bitcast_convert_type(ceiling, integer)
-    start = (jnp.array(-1, integer), bits, decide(jnp.zeros_like(ceiling)), decide(ceiling))
+    bits = _to_bits(ceiling)
+    start = (jnp.full_like(bits, -1), bits, decide(jnp.zeros_like(ceiling)), decide(ceiling))
     _, high, over, within = jax.lax.while_loop(lambda bracket: bracket[1] - bracket[0] > 1, halve, start)
-    return Crossing(to_float(high), within, over)
+    return Crossing(_to_float(high, ceiling.dtype), within, over)
 
 
-def cross(outcomes: Outcomes, budget: Array) -> Crossing:
-    """Where the decisions' own cost crosses `budget` per person."""
-    return bisect(
-        lambda lam: hard(outcomes, lam),
-        lambda arm: pick(outcomes.c, arm).mean(),
-        budget,
-        largest_multiplier(outcomes),
-    )
+def least(fits: Callable[[Array], Array], low: Array, high: Array) -> Array:
+    """The least integer k in (low, high] with fits(k), which must hold from there on; at `high` it is taken to."""
+
+    def halve(bracket: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = bracket
+        middle = low + (high - low) // 2
+        fit = fits(middle)
+        return jnp.where(fit, low, middle), jnp.where(fit, middle, high)
+
+    return jax.lax.while_loop(lambda bracket: bracket[1] - bracket[0] > 1, halve, (low, high))[1]
 
 
+def hull_multiplier(hull: Hull, budget: Array, weights: Array | None = None) -> Array:
+    """The least lam at which all hull steps steeper than lam cost at most `budget` a person, [].
+
+    It is the slope of the first step that the budget does not pay for, exactly: spends are compared without
+    rounding. 0 where the budget pays for all steps; the steepest slope where it pays for none.
+    """
+    ceiling = hull.slope.max()
+
+    def fits(bits: Array) -> Array:
+        cost = at_level(hull.cost, level_above(hull, _to_float(bits, ceiling.dtype)))
+        return over_budget(cost, budget, weights).hi <= 0
+
+    bits = _to_bits(ceiling)
+    return _to_float(least(fits, jnp.full_like(bits, -1), bits), ceiling.dtype)
+
+
+def over_budget(cost: Array, budget: Array, weights: Array | None = None) -> Double:
+    """sum_i w_i c_i - B sum_i w_i, by how much decisions of cost `cost` [n] miss the budget in all; w = 1 by default."""
+    if weights is None:
+        return minus(exact_sum(cost), times(budget, cost.shape[0]))
+    return exact_sum(weights * (cost - budget))
+
+
+@jax.jit
 def multiplier(outcomes: Outcomes, budget: Array) -> Array:
-    """lam*(B), []: the least lam whose decisions cost at most `budget` per person (DFCL, D2)."""
-    return cross(outcomes, budget).lam
+    """lam*(B), []: what one more unit of budget would bring (DFCL, D2).
+
+    The least multiplier at which decisions that are strictly better than the cheaper ones cost at most `budget` per
+    person; 0 where the budget pays for everybody's best treatment.
+    """
+    return hull_multiplier(upper_hull(outcomes), jnp.asarray(budget, outcomes.c.dtype))
 
 
+@jax.jit
 def lams_for_budgets(outcomes: Outcomes, budgets: Array) -> Array:
     """lam*(B) for each of `budgets` [b], [b]: the multipliers that the dual losses train on."""
-    return jax.lax.map(lambda budget: multiplier(outcomes, budget), jnp.asarray(budgets))
+    hull = upper_hull(outcomes)
+    return jax.lax.map(lambda budget: hull_multiplier(hull, budget), jnp.asarray(budgets, outcomes.c.dtype))

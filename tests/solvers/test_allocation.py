@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dfcl_jax import InputError, Outcomes
-from dfcl_jax.solvers import allocate, bisect, hard, lams_for_budgets, largest_multiplier, multiplier, soft
+from dfcl_jax.solvers import allocate, bisect, budget_path, hard, lams_for_budgets, largest_multiplier, multiplier, soft
 from dfcl_jax.types import pick
 
 
@@ -41,11 +41,12 @@ def test_plan_is_feasible_and_within_one_step_of_the_best_integer_plan(seed, bud
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_plan_at_a_budget_it_spends_exactly_is_the_best_integer_plan(seed):
+def test_plan_at_a_vertex_of_the_path_is_the_best_integer_plan_and_has_no_gap(seed):
     outcomes = random_outcomes(seed, 5, 3)
-    spent = float(allocate(outcomes, 0.3).spend)
-    plan = allocate(outcomes, spent)
-    assert float(plan.value) == pytest.approx(best_integer_value(outcomes, spent), rel=1e-12)
+    for spent in budget_path(outcomes).spend[1:]:
+        plan = allocate(outcomes, spent * (1 + 1e-12))  # the budget as a sum in another order
+        assert float(plan.value) == pytest.approx(best_integer_value(outcomes, spent), rel=1e-12)
+        assert float(plan.gap) == pytest.approx(0, abs=1e-11)
 
 
 def test_known_answer():
@@ -81,9 +82,8 @@ def test_multiplier_is_the_least_that_keeps_to_the_budget(seed):
     outcomes = random_outcomes(seed, 100, 4)
     lam = multiplier(outcomes, jnp.asarray(0.2))
     # At the tie itself two scores round apart by a few units in the last place.
-    below = lam * (1 - 1e-12)
-    assert pick(outcomes.c, hard(outcomes, lam)).mean() <= 0.2
-    assert pick(outcomes.c, hard(outcomes, below)).mean() > 0.2
+    assert pick(outcomes.c, hard(outcomes, lam * (1 + 1e-12))).mean() <= 0.2
+    assert pick(outcomes.c, hard(outcomes, lam * (1 - 1e-12))).mean() > 0.2
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])

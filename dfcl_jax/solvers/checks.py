@@ -1,0 +1,59 @@
+"""What every solver asks of its inputs, checked where values can be seen."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from dfcl_jax.errors import is_concrete, refuse
+from dfcl_jax.types import Outcomes
+
+
+def check_budgets(budgets: ArrayLike, *, cheapest: float = 0.0) -> None:
+    """Refuse budgets that are negative, not finite, or below the spend of the `cheapest` plan, naming the first."""
+    values = np.atleast_1d(np.asarray(budgets, np.float64))
+    bad = values[~(np.isfinite(values) & (values >= 0))]
+    if bad.size:
+        refuse("budget", found=float(bad.flat[0]), expected="a finite number of at least 0, per person")
+    # Its spend is a sum in the outcomes' precision.
+    low = values[values < cheapest - 1e-6 * abs(cheapest) - 1e-12]
+    if low.size:
+        refuse("budget", found=float(low.flat[0]), expected=f"at least {cheapest:.6g}, the spend of the cheapest plan")
+
+
+def check_outcomes(outcomes: Outcomes) -> None:
+    """Refuse surfaces that are not two of one shape [n, m], m at least 2, or that hold a number that is not finite."""
+    r, c = (jnp.shape(surface) for surface in outcomes)
+    if len(r) != 2 or r != c or r[0] < 1 or r[1] < 2:
+        refuse("outcomes", found=f"{r} and {c}", expected="two [n, m], m at least 2")
+    if not is_concrete(outcomes) or _all_finite(outcomes):
+        return
+    for name, surface in (("revenue", outcomes.r), ("cost", outcomes.c)):
+        bad = np.argwhere(~np.isfinite(np.asarray(surface)))
+        if bad.size:
+            refuse(
+                f"outcomes, {name} of unit {bad[0, 0]} at treatment {bad[0, 1]}",
+                found=float(surface[tuple(bad[0])]),
+                expected="a finite number",
+            )
+
+
+def check_weights(weights: ArrayLike | None, outcomes: Outcomes) -> None:
+    """Refuse weights that are not [n], are negative or not finite, or sum to 0."""
+    if weights is None:
+        return
+    n = outcomes.r.shape[0]
+    if jnp.shape(weights) != (n,):
+        refuse("weights", found=f"shape {jnp.shape(weights)}", expected=f"one for each of {n} units")
+    if is_concrete(weights):
+        values = np.asarray(weights, np.float64)
+        bad = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
+        if bad.size:
+            refuse(f"weights, unit {bad[0]}", found=values[bad[0]], expected="a finite number of at least 0")
+        if not values.any():
+            refuse("weights", found="only zeros", expected="a positive sum")
+
+
+@jax.jit
+def _all_finite(outcomes: Outcomes) -> jax.Array:
+    return jnp.isfinite(outcomes.r).all() & jnp.isfinite(outcomes.c).all()

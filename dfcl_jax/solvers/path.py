@@ -1,0 +1,176 @@
+"""The whole budget path: every plan that is optimal at some budget, from the cheapest to the richest."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from dfcl_jax.errors import is_concrete
+from dfcl_jax.solvers.checks import check_budgets, check_outcomes, check_weights
+from dfcl_jax.solvers.hull import Hull, at_level, upper_hull
+from dfcl_jax.sums import exact_cumsum, exact_sum, two_sum
+from dfcl_jax.types import Outcomes, pick
+
+Numbers = Array | np.ndarray
+
+
+class PathPoint(NamedTuple):
+    """The optimum of the LP relaxation at a budget: whole steps of the path, and a share of one more."""
+
+    steps: Numbers  # [...] int, whole steps taken
+    share: Numbers  # [...] in [0, 1), how much of the next step is taken: the one person who is split
+    lam: Numbers  # [...] multiplier, the slope of that step; 0 where all steps are taken
+    spend: Numbers  # [...] cost per person, at most the budget
+    value: Numbers  # [...] revenue per person
+
+
+class BudgetPath(NamedTuple):
+    """The solution path of the LP relaxation of the budgeted plan, s steps (DFCL, D1 to D3).
+
+    Step k moves one person along their hull; people whose slopes tie move in the order of their rows.
+    """
+
+    arms: Numbers  # [m, n] int, each person's hull; the first row is the cheapest plan
+    unit: Numbers  # [s] int, the person that step k moves; n where there is no step
+    before: Numbers  # [s] int, the treatment it takes from them
+    arm: Numbers  # [s] int, the treatment it gives them
+    lam: Numbers  # [s] its slope, revenue per cost, falling
+    spend: Numbers  # [s+1] cost per person after k steps
+    value: Numbers  # [s+1] revenue per person after k steps
+
+    def at(self, budgets: ArrayLike) -> PathPoint:
+        """The optimum at each of `budgets` [...], per person: (D2) solved exactly.
+
+        Raises:
+            InputError: a budget that is negative, not finite, or below the cheapest plan (outside `jit`).
+        """
+        xp = self.spend.__array_namespace__()
+        if is_concrete(self, budgets):
+            check_budgets(budgets, cheapest=float(self.spend[0]))
+        budgets = xp.asarray(budgets, dtype=self.spend.dtype)
+        steps = xp.clip(xp.searchsorted(self.spend, budgets, side="right") - 1, 0, None)
+        last = self.lam.shape[0]
+        following = xp.minimum(steps + 1, last)
+        room = self.spend[following] - self.spend[steps]
+        share = xp.where(room > 0, (budgets - self.spend[steps]) / xp.where(room > 0, room, 1), 0)
+        share = xp.clip(share, 0, None)
+        lam = xp.concatenate([self.lam, xp.zeros(1, self.lam.dtype)])[steps]
+        spend = self.spend[steps] + share * room
+        return PathPoint(steps, share, lam, spend, self.value[steps] + share * (self.value[following] - self.value[steps]))
+
+    def decisions(self, steps: ArrayLike) -> Numbers:
+        """Everybody's treatment after whole `steps` [] or [b] of the path, [n] or [b, n]."""
+        if isinstance(self.unit, np.ndarray) and not isinstance(steps, jax.core.Tracer):
+            return self._walk(np.asarray(steps))
+        arms = jnp.asarray(self.arms)
+        return jnp.vectorize(lambda k: at_level(arms, self.levels(k)), signature="()->(n)")(jnp.asarray(steps))
+
+    def levels(self, steps: ArrayLike) -> Array:
+        """How far along their hulls everybody is after whole `steps` [] of the path, [n]."""
+        taken = jnp.arange(self.unit.shape[0]) < steps
+        level = jnp.zeros(self.arms.shape[1], jnp.int32)
+        return level.at[jnp.asarray(self.unit)].add(taken.astype(jnp.int32), mode="drop")
+
+    def _walk(self, steps: np.ndarray) -> np.ndarray:
+        # Budgets in rising order differ by the people who move in between, not by all n.
+        rising = np.argsort(steps, axis=None)
+        plans = np.empty((rising.size, self.arms.shape[1]), self.arms.dtype)
+        level, plan, done = np.zeros(self.arms.shape[1], np.intp), np.array(self.arms[0]), 0
+        for b in rising:
+            moved = np.asarray(self.unit[done : (done := int(steps.flat[b]))])
+            np.add.at(level, moved, 1)
+            plan[moved] = self.arms[level[moved], moved]
+            plans[b] = plan
+        return plans.reshape(*steps.shape, -1)
+
+    def fractions(self, budget: ArrayLike) -> Numbers:
+        """Z [n, m], the LP's optimal shares of treatments at `budget` []: whole but for the one person who is split."""
+        point = self.at(budget)
+        z = jax.nn.one_hot(self.decisions(point.steps), self.arms.shape[0])
+        if not self.unit.shape[0]:
+            return z
+        k = jnp.minimum(point.steps, self.unit.shape[0] - 1)
+        unit, before, arm = (jnp.asarray(column)[k] for column in (self.unit, self.before, self.arm))
+        return z.at[unit, before].add(-point.share, mode="drop").at[unit, arm].add(point.share, mode="drop")
+
+
+def budget_path(outcomes: Outcomes, *, weights: ArrayLike | None = None) -> BudgetPath:
+    """The whole solution path of max_z sum_ij z_ij r_ij s.t. sum_ij z_ij c_ij <= n B, 0 <= z_ij, sum_j z_ij = 1.
+
+    Everybody begins at their cheapest treatment; the steps of all upper hulls are taken in the order of falling slope
+    (Dantzig's greedy, exact for the LP relaxation of (D1); between two vertices of the path one person is split). Any
+    costs will do: no treatment need be free, treatments may be dominated, tie, or cost the same.
+
+    Outside `jit` on a CPU the steps are sorted by NumPy and the totals are float64; inside `jit`, `vmap` or on an
+    accelerator they are sorted by XLA, totals are exact sums rounded to the outcomes' precision, and the path is as
+    long as it could be, n (m-1), padded with steps that do nothing (`lam` 0, `unit` n).
+
+    Args:
+        outcomes: predicted revenue and cost, [n, m] each.
+        weights: how many people each row stands for, [n] (a bootstrap replicate); spend and value are then
+            sums over people divided by the sum of weights.
+
+    Raises:
+        InputError: surfaces or weights that disagree in shape, or hold NaN.
+    """
+    check_outcomes(outcomes)
+    check_weights(weights, outcomes)
+    outcomes = Outcomes(*(jnp.asarray(surface) for surface in outcomes))
+    return path_along(outcomes, jax.jit(upper_hull)(outcomes), weights)
+
+
+def path_along(outcomes: Outcomes, hull: Hull, weights: ArrayLike | None) -> BudgetPath:
+    """`budget_path` on hulls that are there already."""
+    if is_concrete(outcomes, weights) and jax.default_backend() == "cpu":
+        return _numpy_path(outcomes, hull, None if weights is None else np.asarray(weights, np.float64))
+    return _xla_path(outcomes, hull, None if weights is None else jnp.asarray(weights, outcomes.c.dtype))
+
+
+def _numpy_path(outcomes: Outcomes, hull: Hull, weights: np.ndarray | None) -> BudgetPath:
+    arms, slope = np.asarray(hull.arm), np.asarray(hull.slope).T.ravel()
+    m, n = arms.shape
+    flat = np.flatnonzero(slope)
+    order = flat[_falling(slope[flat])]
+    unit, step = (part.astype(np.int32) for part in np.divmod(order, m - 1))
+    before, arm = arms[step, unit], arms[step + 1, unit]
+    size = float(n if weights is None else weights.sum())
+    totals = []
+    for surface in (np.asarray(outcomes.c), np.asarray(outcomes.r)):
+        start = surface[np.arange(n), arms[0]].astype(np.float64)
+        rise = surface[unit, arm].astype(np.float64) - surface[unit, before]
+        if weights is not None:
+            start, rise = start * weights, rise * weights[unit]
+        totals.append(np.cumsum(np.concatenate([[start.sum()], rise])) / size)
+    return BudgetPath(arms, unit, before, arm, slope[order], *totals)
+
+
+def _falling(slopes: np.ndarray) -> np.ndarray:
+    """The order of falling positive `slopes`, the first first where several are the same."""
+    if slopes.dtype != np.float32:
+        return np.argsort(-slopes, kind="stable")
+    # A positive float32 is ordered as its bits are: with the place in the low half of 64, integers sort for both.
+    keys = (~slopes.view(np.uint32)).astype(np.uint64) << np.uint64(32)
+    keys |= np.arange(slopes.size, dtype=np.uint64)
+    keys.sort()
+    return (keys & np.uint64(2**32 - 1)).astype(np.intp)
+
+
+def _xla_path(outcomes: Outcomes, hull: Hull, weights: Array | None) -> BudgetPath:
+    m, n = hull.arm.shape
+    slope = hull.slope.T.ravel()
+    order = jnp.argsort(-slope, stable=True)
+    unit, step = jnp.divmod(order, m - 1)
+    before, arm = hull.arm[step, unit], hull.arm[step + 1, unit]
+    size = jnp.asarray(n, slope.dtype) if weights is None else weights.sum()
+    totals = []
+    for surface in (outcomes.c, outcomes.r):
+        start, rise = pick(surface, hull.arm[0]), two_sum(surface[unit, arm], -surface[unit, before])
+        if weights is not None:
+            start, rise = start * weights, jax.tree.map(lambda part: part * weights[unit], rise)
+        steps = jax.tree.map(lambda one, more: jnp.append(one, more), exact_sum(start), rise)
+        totals.append(exact_cumsum(steps).hi / size)
+    taken = slope[order] > 0
+    return BudgetPath(hull.arm, jnp.where(taken, unit, n), before, arm, slope[order], *totals)

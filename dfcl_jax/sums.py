@@ -1,0 +1,91 @@
+"""Sums over millions of rows that do not round.
+
+A number is kept as the unevaluated sum of two floats, hi + lo, which doubles the precision of whatever the floats have:
+totals in float32 are then as exact as NumPy's in float64, on devices that have no float64.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+_LANES = 16  # rows folded into one another in one fused pass
+_ROWS = 64
+
+
+class Double(NamedTuple):
+    """hi + lo, with |lo| at most half a unit in the last place of hi."""
+
+    hi: Array
+    lo: Array
+
+
+def two_sum(a: Array, b: Array) -> Double:
+    """A + b without error (Knuth, The Art of Computer Programming 2, 4.2.2, theorem B)."""
+    total = a + b
+    part = total - a
+    return Double(total, (a - (total - part)) + (b - part))
+
+
+def add(a: Double, b: Double) -> Double:
+    """A + b, to twice the precision of its parts."""
+    total, rest = two_sum(a.hi, b.hi)
+    return two_sum(total, rest + (a.lo + b.lo))
+
+
+def minus(a: Double, b: Double) -> Double:
+    """A - b, to twice the precision of its parts."""
+    return add(a, Double(-b.hi, -b.lo))
+
+
+def exact_sum(x: Array) -> Double:
+    """sum_i x_i over the one axis of `x` [n], to twice its precision."""
+    rows = _fold(x, _LANES)
+    total = Double(rows[0], jnp.zeros_like(rows[0]))
+    for row in rows[1:]:
+        # Unrolled, this one pass over all of x is fused with what computes it.
+        hi, rest = two_sum(total.hi, row)
+        total = Double(hi, total.lo + rest)
+    while total.hi.shape[0] > 1:
+        rows = jax.tree.map(lambda part: _fold(part, _ROWS), total)
+        first, others = (jax.tree.map(lambda part, s=s: part[s], rows) for s in (0, slice(1, None)))
+        total, _ = jax.lax.scan(lambda sum_so_far, row: (add(sum_so_far, row), None), first, others)
+    return two_sum(total.hi[0], total.lo[0])
+
+
+def exact_cumsum(x: Double) -> Double:
+    """sum_{l <= i} x_l, [n], to twice the precision of the parts."""
+    n = x.hi.shape[0]
+    width = -(-n // _ROWS)
+    # Block b is column b: all blocks are summed side by side, then raised by what comes before them.
+    blocks = jax.tree.map(lambda part: jnp.pad(part, (0, _ROWS * width - n)).reshape(width, _ROWS).T, x)
+    start = Double(*(jnp.zeros(width, x.hi.dtype) for _ in Double._fields))
+
+    def accumulate(total: Double, row: Double) -> tuple[Double, Double]:
+        total = add(total, row)
+        return total, total
+
+    totals, sums = jax.lax.scan(accumulate, start, blocks)
+    if width > 1:
+        before = exact_cumsum(totals)
+        before = jax.tree.map(lambda part: jnp.pad(part, (1, 0))[None, :-1], before)
+        sums = add(sums, before)
+    return jax.tree.map(lambda part: part.T.ravel()[:n], sums)
+
+
+def times(x: Array, n: int) -> Double:
+    """N x, to twice the precision of `x` []: by doubling, so that no product rounds."""
+    total = Double(jnp.zeros_like(x), jnp.zeros_like(x))
+    power = Double(x, jnp.zeros_like(x))
+    while n:
+        if n & 1:
+            total = add(total, power)
+        power, n = add(power, power), n >> 1
+    return total
+
+
+def _fold(x: Array, rows: int) -> Array:
+    """`x` [n] as [rows, n / rows], filled up with zeros."""
+    width = -(-x.shape[0] // rows)
+    return jnp.pad(x, (0, rows * width - x.shape[0])).reshape(rows, width)

@@ -6,21 +6,31 @@ from dfcl_jax.solvers.decision import hard, priced, soft
 from dfcl_jax.solvers.hull import Hull, upper_hull
 from dfcl_jax.solvers.multiplier import Crossing, bisect, lams_for_budgets, largest_multiplier, multiplier
 from dfcl_jax.solvers.path import BudgetPath, PathPoint, budget_path
+from dfcl_jax.solvers.perturbed import perturbed
+from dfcl_jax.solvers.stochastic import Commitment, Schedule, commit, schedule
+from dfcl_jax.solvers.value import optimal_value, soft_multiplier
 
 __all__ = [
     "BudgetPath",
+    "Commitment",
     "Crossing",
     "Hull",
     "PathPoint",
+    "Schedule",
     "allocate",
     "bisect",
     "budget_path",
     "check_budgets",
+    "commit",
     "hard",
     "lams_for_budgets",
     "largest_multiplier",
     "multiplier",
+    "optimal_value",
+    "perturbed",
     "priced",
+    "schedule",
     "soft",
+    "soft_multiplier",
     "upper_hull",
 ]

@@ -58,8 +58,8 @@ class BudgetPath(NamedTuple):
         share = xp.where(room > 0, (budgets - self.spend[steps]) / xp.where(room > 0, room, 1), 0)
         share = xp.clip(share, 0, None)
         lam = xp.concatenate([self.lam, xp.zeros(1, self.lam.dtype)])[steps]
-        spend = self.spend[steps] + share * room
-        return PathPoint(steps, share, lam, spend, self.value[steps] + share * (self.value[following] - self.value[steps]))
+        value = self.value[steps] + share * (self.value[following] - self.value[steps])
+        return PathPoint(steps, share, lam, self.spend[steps] + share * room, value)
 
     def decisions(self, steps: ArrayLike) -> Numbers:
         """Everybody's treatment after whole `steps` [] or [b] of the path, [n] or [b, n]."""

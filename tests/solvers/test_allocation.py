@@ -161,6 +161,74 @@ def test_with_many_people_of_few_kinds_the_plan_is_still_within_one_step_of_the_
         assert plan.value >= bound - step - 1e-12  # rounding
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_bisection_and_path_give_the_same_plan(seed):
+    rng = np.random.default_rng(seed)
+    whole = Outcomes(*(jnp.asarray(rng.integers(0, 6, (40, 4)), jnp.float64) for _ in range(2)))
+    for outcomes in (whole, random_outcomes(seed, 40, 4)):
+        weights = rng.poisson(1.0, 40) if seed % 3 == 0 else None
+        cheapest, richest = budget_path(outcomes, weights=weights).spend[[0, -1]]
+        for share in (0.0, 0.1, 0.45, 0.9, 1.0):
+            budget = float(cheapest + share * (richest - cheapest)) * (1 + 1e-9)
+            plans = [allocate(outcomes, budget, weights=weights, method=method) for method in ("bisect", "path")]
+            np.testing.assert_array_equal(plans[0].arm, plans[1].arm)
+            assert float(plans[0].lam) == float(plans[1].lam)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_gap_is_at_most_the_largest_step(seed):
+    rng = np.random.default_rng(seed)
+    outcomes = Outcomes(*(jnp.asarray(rng.integers(-2, 6, (30, 4)), jnp.float64) for _ in range(2)))
+    cheapest = float(outcomes.c.min(axis=1).mean())
+    step = float((outcomes.r.max(axis=1) - outcomes.r.min(axis=1)).max()) / 30
+    for budget in cheapest + np.array([0, 0.05, 0.2, 0.7, 3]):
+        if budget < 0:
+            continue
+        for top_ups in (0, 64):
+            plan = allocate(outcomes, budget, top_ups=top_ups)
+            assert plan.spend <= budget
+            assert 0 <= plan.gap <= step + 1e-12  # rounding
+
+
+def test_topping_up_spends_what_a_dear_step_leaves():
+    # The second step costs 5 of the 4 that are left; the third, less steep, costs 3 of them.
+    r, c = jnp.array([[0.0, 4.0], [0.0, 10.0], [0.0, 3.0]]), jnp.array([[0.0, 1.0], [0.0, 5.0], [0.0, 3.0]])
+    outcomes = Outcomes(r, c)
+    assert allocate(outcomes, 5 / 3, top_ups=0).arm.tolist() == [1, 0, 0]
+    plan = allocate(outcomes, 5 / 3)
+    assert plan.arm.tolist() == [1, 0, 1]
+    assert float(plan.value) == pytest.approx(7 / 3)
+    assert float(plan.bound) == pytest.approx((4 + 2 * 4) / 3)
+
+
+def test_a_person_of_weight_two_is_that_person_twice():
+    outcomes = random_outcomes(3, 100, 4)
+    weights = np.where(np.arange(100) % 3 == 0, 2.0, 1.0)
+    twice = np.arange(100).repeat(weights.astype(int))
+    plan = allocate(outcomes, 0.2, weights=weights)
+    doubled = allocate(Outcomes(outcomes.r[twice], outcomes.c[twice]), 0.2)
+    assert float(plan.lam) == float(doubled.lam)
+    assert float(plan.bound) == pytest.approx(float(doubled.bound), rel=1e-12)
+    spent = (weights * pick(outcomes.c, plan.arm)).sum() / weights.sum()
+    assert float(plan.spend) == pytest.approx(float(spent), rel=1e-12)
+    assert float(plan.spend) <= 0.2
+
+
+def test_bootstrap_replicates_are_a_vmap():
+    outcomes = random_outcomes(4, 200, 4)
+    weights = jnp.asarray(np.random.default_rng(0).poisson(1.0, (4, 200)), jnp.float64)
+    plans = jax.vmap(lambda w: allocate(outcomes, 0.4, weights=w))(weights)
+    for k in range(4):
+        np.testing.assert_array_equal(plans.arm[k], allocate(outcomes, 0.4, weights=weights[k]).arm)
+
+
+def test_a_budget_between_two_floats_is_rounded_down():
+    outcomes = Outcomes(jnp.array([[0, 1]] * 10, jnp.float32), jnp.array([[0, 0.1]] * 10, jnp.float32))
+    # float32(0.1) is above 0.1: at a budget of 0.1 the tenth person is not paid for.
+    assert float(allocate(outcomes, 0.1).value) == pytest.approx(0.9)
+    assert float(allocate(outcomes, float(np.float32(0.1))).value) == 1
+
+
 def test_identical_people_share_the_budget():
     surface = jnp.tile(jnp.array([[0.0, 1.0]]), (10, 1))
     plan = allocate(Outcomes(surface, surface), 0.5)

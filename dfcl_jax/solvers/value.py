@@ -1,0 +1,134 @@
+"""Derivatives of the budgeted optimum: its value by the envelope theorem, a soft multiplier by the implicit one."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from dfcl_jax.errors import is_concrete, refuse
+from dfcl_jax.solvers.checks import check_budgets, check_outcomes
+from dfcl_jax.solvers.decision import priced, soft
+from dfcl_jax.solvers.hull import Hull, at_level, level_above, upper_hull
+from dfcl_jax.solvers.multiplier import bisect, hull_multiplier, over_budget
+from dfcl_jax.sums import exact_sum
+from dfcl_jax.types import Outcomes
+
+
+def optimal_value(outcomes: Outcomes, budget: ArrayLike) -> Array:
+    """V(B) = min_lam G(lam), the LP's optimal revenue per person, with derivatives (DFCL, D1 and D2).
+
+    By the envelope theorem, with z the LP's optimal shares of treatments (whole but for the people at the tie),
+
+        dV/dr_ij = z_ij / n,    dV/dc_ij = -lam z_ij / n,    dV/dB = lam.
+
+    Where V has a kink (the budget ends at a vertex of the path) lam is the right-hand derivative. People who tie at lam
+    share what is left of the budget in proportion.
+
+    Args:
+        outcomes: revenue and cost, [n, m] each.
+        budget: cost per person, [].
+
+    Raises:
+        InputError: as `allocate` (outside `jit`).
+    """
+    check_outcomes(outcomes)
+    if is_concrete(outcomes, budget):
+        check_budgets(budget, cheapest=float(jnp.min(outcomes.c, axis=1).mean()))
+    return _optimal_value(outcomes, jnp.asarray(budget, outcomes.c.dtype))
+
+
+@jax.custom_vjp
+def _optimal_value(outcomes: Outcomes, budget: Array) -> Array:
+    return _optimal_value_fwd(outcomes, budget)[0]
+
+
+def _optimal_value_fwd(outcomes: Outcomes, budget: Array) -> tuple[Array, tuple[Array, Array]]:
+    n, m = outcomes.r.shape
+    hull = upper_hull(outcomes)
+    lam = hull_multiplier(hull, budget)
+    value = lam * budget + exact_sum(priced(outcomes, lam).max(axis=1)).hi / n
+    return value, (_fractions(hull, lam, budget, m), lam)
+
+
+def _optimal_value_bwd(residuals: tuple[Array, Array], cotangent: Array) -> tuple[Outcomes, Array]:
+    z, lam = residuals
+    slope = cotangent * z / z.shape[0]
+    return Outcomes(slope, -lam * slope), cotangent * lam
+
+
+_optimal_value.defvjp(_optimal_value_fwd, _optimal_value_bwd)
+
+
+def _fractions(hull: Hull, lam: Array, budget: Array, m: int) -> Array:
+    """Z [n, m], optimal at `lam`, that spends the budget."""
+    within, over = level_above(hull, lam), (hull.slope >= lam).sum(axis=0)
+    low, high = (at_level(hull.cost, level) for level in (within, over))
+    room, tied = -over_budget(low, budget).hi, exact_sum(high - low).hi
+    share = jnp.where((tied > 0) & (lam > 0), jnp.clip(room / jnp.where(tied > 0, tied, 1), 0, 1), 0)
+    dearer, cheaper = (jax.nn.one_hot(at_level(hull.arm, level), m, dtype=low.dtype) for level in (over, within))
+    return share * dearer + (1 - share) * cheaper
+
+
+def soft_multiplier(outcomes: Outcomes, budget: ArrayLike, temperature: ArrayLike) -> Array:
+    """The multiplier at which *softened* decisions cost the budget, differentiable in everything, [].
+
+    Solves s(lam) = mean_i sum_j softmax_j((r_ij - lam c_ij) / temperature) c_ij = B for lam >= 0, in which s falls; 0
+    where s(0) <= B. By the implicit function theorem, for every input x,
+
+        dlam/dx = - (ds/dx) / (ds/dlam),   dlam/dB = 1 / (ds/dlam),   ds/dlam = - mean_i var_softmax(c_i) / temperature,
+
+    and 0 where the budget does not bind.
+
+    Args:
+        outcomes: revenue and cost, [n, m] each.
+        budget: cost per person, [].
+        temperature: of the softmax, in the unit of revenue, [].
+
+    Raises:
+        InputError: surfaces that are not finite or disagree in shape, a temperature that is not positive; a
+            budget that is not finite, negative or not above the cheapest plan, which no soft decision reaches
+            (outside `jit`).
+    """
+    check_outcomes(outcomes)
+    if is_concrete(temperature) and not float(temperature) > 0:
+        refuse("temperature", found=float(temperature), expected="a positive number")
+    if is_concrete(outcomes, budget):
+        cheapest = float(jnp.min(outcomes.c, axis=1).mean())
+        check_budgets(budget, cheapest=cheapest)
+        if float(budget) <= cheapest:
+            refuse("budget", found=float(budget), expected=f"more than {cheapest:.6g}, the spend of the cheapest plan")
+    dtype = outcomes.c.dtype
+    return _soft_multiplier(outcomes, jnp.asarray(budget, dtype), jnp.asarray(temperature, dtype))
+
+
+def _soft_spend(outcomes: Outcomes, lam: Array, temperature: Array) -> Array:
+    # A softmax sees differences alone; beside the cheapest treatment no product with a huge lam is infinite.
+    dearer = outcomes.c - outcomes.c.min(axis=1, keepdims=True)
+    return (soft(Outcomes(outcomes.r, dearer), lam, temperature) * outcomes.c).sum(axis=1).mean()
+
+
+@jax.custom_vjp
+def _soft_multiplier(outcomes: Outcomes, budget: Array, temperature: Array) -> Array:
+    ceiling = jnp.asarray(jnp.finfo(outcomes.c.dtype).max, outcomes.c.dtype)
+    return bisect(lambda lam: lam, lambda lam: _soft_spend(outcomes, lam, temperature), budget, ceiling).lam
+
+
+def _soft_multiplier_fwd(
+    outcomes: Outcomes, budget: Array, temperature: Array
+) -> tuple[Array, tuple[Outcomes, Array, Array]]:
+    lam = _soft_multiplier(outcomes, budget, temperature)
+    return lam, (outcomes, lam, temperature)
+
+
+def _soft_multiplier_bwd(
+    residuals: tuple[Outcomes, Array, Array], cotangent: Array
+) -> tuple[Outcomes, Array, Array]:
+    _, pull_back = jax.vjp(_soft_spend, *residuals)
+    fall = pull_back(jnp.ones_like(cotangent))[1]
+    binds = (residuals[1] > 0) & (fall < 0)
+    per_spend = jnp.where(binds, cotangent / jnp.where(binds, fall, 1), 0)
+    by_outcomes, _, by_temperature = pull_back(-per_spend)
+    return by_outcomes, per_spend, by_temperature
+
+
+_soft_multiplier.defvjp(_soft_multiplier_fwd, _soft_multiplier_bwd)

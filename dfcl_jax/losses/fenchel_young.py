@@ -15,8 +15,8 @@ def fenchel_young_loss(
 ) -> Array:
     """mean_i [ E max_j (a_ij + scale Z_ij) - sum_j a_ij z_ij ], by Monte Carlo, [].
 
-    The Fenchel-Young loss between scores a and a target decision z (Berthet et al. 2020, section 4), up to the part that
-    depends on z alone. Convex in a, least where the perturbed decision is z; its gradient is
+    The Fenchel-Young loss between scores a and a target decision z (Berthet et al. 2020, section 4), up to the part
+    that depends on z alone. Convex in a, least where the perturbed decision is z; its gradient is
 
         dL/da_ij = (E 1[j = argmax_k (a_ik + scale Z_ik)] - z_ij) / n
 
@@ -47,9 +47,7 @@ def _fenchel_young_fwd(
     return loss, (decision - target) / score.shape[0]
 
 
-def _fenchel_young_bwd(
-    samples: int, noise: Noise, gradient: Array, cotangent: Array
-) -> tuple[None, Array, None, None]:
+def _fenchel_young_bwd(samples: int, noise: Noise, gradient: Array, cotangent: Array) -> tuple[None, Array, None, None]:
     del samples, noise
     return None, cotangent * gradient, None, None
 

@@ -1,7 +1,7 @@
 """The budgeted plan: one treatment for each person, with a proof of how good it is."""
 
-from functools import partial
-from typing import Literal
+from functools import partial, reduce
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from dfcl_jax.solvers.hull import Hull, at_level, level_above, upper_hull
 from dfcl_jax.solvers.multiplier import hull_multiplier, least, over_budget
 from dfcl_jax.solvers.path import path_along
 from dfcl_jax.sums import Double, exact_sum, minus, two_sum
-from dfcl_jax.types import Allocation, Outcomes, pick
+from dfcl_jax.types import Allocation, Outcomes
 
 
 def allocate(
@@ -90,7 +90,9 @@ def _bisected(hull: Hull, budget: Array, weights: Array | None) -> tuple[Array, 
     def too_dear(people: Array) -> Array:
         return over_budget(jnp.where(place < people, costs[1], costs[0]), budget, weights).hi > 0
 
-    movers = least(too_dear, jnp.array(0), jnp.array(strict.shape[0] + 1)) - 1
+    # All who are tied are too dear together: one alone need not be searched for.
+    alone = (tied > strict).sum() <= 1
+    movers = least(too_dear, jnp.array(0), jnp.where(alone, 1, strict.shape[0] + 1)) - 1
     return lam, jnp.where((place < movers) & (lam > 0), tied, strict)
 
 
@@ -101,47 +103,55 @@ def _settled(
     """The plan from the vertices `level` [n] on, and the spend of the cheapest plan."""
     over = over_budget(at_level(hull.cost, level), budget, weights)
     level = _top_up(hull, level, Double(-over.hi, -over.lo), weights, top_ups)
-    ones = jnp.ones_like(hull.cost[0]) if weights is None else weights
+    size = jnp.asarray(level.shape[0], lam.dtype) if weights is None else exact_sum(weights).hi
 
     def mean(x: Array) -> Array:
-        return exact_sum(ones * x).hi / exact_sum(ones).hi
+        return exact_sum(x if weights is None else weights * x).hi / size
 
     arm = at_level(hull.arm, level).astype(jnp.int32)
-    spend, value, cheapest = mean(pick(outcomes.c, arm)), mean(pick(outcomes.r, arm)), mean(hull.cost[0])
-    bound = lam * budget + mean(priced(outcomes, lam).max(axis=1))
+    spend, value, cheapest = mean(at_level(hull.cost, level)), mean(at_level(outcomes.r.T, arm)), mean(hull.cost[0])
+    bound = lam * budget + mean(reduce(jnp.maximum, priced(outcomes, lam).T))
     # Rounding the mean may lift it over the budget that the total keeps to, or over the bound.
     spend = jnp.where(over.hi <= 0, jnp.minimum(spend, budget), spend)
     return Allocation(arm, lam, spend, value, jnp.maximum(bound, value)), cheapest
 
 
+class _TopUp(NamedTuple):
+    level: Array  # [n] how far along their hulls people are
+    slope: Array  # [n] of their next steps; 0 where there is none, or it was too dear
+    cost: Array  # [n] of their next steps
+    room: Double  # [] what is left of the budget
+    best: Array  # [] whose next step is the steepest that fits; n if nobody's
+    tried: Array  # []
+
+
 def _top_up(hull: Hull, level: Array, room: Double, weights: Array | None, tries: int) -> Array:
     """Take the steepest next step that costs at most `room`, again and again, up to `tries` times."""
-    end = jnp.zeros_like(hull.slope[:1])
-    slopes, costs = jnp.concatenate([hull.slope, end]), jnp.concatenate([hull.cost, hull.cost[-1:]])
-    weights = jnp.ones_like(hull.cost[0]) if weights is None else weights
+    n = level.shape[0]
+    slopes = jnp.concatenate([hull.slope, jnp.zeros_like(hull.slope[:1])])
+    costs = jnp.concatenate([hull.cost, hull.cost[-1:]])
+    weights = jnp.ones_like(costs[0]) if weights is None else weights
 
-    def rise(level: Array) -> Array:
-        return weights * (at_level(costs, level + 1) - at_level(costs, level))
+    def steepest(slope: Array, cost: Array, room: Double) -> Array:
+        fitting = jnp.where(cost <= room.hi, slope, 0)
+        top = fitting.max()
+        return jnp.where((fitting == top) & (top > 0), jnp.arange(n), n).min()
 
-    def attempt(state: tuple[Array, Array, Array, Double, Array]) -> tuple[Array, Array, Array, Double, Array]:
-        level, slope, dearer, room, tried = state
-        i = jnp.argmax(jnp.where(dearer <= room.hi, slope, 0))
-        k = level[i]
-        cost = jax.tree.map(lambda part: weights[i] * part, two_sum(costs[k + 1, i], -costs[k, i]))
-        left = minus(room, cost)
-        fits = (left.hi >= 0) & (slope[i] > 0)
-        room = jax.tree.map(lambda new, old: jnp.where(fits, new, old), left, room)
+    def attempt(now: _TopUp) -> _TopUp:
+        i, k = now.best, now.level[now.best]
+        exact_cost = jax.tree.map(lambda part: weights[i] * part, two_sum(costs[k + 1, i], -costs[k, i]))
+        left = minus(now.room, exact_cost)
+        fits = left.hi >= 0
+        room = jax.tree.map(lambda new, old: jnp.where(fits, new, old), left, now.room)
         k = k + fits
-        next_slope = jnp.where(fits, slopes[k, i], 0)
-        next_rise = weights[i] * (costs[k + 1, i] - costs[k, i])
-        return level.at[i].set(k), slope.at[i].set(next_slope), dearer.at[i].set(next_rise), room, tried + 1
+        slope = now.slope.at[i].set(jnp.where(fits, slopes[k, i], 0))
+        cost = now.cost.at[i].set(weights[i] * (costs[k + 1, i] - costs[k, i]))
+        return _TopUp(now.level.at[i].set(k), slope, cost, room, steepest(slope, cost, room), now.tried + 1)
 
-    def is_open(state: tuple[Array, Array, Array, Double, Array]) -> Array:
-        _, slope, dearer, room, tried = state
-        return (tried < tries) & ((slope > 0) & (dearer <= room.hi)).any()
-
-    start = (level, at_level(slopes, level), rise(level), room, jnp.array(0))
-    return jax.lax.while_loop(is_open, attempt, start)[0]
+    slope = at_level(slopes, level)
+    cost = weights * (at_level(costs, level + 1) - at_level(costs, level))
+    start = _TopUp(level, slope, cost, room, steepest(slope, cost, room), jnp.array(0))
+    return jax.lax.while_loop(lambda now: (now.best < n) & (now.tried < tries), attempt, start).level
 
 
 def _rounded_down(budget: ArrayLike, dtype: jnp.dtype) -> np.ndarray:

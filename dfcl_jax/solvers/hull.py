@@ -1,5 +1,6 @@
 """Each person's upper hull: the treatments that are best at some multiplier, in order of cost."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -7,6 +8,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from dfcl_jax.types import Outcomes
+
+# People taken at a time on a CPU: their columns then stay in its cache through all passes.
+BLOCK = 4096
 
 
 class Hull(NamedTuple):
@@ -32,7 +36,26 @@ def upper_hull(outcomes: Outcomes) -> Hull:
         outcomes: revenue and cost, [n, m] each.
     """
     n, m = outcomes.r.shape
-    r, c = outcomes.r.T, outcomes.c.T
+    b = min(n, BLOCK) if jax.default_backend() == "cpu" else n
+    whole = Hull(
+        jnp.zeros((m, n), jnp.int8 if m <= 127 else jnp.int32),
+        *(jnp.zeros((k, n), outcomes.c.dtype) for k in (m, m - 1)),
+    )
+
+    def block(whole: Hull, number: Array) -> tuple[Hull, None]:
+        # The last block begins early enough to be a full one.
+        first = jnp.minimum(number * b, n - b)
+        r, c = (jax.lax.dynamic_slice_in_dim(surface, first, b).T for surface in outcomes)
+        part = _hull_of_columns(r, c)
+        put = partial(jax.lax.dynamic_update_slice_in_dim, start_index=first, axis=1)
+        return Hull(*(put(old, new.astype(old.dtype)) for old, new in zip(whole, part, strict=True))), None
+
+    return jax.lax.scan(block, whole, jnp.arange(-(-n // b)))[0]
+
+
+def _hull_of_columns(r: Array, c: Array) -> Hull:
+    """The hulls of revenue and cost [m, n]."""
+    m, n = r.shape
     arm, cost, revenue = jnp.zeros(n, jnp.int32), c[0], r[0]
     for j in range(1, m):
         better = (c[j] < cost) | ((c[j] == cost) & (r[j] > revenue))
@@ -51,7 +74,7 @@ def upper_hull(outcomes: Outcomes) -> Hull:
         # Exact slopes fall along a hull; rounded ones may not, or be past the largest float.
         slope = jnp.minimum(jnp.minimum(slope, ceiling), jnp.finfo(slope.dtype).max)
         hull = Hull(
-            hull.arm.at[k + 1].set(next_arm.astype(hull.arm.dtype)),
+            hull.arm.at[k + 1].set(next_arm),
             hull.cost.at[k + 1].set(next_cost),
             hull.slope.at[k].set(slope),
         )
@@ -61,11 +84,7 @@ def upper_hull(outcomes: Outcomes) -> Hull:
         k, *_, hull = state
         return (k < m - 1) & ((k == 0) | (hull.slope[k - 1] > 0).any())
 
-    hull = Hull(
-        jnp.broadcast_to(arm.astype(jnp.int8 if m <= 127 else jnp.int32), (m, n)),
-        jnp.broadcast_to(cost, (m, n)),
-        jnp.zeros((m - 1, n), cost.dtype),
-    )
+    hull = Hull(jnp.broadcast_to(arm, (m, n)), jnp.broadcast_to(cost, (m, n)), jnp.zeros((m - 1, n), cost.dtype))
     return jax.lax.while_loop(goes_on, advance, (jnp.array(0), arm, revenue, hull))[-1]
 
 
@@ -76,6 +95,14 @@ def _choose(better: Array, new: tuple[Any, ...], old: tuple[Array, ...]) -> tupl
 def level_above(hull: Hull, lam: Array) -> Array:
     """How many steps of each hull are steeper than `lam`, [n] int32."""
     return (hull.slope > lam).sum(axis=0, dtype=jnp.int32)
+
+
+def costs_above(hull: Hull, lam: Array) -> Array:
+    """Everybody's cost once all steps steeper than `lam` are taken, [n]."""
+    cost = hull.cost[0]
+    for k in range(hull.slope.shape[0]):
+        cost = jnp.where(hull.slope[k] > lam, hull.cost[k + 1], cost)
+    return cost
 
 
 def at_level(column: Array, level: Array) -> Array:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from dfcl_jax.solvers.hull import Hull, at_level, level_above, upper_hull
+from dfcl_jax.solvers.hull import Hull, costs_above, upper_hull
 from dfcl_jax.sums import Double, exact_sum, minus, times
 from dfcl_jax.types import Outcomes, pick
 
@@ -55,6 +55,7 @@ def bisect(
     The answer sits at a tie, where deciding anew in other compiled code may round to the other side: so the
     decisions returned are the very ones whose spend was measured.
     """
+
     def halve(bracket: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
         low, high, over, within = bracket
         middle = low + (high - low) // 2
@@ -95,15 +96,14 @@ def hull_multiplier(hull: Hull, budget: Array, weights: Array | None = None) -> 
     ceiling = hull.slope.max()
 
     def fits(bits: Array) -> Array:
-        cost = at_level(hull.cost, level_above(hull, _to_float(bits, ceiling.dtype)))
-        return over_budget(cost, budget, weights).hi <= 0
+        return over_budget(costs_above(hull, _to_float(bits, ceiling.dtype)), budget, weights).hi <= 0
 
     bits = _to_bits(ceiling)
     return _to_float(least(fits, jnp.full_like(bits, -1), bits), ceiling.dtype)
 
 
 def over_budget(cost: Array, budget: Array, weights: Array | None = None) -> Double:
-    """sum_i w_i c_i - B sum_i w_i, by how much decisions of cost `cost` [n] miss the budget in all; w = 1 by default."""
+    """sum_i w_i (c_i - B), by how much decisions of cost `cost` [n] miss the budget in all; w = 1 by default."""
     if weights is None:
         return minus(exact_sum(cost), times(budget, cost.shape[0]))
     return exact_sum(weights * (cost - budget))

@@ -63,7 +63,7 @@ class BudgetPath(NamedTuple):
 
     def decisions(self, steps: ArrayLike) -> Numbers:
         """Everybody's treatment after whole `steps` [] or [b] of the path, [n] or [b, n]."""
-        if isinstance(self.unit, np.ndarray) and not isinstance(steps, jax.core.Tracer):
+        if isinstance(self.unit, np.ndarray) and is_concrete(steps):
             return self._walk(np.asarray(steps))
         arms = jnp.asarray(self.arms)
         return jnp.vectorize(lambda k: at_level(arms, self.levels(k)), signature="()->(n)")(jnp.asarray(steps))
@@ -132,10 +132,12 @@ def path_along(outcomes: Outcomes, hull: Hull, weights: ArrayLike | None) -> Bud
 def _numpy_path(outcomes: Outcomes, hull: Hull, weights: np.ndarray | None) -> BudgetPath:
     arms, slope = np.asarray(hull.arm), np.asarray(hull.slope).T.ravel()
     m, n = arms.shape
+    # Everything is gathered person by person, as it lies in memory, and then put in order once.
     flat = np.flatnonzero(slope)
-    order = flat[_falling(slope[flat])]
-    unit, step = (part.astype(np.int32) for part in np.divmod(order, m - 1))
+    slope = slope[flat]
+    unit, step = (part.astype(np.int32) for part in np.divmod(flat, m - 1))
     before, arm = arms[step, unit], arms[step + 1, unit]
+    order = _falling(slope)
     size = float(n if weights is None else weights.sum())
     totals = []
     for surface in (np.asarray(outcomes.c), np.asarray(outcomes.r)):
@@ -143,8 +145,8 @@ def _numpy_path(outcomes: Outcomes, hull: Hull, weights: np.ndarray | None) -> B
         rise = surface[unit, arm].astype(np.float64) - surface[unit, before]
         if weights is not None:
             start, rise = start * weights, rise * weights[unit]
-        totals.append(np.cumsum(np.concatenate([[start.sum()], rise])) / size)
-    return BudgetPath(arms, unit, before, arm, slope[order], *totals)
+        totals.append(np.cumsum(np.concatenate([[start.sum()], rise[order]])) / size)
+    return BudgetPath(arms, unit[order], before[order], arm[order], slope[order], *totals)
 
 
 def _falling(slopes: np.ndarray) -> np.ndarray:

@@ -11,14 +11,12 @@ from jax.typing import ArrayLike
 Noise = Literal["gumbel", "normal"]
 
 
-def perturbed(
-    key: Array, score: Array, scale: ArrayLike, *, samples: int = 64, noise: Noise = "normal"
-) -> Array:
+def perturbed(key: Array, score: Array, scale: ArrayLike, *, samples: int = 64, noise: Noise = "normal") -> Array:
     """z_ij = E 1[j = argmax_k (a_ik + scale Z_ik)], by Monte Carlo, [n, m].
 
-    A perturbed optimiser (Berthet et al., Learning with differentiable perturbed optimizers, NeurIPS 2020) of the decision
-    at a multiplier, for a = `priced(outcomes, lam)`. With Gumbel noise its expectation is softmax(a / scale), with normal
-    noise a probit choice. The derivative is theirs (proposition 3.1), an estimate on the same draws:
+    A perturbed optimiser (Berthet et al., Learning with differentiable perturbed optimizers, NeurIPS 2020) of the
+    decision at a multiplier, for a = `priced(outcomes, lam)`. With Gumbel noise its expectation is softmax(a / scale),
+    with normal noise a probit choice. The derivative is theirs (proposition 3.1), an estimate on the same draws:
 
         dz_ij / da_ik = E[ 1[j = argmax] dnu(Z_ik) ] / scale,   dnu(Z) = Z (normal),  1 - exp(-Z) (Gumbel),
 

@@ -90,6 +90,8 @@ def soft_multiplier(outcomes: Outcomes, budget: ArrayLike, temperature: ArrayLik
             (outside `jit`).
     """
     check_outcomes(outcomes)
+    dtype = outcomes.c.dtype
+    budget, temperature = jnp.asarray(budget, dtype), jnp.asarray(temperature, dtype)
     if is_concrete(temperature) and not float(temperature) > 0:
         refuse("temperature", found=float(temperature), expected="a positive number")
     if is_concrete(outcomes, budget):
@@ -97,8 +99,7 @@ def soft_multiplier(outcomes: Outcomes, budget: ArrayLike, temperature: ArrayLik
         check_budgets(budget, cheapest=cheapest)
         if float(budget) <= cheapest:
             refuse("budget", found=float(budget), expected=f"more than {cheapest:.6g}, the spend of the cheapest plan")
-    dtype = outcomes.c.dtype
-    return _soft_multiplier(outcomes, jnp.asarray(budget, dtype), jnp.asarray(temperature, dtype))
+    return _soft_multiplier(outcomes, budget, temperature)
 
 
 def _soft_spend(outcomes: Outcomes, lam: Array, temperature: Array) -> Array:
@@ -120,9 +121,7 @@ def _soft_multiplier_fwd(
     return lam, (outcomes, lam, temperature)
 
 
-def _soft_multiplier_bwd(
-    residuals: tuple[Outcomes, Array, Array], cotangent: Array
-) -> tuple[Outcomes, Array, Array]:
+def _soft_multiplier_bwd(residuals: tuple[Outcomes, Array, Array], cotangent: Array) -> tuple[Outcomes, Array, Array]:
     _, pull_back = jax.vjp(_soft_spend, *residuals)
     fall = pull_back(jnp.ones_like(cotangent))[1]
     binds = (residuals[1] > 0) & (fall < 0)

@@ -50,7 +50,7 @@ def test_a_price_beyond_all_slopes_keeps_to_the_smallest_budget_and_no_price_to_
 
 
 def test_a_certain_budget_is_just_that_budget(outcomes):
-    result = commit(outcomes, [0.3], price=100.0)
+    result = commit(outcomes, np.array([0.3]), price=100.0)
     np.testing.assert_array_equal(result.plan.arm, allocate(outcomes, 0.3).arm)
 
 

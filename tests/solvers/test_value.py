@@ -25,7 +25,7 @@ def finite_differences(function, outcomes: Outcomes, step: float = 1e-6) -> Outc
             slope[place] = (up - down) / (2 * step)
         return slope
 
-    return Outcomes(along("r"), along("c"))
+    return Outcomes(jnp.asarray(along("r")), jnp.asarray(along("c")))
 
 
 def inside_a_step(outcomes: Outcomes, share: float) -> float:

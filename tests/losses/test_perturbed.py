@@ -1,0 +1,85 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dfcl_jax import Outcomes, Scores
+from dfcl_jax.losses import fenchel_young_loss, perturbed_loss, policy_learning_loss
+from dfcl_jax.scores import truth
+from dfcl_jax.solvers import hard, perturbed, priced
+
+LAMS, SCALE = jnp.array([0.2, 1.0]), 0.7
+
+
+@pytest.fixture
+def outcomes() -> Outcomes:
+    rng = np.random.default_rng(0)
+    return Outcomes(jnp.asarray(rng.normal(1, 1, (6, 4))), jnp.asarray(rng.uniform(0, 1, (6, 4))))
+
+
+@pytest.fixture
+def scores() -> Scores:
+    rng = np.random.default_rng(1)
+    return truth(Outcomes(jnp.asarray(rng.normal(1, 1, (6, 4))), jnp.asarray(rng.uniform(0, 1, (6, 4)))))
+
+
+def test_under_gumbel_noise_loss_and_gradient_are_those_of_policy_learning_on_average(outcomes, scores):
+    def drawn(key):
+        return jax.value_and_grad(perturbed_loss)(
+            outcomes, scores, LAMS, key=key, scale=SCALE, noise="gumbel", samples=200
+        )
+
+    draws = jax.jit(jax.vmap(drawn))(jax.random.split(jax.random.key(0), 30))
+    expected = jax.value_and_grad(policy_learning_loss)(outcomes, scores, LAMS, temperature=SCALE)
+    for many, one in zip(jax.tree.leaves(draws), jax.tree.leaves(expected), strict=True):
+        error = many.std(axis=0, ddof=1) / 30**0.5
+        # 49 numbers within 4 standard errors: one is outside by chance once in 200 seeds.
+        assert (jnp.abs(many.mean(axis=0) - one) < 4 * error).all()
+        assert (error > 0).all()
+
+
+def test_fenchel_young_loss_under_gumbel_noise_is_a_cross_entropy(outcomes, scores):
+    lam = LAMS[0]
+    loss = fenchel_young_loss(outcomes, scores, lam, key=jax.random.key(4), scale=SCALE, samples=4000, noise="gumbel")
+    log_share = jax.nn.log_softmax(priced(outcomes, lam) / SCALE, axis=1)
+    cross_entropy = -SCALE * log_share[jnp.arange(6), hard(Outcomes(scores.r, scores.c), lam)].mean()
+    # The mean maximum has the Euler constant in it, and a standard error of scale pi / sqrt(6) over sqrt(4000 * 6).
+    error = SCALE * np.pi / 6**0.5 / 24000**0.5
+    assert float(loss - np.euler_gamma * SCALE) == pytest.approx(float(cross_entropy), abs=4 * error)
+
+
+def test_fenchel_young_gradient_is_the_decisions_error(outcomes, scores):
+    key, lam = jax.random.key(5), LAMS[1]
+    loss = jax.jit(lambda o: fenchel_young_loss(o, scores, lam, key=key, scale=SCALE))
+    gradient = jax.grad(loss)(outcomes)
+    decided = perturbed(jax.random.split(key, 1)[0], priced(outcomes, lam), SCALE, samples=16)
+    error = decided - jax.nn.one_hot(hard(Outcomes(scores.r, scores.c), lam), 4)
+    np.testing.assert_allclose(gradient.r, error / 6, atol=1e-15)
+    np.testing.assert_allclose(gradient.c, -lam * error / 6, atol=1e-15)
+    # On fixed draws the loss is piecewise linear in the score, so that differences find the same slope.
+    move = jnp.zeros((6, 4)).at[2, 1].set(1e-7)
+    up, down = (loss(outcomes._replace(r=outcomes.r + s * move)) for s in (1, -1))
+    assert float(up - down) / 2e-7 == pytest.approx(float(gradient.r[2, 1]), abs=1e-7)
+
+
+def test_fenchel_young_loss_falls_towards_the_target(outcomes, scores):
+    """Gradient descent on predictions ends at those that decide as the scores do."""
+    loss = jax.jit(jax.value_and_grad(lambda o, key: fenchel_young_loss(o, scores, LAMS, key=key, scale=0.1)))
+    fitted = outcomes
+    for k in range(60):
+        _, slope = loss(fitted, jax.random.key(k))
+        fitted = jax.tree.map(lambda surface, s: surface - 3 * s, fitted, slope)
+    for lam in LAMS:
+        np.testing.assert_array_equal(hard(fitted, lam), hard(Outcomes(scores.r, scores.c), lam))
+
+
+@pytest.mark.parametrize("loss", [perturbed_loss, fenchel_young_loss])
+def test_losses_are_finite_at_the_edges_and_the_same_under_jit_and_vmap(outcomes, scores, loss):
+    tied = jax.tree.map(jnp.zeros_like, outcomes)
+    for predictions in (outcomes, tied):
+        for lam in (0.0, 1e30):
+            value, slope = jax.value_and_grad(loss)(predictions, scores, lam, key=jax.random.key(0))
+            assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((value, slope)))
+    keys = jax.random.split(jax.random.key(1), 3)
+    batched = jax.jit(jax.vmap(lambda key: loss(outcomes, scores, LAMS, key=key)))(keys)
+    np.testing.assert_allclose(batched, [loss(outcomes, scores, LAMS, key=key) for key in keys], rtol=1e-12)

@@ -16,14 +16,13 @@ def largest_multiplier(outcomes: Outcomes) -> Array:
     """A multiplier at which everybody takes their cheapest treatment, [].
 
     Twice the steepest slope max_ij (r_ij - r_ik) / (c_ij - c_ik) from the cheapest treatment k, so that rounding cannot
-    bring a costlier treatment back.
+    bring a costlier treatment back; at most the root of the largest float, so that no lam c is infinite.
     """
     cheapest = jnp.argmin(outcomes.c, axis=1)
     rise = outcomes.r - pick(outcomes.r, cheapest)[:, None]
     run = outcomes.c - pick(outcomes.c, cheapest)[:, None]
     slope = jnp.where(run > 0, rise / jnp.where(run > 0, run, 1), 0)
-    finite_max = jnp.finfo(slope.dtype).max / 4
-    return jnp.clip(2 * slope.max() + jnp.finfo(slope.dtype).tiny, 0, finite_max)
+    return jnp.clip(2 * slope.max() + jnp.finfo(slope.dtype).tiny, 0, jnp.finfo(slope.dtype).max ** 0.5)
 
 
 def _to_bits(x: Array) -> Array:

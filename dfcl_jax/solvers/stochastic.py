@@ -56,9 +56,7 @@ def schedule(outcomes: Outcomes, budgets: ArrayLike, *, probability: ArrayLike |
     return Schedule(stacked, weights, *expected)
 
 
-def commit(
-    outcomes: Outcomes, budgets: ArrayLike, *, price: float, probability: ArrayLike | None = None
-) -> Commitment:
+def commit(outcomes: Outcomes, budgets: ArrayLike, *, price: float, probability: ArrayLike | None = None) -> Commitment:
     """The policy that must decide before the budget B is seen and pays `price` for each unit of cost above it.
 
     max_x V(x) - price E(x - B)_+  with V the optimal value of spending x (D1). V is concave and its slope is the

@@ -1,0 +1,132 @@
+"""Parquet data sets larger than memory: a file or a folder of parts, read in batches of one size."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dfcl_jax.errors import InputError, refuse, shown
+
+# Without these all that a file has of a column is read ahead.
+_READING = {"pre_buffer": False, "buffer_size": 2**20}
+_NUMBERS = (pa.types.is_floating, pa.types.is_integer, pa.types.is_decimal, pa.types.is_boolean)
+
+
+class Parts(NamedTuple):
+    """Columns of a Parquet data set, there and of one type in every part."""
+
+    files: tuple[Path, ...]  # rows come in the order of the files' paths
+    schema: pa.Schema  # of the columns
+    rows: int  # of all files
+
+    def batches(self, size: int) -> Iterator[pa.Table]:
+        """All rows, `size` at a time; the last batch has what is left."""
+        held = self.schema.empty_table()
+        for file in self.files:
+            with _opened(file) as part:
+                for batch in part.iter_batches(size, columns=self.schema.names):
+                    columns = [batch.column(name) for name in self.schema.names]
+                    held = pa.concat_tables([held, pa.table(columns, schema=self.schema)])
+                    while held.num_rows >= size:
+                        yield held.slice(0, size)
+                        held = held.slice(size)
+        if held.num_rows:
+            yield held
+
+
+def open_parts(path: Path, columns: Sequence[str], *, numeric: Sequence[str] = ()) -> Parts:
+    """Find the parts of a data set and check their columns; no rows are read.
+
+    Args:
+        path: a Parquet file, or a folder with files that end in .parquet or .pq, also in folders within; those
+            whose names begin with "." or "_" are passed by.
+        columns: what will be read.
+        numeric: those of the columns that must be numbers.
+
+    Raises:
+        InputError: no such file, a folder without Parquet files, a file that cannot be read, a column that is missing,
+            there twice, no number or of another type than in the first part, no rows.
+    """
+    files = _files(path)
+    schema, rows = None, 0
+    for file in files:
+        with _opened(file) as part:
+            fields = _fields(part.schema_arrow, columns, numeric, file)
+            rows += part.metadata.num_rows
+        schema = schema or fields
+        for field, first in zip(fields, schema, strict=True):
+            if field.type != first.type:
+                where = f"column {field.name!r} of {file}"
+                refuse(where, found=field.type, expected=f"{first.type}, as in the first part, {files[0]}")
+    if rows == 0 or schema is None:
+        refuse(f"data {path}", found="no rows", expected="at least one")
+    return Parts(files, schema, rows)
+
+
+def numbered(batches: Iterable[pa.Table]) -> Iterator[tuple[int, pa.Table]]:
+    """Each batch with how many rows come before it."""
+    before = 0
+    for batch in batches:
+        yield before, batch
+        before += batch.num_rows
+
+
+def finite(batch: pa.Table, column: str, *, before: int) -> np.ndarray:
+    """A column as float32; an `InputError` names the first row, from 1 over all batches, that is no finite number."""
+    numbers = batch[column].cast(pa.float32(), safe=False).to_numpy()
+    _refuse_first(batch, column, ~np.isfinite(numbers), before=before, expected="a finite number (float32)")
+    return numbers
+
+
+def refuse_infinite(batch: pa.Table, column: str, *, before: int) -> None:
+    """Refuse a column of features that has an infinite number, by its first row as `finite`; it may have gaps."""
+    numbers = batch[column].cast(pa.float64(), safe=False).to_numpy()
+    _refuse_first(batch, column, np.isinf(numbers), before=before, expected="a finite number or a gap")
+
+
+def _refuse_first(batch: pa.Table, column: str, bad: np.ndarray, *, before: int, expected: str) -> None:
+    if bad.any():
+        row = int(np.argmax(bad))
+        refuse(f"column {column!r}, row {before + row + 1}", found=shown(batch[column][row].as_py()), expected=expected)
+
+
+def _files(path: Path) -> tuple[Path, ...]:
+    if path.is_file():
+        return (path,)
+    if not path.is_dir():
+        refuse("data", found=f"nothing at {path}", expected="a Parquet file, or a folder of them")
+    found = (file for ending in ("parquet", "pq") for file in path.rglob(f"*.{ending}"))
+    files = tuple(sorted(file for file in found if file.is_file() and not file.name.startswith((".", "_"))))
+    if not files:
+        refuse(f"data folder {path}", found="no file that ends in .parquet or .pq", expected="at least one")
+    return files
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[pq.ParquetFile]:
+    try:
+        with pq.ParquetFile(file, **_READING) as part:
+            yield part
+    except InputError:
+        raise
+    except (ValueError, OSError) as error:
+        refuse(f"data file {file}", found=f"unreadable ({error})", expected="a well-formed Parquet file")
+
+
+def _fields(schema: pa.Schema, columns: Sequence[str], numeric: Sequence[str], file: Path) -> pa.Schema:
+    fields = []
+    for column in dict.fromkeys(columns):
+        places = schema.get_all_field_indices(column)
+        if not places:
+            refuse(f"column {column!r}", found=f"only {', '.join(schema.names)}", expected=f"it in {file}")
+        if len(places) > 1:
+            refuse(f"column {column!r}", found=f"it {len(places)} times in {file}", expected="different names")
+        kind = schema.field(places[0]).type
+        if column in numeric and not any(is_number(kind) for is_number in _NUMBERS):
+            refuse(f"column {column!r}", found=f"{kind} in {file}", expected="numbers")
+        fields.append(pa.field(column, kind))
+    return pa.schema(fields)

@@ -2,12 +2,14 @@
 
 from dfcl_jax.report.command import RunConfig, command, experiment, run_study
 from dfcl_jax.report.plan import Plan, plan_for, proven_best
+from dfcl_jax.report.plan_file import FilePlan, plan_people, plan_predictions
 from dfcl_jax.report.predictor import Predictor, load_predictor
 from dfcl_jax.report.run_folder import RunFolder, load_fit, open_run
 from dfcl_jax.report.simulated_run import run_simulated
 from dfcl_jax.report.table_run import TableConfig, run_table
 
 __all__ = [
+    "FilePlan",
     "Plan",
     "Predictor",
     "RunConfig",
@@ -19,6 +21,8 @@ __all__ = [
     "load_predictor",
     "open_run",
     "plan_for",
+    "plan_people",
+    "plan_predictions",
     "proven_best",
     "run_simulated",
     "run_study",

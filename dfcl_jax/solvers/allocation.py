@@ -61,7 +61,7 @@ def allocate(
     weights = None if weights is None else jnp.asarray(weights, outcomes.c.dtype)
     if is_concrete(budget):
         check_budgets(budget)
-        budget = _rounded_down(budget, outcomes.c.dtype)
+        budget = rounded_down(budget, outcomes.c.dtype)
     budget = jnp.asarray(budget, outcomes.c.dtype)
     hull = _upper_hull(outcomes)
     if method == "bisect":
@@ -154,7 +154,7 @@ def _top_up(hull: Hull, level: Array, room: Double, weights: Array | None, tries
     return jax.lax.while_loop(lambda now: (now.best < n) & (now.tried < tries), attempt, start).level
 
 
-def _rounded_down(budget: ArrayLike, dtype: jnp.dtype) -> np.ndarray:
+def rounded_down(budget: ArrayLike, dtype: jnp.dtype) -> np.ndarray:
     """The largest number of the precision that is not above `budget`."""
     rounded = np.asarray(budget, dtype)
     return np.where(rounded > np.asarray(budget), np.nextafter(rounded, np.asarray(-np.inf, dtype)), rounded)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from dfcl_jax.solvers.allocation import _rounded_down
+from dfcl_jax.solvers.allocation import rounded_down
 from dfcl_jax.solvers.checks import check_budgets
 from dfcl_jax.solvers.hull import upper_hull
 from dfcl_jax.types import Outcomes
@@ -43,7 +43,7 @@ def find_cut(batches: Callable[[], Iterable[Outcomes]], n: int, budget: float) -
         InputError: a budget that is negative, not finite (before the first pass) or below the cheapest plan.
     """
     check_budgets(budget)
-    budget = float(_rounded_down(budget, np.dtype(np.float32)))
+    budget = float(rounded_down(budget, np.dtype(np.float32)))
     cheapest, costs = 0.0, np.zeros(2**_HALF)
     for outcomes in batches():
         start, bits, rise = _steps(outcomes)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from jax import Array
 
 from dfcl_jax import scores as score_surfaces
-from dfcl_jax.constants import Constants
+from dfcl_jax.constants import Constants, fitted
 from dfcl_jax.losses import finite_difference_loss, policy_learning_loss
 from dfcl_jax.types import Outcomes, Scores, Trial
 
@@ -19,6 +19,8 @@ class Method(NamedTuple):
     scores: Callable[[Trial, Outcomes], Scores]  # (training rows, two-stage predictions) -> what decisions earn
     loss: Callable[[Outcomes, Scores, Constants], Array]  # (predictions, scores, constants) -> loss, []
     pace: float = 1.0  # learning rate as a multiple of the decision stage's
+    constants: Callable[[Outcomes, Array], Constants] = fitted  # (predictions, budgets) -> constants of the loss
+    tracked: bool = False  # constants anew from the current predictions before each epoch, not once from the start
 
 
 def _ipw(trial: Trial, outcomes_hat: Outcomes) -> Scores:

@@ -154,6 +154,7 @@ def fit(
     objective: Objective,
     validate: Validate,
     config: FitConfig,
+    renew: Callable[[Params, Any], Any] | None = None,
     on_epoch: Callable[[int, Record], None] = lambda epoch, record: None,
 ) -> Fit:
     """Train s seeds side by side and keep, for each, the parameters of its best validation value.
@@ -172,6 +173,8 @@ def fit(
         objective: loss of a batch.
         validate: value on the validation rows, higher is better.
         config: epochs, batches, optimiser.
+        renew: (parameters, what `objective` needed) -> what it needs from now on, leaves [s, ...]; called before every
+            epoch but the first. None where that stays as it is.
         on_epoch: called after each epoch with its number from 0 and its record, leaves [s].
 
     Raises:
@@ -183,6 +186,8 @@ def fit(
     epoch = jax.jit(jax.vmap(trainer.epoch), donate_argnums=0)
     records = []
     for number in range(config.epochs):
+        if renew is not None and number > 0:
+            shared = renew(state.params, shared)
         state, record = epoch(state, rows, shared, x_valid, judge)
         record = jax.tree.map(np.asarray, record)
         if not np.isfinite(record.loss).all():

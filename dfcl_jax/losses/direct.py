@@ -20,8 +20,9 @@ def roi_loss(s: Array, trial: Trial) -> Array:
 
     L = - [ mean_{t=1}(l) - mean_{t=0}(l) ],  l_i = r_i ln(q_i / (1 - q_i)) + c_i ln(1 - q_i),  q = sigmoid(s)
 
-    Convex in s where treatment costs, with the least at q = uplift in r / uplift in c, which is to lie in (0, 1): choose
-    units so. Where it does not, or an arm is missing, there is no least and s runs off; values and gradients stay finite.
+    Convex in s where treatment costs, with the least at q = uplift in r / uplift in c, which is to lie in (0, 1):
+    choose units so. Where it does not, or an arm is missing, there is no least and s runs off; values and gradients
+    stay finite.
     """
     # ln(q / (1 - q)) = s: nothing overflows however large a score.
     return -_uplift(trial.r * s + trial.c * jax.nn.log_sigmoid(-s), trial)

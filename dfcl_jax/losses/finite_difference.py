@@ -1,7 +1,7 @@
 """Finite differences: the hard decision's value, and what other decisions of each person would change."""
 
 from functools import cache, partial
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -93,9 +93,9 @@ def dual_finite_difference_loss(
 
     V_{i -> j} being the value when i alone is moved to j: with "sample", (g_ij - g_ik) / n more. With `scores.ipw` this
     is (B4) term by term: if k is the logged treatment, every other is pushed by g_ik / (n h_ij) and k pulled by
-    g_ik / (n h_is), s the runner-up; if not, only the logged treatment t and k move, by +-g_it / (n h_it). So a positive
-    net outcome pulls its own treatment up. (B4) has no `OVERSHOOT`, which here keeps ties finite, and a mean over j
-    where we sum, a constant.
+    g_ik / (n h_is), s the runner-up; if not, only the logged treatment t and k move, by +-g_it / (n h_it). So a
+    positive net outcome pulls its own treatment up. (B4) has no `OVERSHOOT`, which here keeps ties finite, and a mean
+    over j where we sum, a constant.
 
     Args:
         outcomes: predictions r_hat, c_hat, [n, m] each, m at least 2.
@@ -117,13 +117,15 @@ def dual_finite_difference_loss(
 # One object for each choice of options, so that compiled code is found again.
 @cache
 def _raw_term(clip: Clip, normalise: Normalise, through: Through) -> Term:
-    return Term(partial(_raw, clip=clip, normalise=normalise, through=through), whole=_whole(clip, normalise))
+    options = {"clip": clip, "normalise": normalise, "through": through}
+    return Term(partial(_raw, **options), whole=_whole(clip, normalise))
 
 
 @cache
 def soft_term(flips: Flips, clip: Clip, normalise: Normalise) -> Term:
     """The term of `dual_finite_difference_loss`; its scale is (window, temperature)."""
-    return Term(partial(_softened, flips=flips, clip=clip, normalise=normalise), whole=_whole(clip, normalise))
+    options = {"flips": flips, "clip": clip, "normalise": normalise}
+    return Term(partial(_softened, **options), whole=_whole(clip, normalise))
 
 
 def _whole(clip: Clip, normalise: Normalise) -> bool:
@@ -131,59 +133,77 @@ def _whole(clip: Clip, normalise: Normalise) -> bool:
 
 
 def _raw(
-    people: People, lam: Array, windows: tuple[Array, Array], totals: Totals, *, clip: Clip, normalise: Normalise,
+    people: People,
+    lam: Array,
+    windows: tuple[Array, Array],
+    totals: Totals,
+    *,
+    clip: Clip,
+    normalise: Normalise,
     through: Through,
-) -> tuple[Totals, Outcomes]:  # fmt: skip
-    tally, old, new, gap, change = _flips(people, totals, flips="nearest", normalise=normalise)
-    gap, change = at(gap, new), at(change, new)
+) -> tuple[Totals, Outcomes]:
+    moves = _moves(people, normalise)
+    gap, change = at(moves.gap, moves.new), _change(at(moves.gain, moves.new), at(moves.size, moves.new), totals)
     slope_r = change * _inverse_step(gap, clip, windows[0], totals.longest)
     safe = jnp.where(lam > 0, lam, 1)
     slope_c = -change * _inverse_step(gap / safe, clip, windows[1], totals.longest / safe)
     slope_c = jnp.where((lam > 0) & (through == "both"), slope_c, 0)
-    direction = new.astype(gap.dtype) - old.astype(gap.dtype)
-    return tally, Outcomes(r=slope_r * direction, c=slope_c * direction)
+    direction = moves.new.astype(gap.dtype) - moves.old.astype(gap.dtype)
+    return _tally(moves, clip, gap), Outcomes(r=slope_r * direction, c=slope_c * direction)
 
 
 def _softened(
-    people: People, lam: Array, scale: tuple[Array, Array], totals: Totals, *, flips: Flips, clip: Clip,
+    people: People,
+    lam: Array,
+    scale: tuple[Array, Array],
+    totals: Totals,
+    *,
+    flips: Flips,
+    clip: Clip,
     normalise: Normalise,
-) -> tuple[Totals, Outcomes]:  # fmt: skip
+) -> tuple[Totals, Outcomes]:
     window, temperature = scale
-    tally, old, new, gap, change = _flips(people, totals, flips=flips, normalise=normalise)
-    q = change * _inverse_step(gap, clip, window, totals.longest)
-    others = jnp.where(new, q, 0) if flips == "nearest" else q
-    q = jnp.where(old, -at(q, new), others)
+    moves = _moves(people, normalise)
+    q = _change(moves.gain, moves.size, totals) * _inverse_step(moves.gap, clip, window, totals.longest)
+    touched = moves.new if flips == "nearest" else moves.seen
+    q = jnp.where(moves.old, -at(q, moves.new), jnp.where(touched, q, 0))
     z = jax.nn.softmax(people.score / temperature, axis=0)
     slope = z * (q - (z * q).sum(axis=0, keepdims=True)) / temperature
-    return tally, Outcomes(r=slope, c=-lam * slope)
+    return _tally(moves, clip, jnp.where(touched, moves.gap, 0)), Outcomes(r=slope, c=-lam * slope)
 
 
-def _flips(
-    people: People, totals: Totals, *, flips: Flips, normalise: Normalise
-) -> tuple[Totals, Array, Array, Array, Array]:
-    """Where each person can be moved: tally; the decided and the nearest other treatment; gaps and changes of V."""
-    score, gain = people.score, people.gain
-    count = people.w if normalise == "matched" else jnp.ones_like(people.w)
+class _Moves(NamedTuple):
+    """The decision of each person, and what another would change of it."""
+
+    decided: tuple[Array, Array]  # [1, b] each: what the decision adds to V's gain and size
+    old: Array  # [m, b] where it is
+    new: Array  # [m, b] where the nearest treatment is at which V sees something else
+    seen: Array  # [m, b] where V sees something else
+    gap: Array  # [m, b] how far the score is below the decided one's
+    gain: Array  # [m, b] what the treatment would add to V's gain beyond the decided one
+    size: Array  # [m, b] and to its size
+
+
+def _moves(people: People, normalise: Normalise) -> _Moves:
+    score, gain, w = people
+    size = w if normalise == "matched" else jnp.ones_like(w)
     old = best(score)
-    more, weight = gain - at(gain, old), count - at(count, old)
-    other = (more != 0) | (people.w != at(people.w, old))
-    new = best(jnp.where(other, score, -jnp.inf))
-    gap = at(score, old) - score
-    # (T + dg) / (S + dw) - T / S, without the difference of near numbers; dropping the only one leaves V = 0.
-    size = totals.size + weight
-    change = jnp.where(size > 0.5, ratio(more - value(totals) * weight, size), -value(totals))
-    longest = jnp.where(new if flips == "nearest" else other, gap, 0).max(axis=0, keepdims=True)
-    return Totals(at(gain, old), at(count, old), longest), old, new, gap, change
+    decided = at(gain, old), at(size, old)
+    more = gain - decided[0]
+    seen = (more != 0) | (w != at(w, old))
+    new = best(jnp.where(seen, score, -jnp.inf))
+    return _Moves(decided, old, new, seen, score.max(axis=0, keepdims=True) - score, more, size - decided[1])
 
 
-def best(score: Array) -> Array:
-    """The treatment of the highest score [m, b], as a mask; the lower one where several tie."""
-    return jnp.arange(score.shape[0])[:, None] == jnp.argmax(score, axis=0)[None, :]
+def _change(gain: Array, size: Array, totals: Totals) -> Array:
+    """(T + gain) / (S + size) - T / S, without the difference of near numbers; V is 0 once nobody counts."""
+    whole = totals.size + size
+    return jnp.where(whole > 0.5, ratio(gain - value(totals) * size, whole), -value(totals))
 
 
-def at(surface: Array, arm: Array) -> Array:
-    """The entries of a surface [m, b] where the mask `arm` is, [1, b]."""
-    return jnp.where(arm, surface, 0).sum(axis=0, keepdims=True)
+def _tally(moves: _Moves, clip: Clip, gap: Array) -> Totals:
+    longest = gap.max(axis=0, keepdims=True) if clip == "max" else jnp.zeros_like(moves.decided[0])
+    return Totals(*moves.decided, longest)
 
 
 def _inverse_step(gap: Array, clip: Clip, window: Array, longest: Array) -> Array:
@@ -193,3 +213,17 @@ def _inverse_step(gap: Array, clip: Clip, window: Array, longest: Array) -> Arra
     if clip == "max":
         return 1 / (longest + OVERSHOOT)
     return 1 / step
+
+
+def best(score: Array) -> Array:
+    """The treatment of the highest score [m, b], as a mask; the lower one where several tie."""
+    # Two plain reductions are faster on a CPU than one for the position.
+    m = score.shape[0]
+    arms = jnp.arange(m)[:, None]
+    first = jnp.where(score == score.max(axis=0, keepdims=True), arms, m).min(axis=0, keepdims=True)
+    return arms == first
+
+
+def at(surface: Array, arm: Array) -> Array:
+    """The entries of a surface [m, b] where the mask `arm` is, [1, b]."""
+    return jnp.where(arm, surface, 0).sum(axis=0, keepdims=True)

@@ -143,10 +143,11 @@ def _raw(
     through: Through,
 ) -> tuple[Totals, Outcomes]:
     moves = _moves(people, normalise)
-    gap, change = at(moves.gap, moves.new), _change(at(moves.gain, moves.new), at(moves.size, moves.new), totals)
-    slope_r = change * _inverse_step(gap, clip, windows[0], totals.longest)
+    gap, gain, size = (at(surface, moves.new) for surface in (moves.gap, moves.gain, moves.size))
+    difference = change(gain, size, totals)
+    slope_r = difference * _inverse_step(gap, clip, windows[0], totals.longest)
     safe = jnp.where(lam > 0, lam, 1)
-    slope_c = -change * _inverse_step(gap / safe, clip, windows[1], totals.longest / safe)
+    slope_c = -difference * _inverse_step(gap / safe, clip, windows[1], totals.longest / safe)
     slope_c = jnp.where((lam > 0) & (through == "both"), slope_c, 0)
     direction = moves.new.astype(gap.dtype) - moves.old.astype(gap.dtype)
     return _tally(moves, clip, gap), Outcomes(r=slope_r * direction, c=slope_c * direction)
@@ -164,7 +165,7 @@ def _softened(
 ) -> tuple[Totals, Outcomes]:
     window, temperature = scale
     moves = _moves(people, normalise)
-    q = _change(moves.gain, moves.size, totals) * _inverse_step(moves.gap, clip, window, totals.longest)
+    q = change(moves.gain, moves.size, totals) * _inverse_step(moves.gap, clip, window, totals.longest)
     touched = moves.new if flips == "nearest" else moves.seen
     q = jnp.where(moves.old, -at(q, moves.new), jnp.where(touched, q, 0))
     z = jax.nn.softmax(people.score / temperature, axis=0)
@@ -195,12 +196,6 @@ def _moves(people: People, normalise: Normalise) -> _Moves:
     return _Moves(decided, old, new, seen, score.max(axis=0, keepdims=True) - score, more, size - decided[1])
 
 
-def _change(gain: Array, size: Array, totals: Totals) -> Array:
-    """(T + gain) / (S + size) - T / S, without the difference of near numbers; V is 0 once nobody counts."""
-    whole = totals.size + size
-    return jnp.where(whole > 0.5, ratio(gain - value(totals) * size, whole), -value(totals))
-
-
 def _tally(moves: _Moves, clip: Clip, gap: Array) -> Totals:
     longest = gap.max(axis=0, keepdims=True) if clip == "max" else jnp.zeros_like(moves.decided[0])
     return Totals(*moves.decided, longest)
@@ -217,9 +212,9 @@ def _inverse_step(gap: Array, clip: Clip, window: Array, longest: Array) -> Arra
 
 def best(score: Array) -> Array:
     """The treatment of the highest score [m, b], as a mask; the lower one where several tie."""
-    # Two plain reductions are faster on a CPU than one for the position.
+    # Two plain reductions of one type are faster on a CPU than one for the position.
     m = score.shape[0]
-    arms = jnp.arange(m)[:, None]
+    arms = jnp.arange(m, dtype=score.dtype)[:, None]
     first = jnp.where(score == score.max(axis=0, keepdims=True), arms, m).min(axis=0, keepdims=True)
     return arms == first
 
@@ -227,3 +222,9 @@ def best(score: Array) -> Array:
 def at(surface: Array, arm: Array) -> Array:
     """The entries of a surface [m, b] where the mask `arm` is, [1, b]."""
     return jnp.where(arm, surface, 0).sum(axis=0, keepdims=True)
+
+
+def change(gain: Array, size: Array, totals: Totals) -> Array:
+    """(T + gain) / (S + size) - T / S, without the difference of near numbers; V is 0 once nobody counts."""
+    whole = totals.size + size
+    return jnp.where(whole > 0.5, ratio(gain - value(totals) * size, whole), -value(totals))

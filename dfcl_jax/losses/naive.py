@@ -6,8 +6,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from dfcl_jax.losses.dual import People, Term, Totals, dual_loss, ratio, value
-from dfcl_jax.losses.finite_difference import Normalise, at, best
+from dfcl_jax.losses.dual import People, Term, Totals, dual_loss
+from dfcl_jax.losses.finite_difference import Normalise, at, best, change
 from dfcl_jax.types import Outcomes, Scores
 
 
@@ -57,8 +57,7 @@ def _naive(people: People, lam: Array, step: Array, totals: Totals, *, normalise
 
     def slope(j: int, move: Array) -> Array:
         new = best(score.at[j].add(move))
-        total = totals.gain + at(gain, new) - at(gain, old)
-        return (ratio(total, totals.size + at(count, new) - at(count, old)) - value(totals)) / step
+        return change(at(gain, new) - at(gain, old), at(count, new) - at(count, old), totals) / step
 
     arms = range(score.shape[0])
     tally = Totals(at(gain, old), at(count, old), jnp.zeros_like(at(count, old)))

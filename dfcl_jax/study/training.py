@@ -17,7 +17,7 @@ from dfcl_jax.study.config import Hooks, Seeds, StudyConfig
 from dfcl_jax.train import Fit, Rows, fit, predict
 from dfcl_jax.types import Outcomes, Scores, Trial, stack
 
-# Rows that constants are fitted to anew: enough for multipliers and spreads, and a small part of an epoch's work.
+# Rows that multipliers are tracked on: enough to tell what a policy spends, and a small part of an epoch's work.
 TRACKED_ROWS = 32_768
 
 
@@ -97,12 +97,9 @@ def train_method(
             return decision
         return config.alpha * prediction_loss(outcomes, rows.trial, kind=config.prediction) + decision
 
-    def constants_of(outcomes: Outcomes) -> constants.Constants:
-        return loss_constants(method, config, outcomes, seeds.budgets)
-
     def renew(params: Params, shared: constants.Constants) -> constants.Constants:
-        del shared
-        return constants_of(predict_all(model, params, seeds.train.x[:, :TRACKED_ROWS]))
+        some, predicted = jax.tree.map(lambda leaf: leaf[:, :TRACKED_ROWS], (seeds.train, warm.outcomes))
+        return _tracked_for_all(model, params, shared, some, predicted)
 
     def train() -> Fit:
         surfaces = jax.jit(jax.vmap(method.scores))(seeds.train, warm.outcomes)
@@ -110,7 +107,7 @@ def train_method(
             jax.random.split(key, seeds.number),
             warm.fit.params,
             Rows(seeds.train, surfaces),
-            constants_of(warm.outcomes),
+            loss_constants(method, config, warm.outcomes, seeds.budgets),
             seeds.valid.x,
             warm.judge,
             model=model,
@@ -136,6 +133,16 @@ def _constants_of_all(
     fitted: Callable[[Outcomes, Array], constants.Constants], outcomes: Outcomes, budgets: Array
 ) -> constants.Constants:
     return jax.vmap(fitted)(outcomes, budgets)
+
+
+@partial(jax.jit, static_argnums=0)
+def _tracked_for_all(
+    model: Model, params: Params, now: constants.Constants, trial: Trial, outcomes_hat: Outcomes
+) -> constants.Constants:
+    def one(params: Params, now: constants.Constants, trial: Trial, outcomes_hat: Outcomes) -> constants.Constants:
+        return constants.tracked(now, predict(model, params, trial.x), scores.aipw(trial, outcomes_hat))
+
+    return jax.vmap(one)(params, now, trial, outcomes_hat)
 
 
 def mean_value(outcomes: Outcomes, judge: tuple[Scores, Array, Array]) -> Array:

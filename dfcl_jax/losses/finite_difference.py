@@ -182,12 +182,12 @@ class _Moves(NamedTuple):
     seen: Array  # [m, b] where V sees something else
     gap: Array  # [m, b] how far the score is below the decided one's
     gain: Array  # [m, b] what the treatment would add to V's gain beyond the decided one
-    size: Array  # [m, b] and to its size
+    size: Array  # [m, b], or [1, b] where all count alike, and to its size
 
 
 def _moves(people: People, normalise: Normalise) -> _Moves:
     score, gain, w = people
-    size = w if normalise == "matched" else jnp.ones_like(w)
+    size = w if normalise == "matched" else jnp.ones_like(w[:1])
     old = best(score)
     decided = at(gain, old), at(size, old)
     more = gain - decided[0]

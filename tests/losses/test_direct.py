@@ -60,12 +60,10 @@ def test_direct_rank_of_equal_scores_is_the_ratio_of_all_and_falls_to_that_of_th
     t = np.asarray(trial.t)
 
     def ratio(weight):
-        each = [
-            (weight * np.asarray(y) * (t == 1)).sum() / (weight * (t == 1)).sum()
-            - (weight * np.asarray(y) * (t == 0)).sum() / (weight * (t == 0)).sum()
-            for y in (trial.r, trial.c)
-        ]
-        return each[1] / each[0]
+        def mean(y, arm):
+            return np.average(np.asarray(y)[t == arm], weights=weight[t == arm])
+
+        return float((mean(trial.c, 1) - mean(trial.c, 0)) / (mean(trial.r, 1) - mean(trial.r, 0)))
 
     def loss(table):
         return float(direct_rank_loss(jnp.array(table)[group], trial))
@@ -86,8 +84,8 @@ def test_marginal_utility_is_marginal_revenue_over_marginal_cost():
     w = 1 / np.asarray(trial.p)[t]
     sums = [[[(w * y)[(group == g) & (t == j)].sum() for y in (r, c)] for j in range(3)] for g in range(3)]
     steps = np.diff(np.array(sums), axis=1)
-    optimum = jnp.asarray(steps[..., 0] / steps[..., 1])
-    assert_least_at(lambda table: marginal_utility_loss(table[group], trial), optimum)
+    marginal_revenue, marginal_cost = jnp.asarray(steps[..., 0]), jnp.asarray(steps[..., 1])
+    assert_least_at(lambda table: marginal_utility_loss(table[group], trial), marginal_revenue / marginal_cost)
 
 
 @pytest.mark.parametrize("name", BINARY)

@@ -46,14 +46,14 @@ def test_blocks_of_people_change_nothing(name, monkeypatch):
     outcomes, trial = small_case(0)
 
     def function():
-        dual.dual_loss.clear_cache()
+        dual.dual_loss.clear_cache()  # type: ignore[attr-defined]
         return jax.jit(jax.value_and_grad(LOSSES[name]))(outcomes, scores.ipw(trial), LAMS, BUDGETS)
 
     at_once = function()
     # 30 people in blocks of 7: the last block has 5 of them again.
     monkeypatch.setattr(dual, "BLOCK", 7)
     in_blocks = function()
-    dual.dual_loss.clear_cache()
+    dual.dual_loss.clear_cache()  # type: ignore[attr-defined]
     assert (np.asarray(in_blocks[1].r) != 0).any()
     # Float64 sums in another order.
     assert_same(at_once, in_blocks, rtol=1e-11, atol=1e-14)

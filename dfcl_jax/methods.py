@@ -43,6 +43,11 @@ def raw_by_precision(trial: Trial, outcomes_hat: Outcomes) -> Scores:
     return Scores(*(surface / scale**2 for surface in score_surfaces.ipw(trial)))
 
 
+def winsorised(trial: Trial, outcomes_hat: Outcomes) -> Scores:
+    """Raw scores of outcomes without their tails."""
+    return raw(score_surfaces.winsorised(trial), outcomes_hat)
+
+
 def centred_winsorised(trial: Trial, outcomes_hat: Outcomes) -> Scores:
     """Centred scores of outcomes without their tails."""
     return score_surfaces.centred(score_surfaces.winsorised(trial), outcomes_hat)
@@ -98,8 +103,8 @@ def weighted_squares(outcomes: Outcomes, scores: Scores, constants: Constants) -
 
 METHODS: dict[str, Method] = {
     "DFCL-PL": Method(raw, policy_learning, pace=0.1),
-    "DFCL-MER": Method(raw, entropy_regularised, pace=0.1),
-    "DFCL-IFD": Method(raw, finite_difference, pace=0.1),
+    "DFCL-MER": Method(raw, entropy_regularised),
+    "DFCL-IFD": Method(raw, finite_difference, pace=0.3),
     "PL-centred": Method(score_surfaces.centred, entropy_regularised),
     "PL-own-units": Method(centred_in_own_units, entropy_regularised),
 }

@@ -39,11 +39,11 @@ CENTRED, OWN = scores.centred, methods.centred_in_own_units
 METHODS_STUDIED = {
     **{
         f"{name}-published": METHODS[name]._replace(constants=lambda *_: constants.published("marketing"), pace=pace)
-        for name, pace in {"DFCL-PL": 0.1, "DFCL-MER": 0.1, "DFCL-IFD": 0.1}.items()
+        for name, pace in {"DFCL-PL": 1.0, "DFCL-MER": 0.1, "DFCL-IFD": 1.0}.items()
     },
     **METHODS,
-    "PPL": Method(methods.raw, methods.primal_policy_learning, pace=0.1),
-    "PIFD": Method(methods.raw, methods.primal_finite_difference, pace=0.1),
+    "PPL": Method(methods.raw, methods.primal_policy_learning),
+    "PIFD": Method(methods.raw, methods.primal_finite_difference),
     "PPL-priced-AIPW": Method(scores.aipw, partial(methods.primal_policy_learning, priced=True)),
     "PIFD-priced-AIPW": Method(scores.aipw, partial(methods.primal_finite_difference, priced=True)),
     "IFD-centred": Method(CENTRED, IFD),

@@ -31,7 +31,8 @@ def variances(
 
     One two-stage model, fitted on `first`, is where every method starts on every replicate. Columns, all free of units:
 
-    - gradient: sqrt(trace Cov g) / |E g|, g the gradient of the loss of a replicate at the start.
+    - gradient: mean cosine between the gradients of the loss of two replicates at the start, about |E g|^2 / E |g|^2:
+      1 without noise, 0 where noise is all.
     - value: sd / |mean| of the estimated priced gain of the two-stage policy over the cheapest treatment, at the middle
       multiplier.
     - disagreement: share of test people whom two replicates' learned policies treat differently, mean over budgets.
@@ -72,16 +73,20 @@ def _noise_at_the_start(
     def gradient(params: Params, x: Array, surfaces: Scores, constants: Any) -> Params:
         return jax.grad(lambda p: method.loss(model.apply(p, x), surfaces, constants))(params)
 
-    gradients = jax.tree.leaves(jax.jit(jax.vmap(gradient))(warm.fit.params, seeds.train.x, surfaces, constants))
-    noise = sum(leaf.var(axis=0, ddof=1).sum() for leaf in gradients)
-    # The mean over k replicates keeps a k-th of the noise.
-    signal = sum((leaf.mean(axis=0) ** 2).sum() for leaf in gradients) - noise / seeds.number
+    gradients = jax.jit(jax.vmap(gradient))(warm.fit.params, seeds.train.x, surfaces, constants)
     lams = constants.lams[:, constants.lams.shape[1] // 2]
     gains = jax.jit(jax.vmap(_gain))(warm.outcomes, surfaces, lams)
     return {
-        "gradient": float(jnp.sqrt(noise / jnp.maximum(signal, 0))),
+        "gradient": _mean_cosine(gradients, seeds.number),
         "value": float(gains.std(ddof=1) / jnp.abs(gains.mean())),
     }
+
+
+def _mean_cosine(vectors: Params, k: int) -> float:
+    """Of two different ones among k, leaves [k, ...]."""
+    flat = jnp.concatenate([leaf.reshape(k, -1) for leaf in jax.tree.leaves(vectors)], axis=1)
+    units = flat / jnp.linalg.norm(flat, axis=1, keepdims=True)
+    return float(((units.sum(axis=0) ** 2).sum() - k) / (k * (k - 1)))
 
 
 def _gain(outcomes: Outcomes, surfaces: Scores, lam: Array) -> Array:

@@ -5,8 +5,9 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
+from dfcl_jax.losses import lams_at_budgets
 from dfcl_jax.solvers import lams_for_budgets, priced
-from dfcl_jax.types import Outcomes
+from dfcl_jax.types import Outcomes, Scores
 
 
 class Constants(NamedTuple):
@@ -17,10 +18,11 @@ class Constants(NamedTuple):
     window: Array  # [k] of finite differences on r_hat, same unit
     cost_window: Array  # [k] of finite differences on c_hat
     weights: Array  # [k] of the terms of the sum
+    budgets: Array  # [k] cost per person that `lams` belong to; NaN where multipliers are not from budgets
 
 
 def fitted(
-    outcomes: Outcomes, budgets: Array, *, temperature_in_spreads: float = 0.5, window_in_spreads: float = 0.25
+    outcomes: Outcomes, budgets: Array, *, temperature_in_spreads: float = 2.0, window_in_spreads: float = 0.25
 ) -> Constants:
     """Constants in the units of a warm-started model's own scores.
 
@@ -37,9 +39,28 @@ def fitted(
     lams = lams_for_budgets(outcomes, budgets)
     spread = jnp.stack([_spread(priced(outcomes, lam)) for lam in lams])
     temperature, window = temperature_in_spreads * spread, window_in_spreads * spread
+    weights = 1 / temperature
+    return Constants(lams, temperature, window, _over(window, lams), weights, budgets=jnp.asarray(budgets))
+
+
+def tracked(constants: Constants, outcomes: Outcomes, scores: Scores) -> Constants:
+    """The same lengths at the multipliers that `outcomes` meet the budgets at now, by the spend that `scores` estimate.
+
+    A model trained on decisions alone predicts no money, so its own predictions of spend cannot price a budget. Lengths
+    stay in the unit of the start: fitted anew they would grow with the scores, and the scores with them.
+
+    Args:
+        constants: of the start, with budgets.
+        outcomes: the model's predictions, [n, m] each.
+        scores: of the same people, with the level of the cost in them: `aipw` or `ipw`.
+    """
+    lams = lams_at_budgets(outcomes, scores, constants.budgets)
+    return constants._replace(lams=lams, cost_window=_over(constants.window, lams))
+
+
+def _over(window: Array, lams: Array) -> Array:
     # A step on c_hat moves the score by lam times itself; at lam = 0 it moves nothing and no window is needed.
-    cost_window = jnp.where(lams > 0, window / jnp.where(lams > 0, lams, 1), 1)
-    return Constants(lams, temperature, window, cost_window, weights=1 / temperature)
+    return jnp.where(lams > 0, window / jnp.where(lams > 0, lams, 1), 1)
 
 
 def _spread(score: Array) -> Array:
@@ -56,4 +77,7 @@ def published(name: str) -> Constants:
     """
     lams, temperature, window = {"criteo": ((0.1,), 3.0, 0.3), "marketing": ((0.1, 0.5, 1.0), 0.01, 0.3)}[name]
     k = len(lams)
-    return Constants(jnp.array(lams), jnp.full(k, temperature), jnp.full(k, window), jnp.full(k, window), jnp.ones(k))
+    windows = jnp.full(k, window)
+    return Constants(
+        jnp.array(lams), jnp.full(k, temperature), windows, windows, weights=jnp.ones(k), budgets=jnp.full(k, jnp.nan)
+    )

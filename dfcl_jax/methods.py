@@ -1,13 +1,14 @@
-"""Methods: which scores, which loss, how fast. A new method is a new composition."""
+"""Methods: which scores, which loss, which constants, how fast. A new method is a new composition."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax.numpy as jnp
 from jax import Array
 
+from dfcl_jax import losses
 from dfcl_jax import scores as score_surfaces
-from dfcl_jax.constants import Constants
-from dfcl_jax.losses import finite_difference_loss, policy_learning_loss
+from dfcl_jax.constants import Constants, fitted
 from dfcl_jax.types import Outcomes, Scores, Trial
 
 TWO_STAGE = "TSM-SL"
@@ -19,36 +20,91 @@ class Method(NamedTuple):
     scores: Callable[[Trial, Outcomes], Scores]  # (training rows, two-stage predictions) -> what decisions earn
     loss: Callable[[Outcomes, Scores, Constants], Array]  # (predictions, scores, constants) -> loss, []
     pace: float = 1.0  # learning rate as a multiple of the decision stage's
+    constants: Callable[[Outcomes, Array], Constants] = fitted  # (predictions, budgets) -> constants of the loss
+    tracked: bool = False  # multipliers solved anew before each epoch, see `constants.tracked`; not once at the start
 
 
-def _ipw(trial: Trial, outcomes_hat: Outcomes) -> Scores:
+def raw(trial: Trial, outcomes_hat: Outcomes) -> Scores:
+    """Raw outcomes weighted by propensities: the scores of the published losses, which look at no prediction."""
     del outcomes_hat
     return score_surfaces.ipw(trial)
 
 
+def centred_in_own_units(trial: Trial, outcomes_hat: Outcomes) -> Scores:
+    """Centred scores, each person's in the unit of their predicted base."""
+    return score_surfaces.in_own_units(
+        score_surfaces.centred(trial, outcomes_hat), score_surfaces.outcome_scale(outcomes_hat)
+    )
+
+
+def raw_by_precision(trial: Trial, outcomes_hat: Outcomes) -> Scores:
+    """Raw scores, everybody weighing 1 / scale^2: for `weighted_squares`, least squares of weighted people."""
+    scale = score_surfaces.outcome_scale(outcomes_hat)[:, None]
+    return Scores(*(surface / scale**2 for surface in score_surfaces.ipw(trial)))
+
+
+def winsorised(trial: Trial, outcomes_hat: Outcomes) -> Scores:
+    """Raw scores of outcomes without their tails."""
+    return raw(score_surfaces.winsorised(trial), outcomes_hat)
+
+
+def centred_winsorised(trial: Trial, outcomes_hat: Outcomes) -> Scores:
+    """Centred scores of outcomes without their tails."""
+    return score_surfaces.centred(score_surfaces.winsorised(trial), outcomes_hat)
+
+
 def policy_learning(outcomes: Outcomes, scores: Scores, constants: Constants) -> Array:
     """DFCL-PL (D6): the softened decision at temperature 1, as published."""
-    return policy_learning_loss(outcomes, scores, constants.lams, weights=1.0)
+    return losses.policy_learning_loss(outcomes, scores, constants.lams, weights=1.0)
 
 
 def entropy_regularised(outcomes: Outcomes, scores: Scores, constants: Constants) -> Array:
     """DFCL-MER (D7): the softened decision at the constants' temperature."""
-    return policy_learning_loss(
-        outcomes, scores, constants.lams, temperature=constants.temperature, weights=constants.weights
-    )
+    k = constants
+    return losses.policy_learning_loss(outcomes, scores, k.lams, temperature=k.temperature, weights=k.weights)
 
 
 def finite_difference(outcomes: Outcomes, scores: Scores, constants: Constants) -> Array:
     """DFCL-IFD (D10) at the constants' window."""
     k = constants
-    return finite_difference_loss(
+    return losses.finite_difference_loss(
         outcomes, scores, k.lams, window=k.window, cost_window=k.cost_window, weights=k.weights
     )
 
 
+def primal_policy_learning(outcomes: Outcomes, scores: Scores, constants: Constants, *, priced: bool = False) -> Array:
+    """PPL (Bi-DFCL, B3) at the constants' budgets and temperature; `priced` charges decisions for their cost."""
+    k = constants
+    return losses.primal_policy_learning_loss(
+        outcomes, scores, k.budgets, temperature=k.temperature, priced=priced, weights=k.weights
+    )
+
+
+def primal_finite_difference(
+    outcomes: Outcomes, scores: Scores, constants: Constants, *, priced: bool = False
+) -> Array:
+    """PIFD (Bi-DFCL, B4) at the constants' budgets, temperature and window; `priced` as above."""
+    k = constants
+    return losses.primal_finite_difference_loss(
+        outcomes, scores, k.budgets, temperature=k.temperature, window=k.window, priced=priced, weights=k.weights
+    )
+
+
+def weighted_squares(outcomes: Outcomes, scores: Scores, constants: Constants) -> Array:
+    """sum_ij w_ij (G_ij / w_ij - y_hat_ij)^2 / (n m): with raw scores the prediction loss (D4), no decision in it."""
+    del constants
+    w = scores.w
+
+    def misfit(score: Array, y_hat: Array) -> Array:
+        return w * (score / jnp.where(w > 0, w, 1) - y_hat) ** 2
+
+    return (misfit(scores.r, outcomes.r) + misfit(scores.c, outcomes.c)).mean()
+
+
 METHODS: dict[str, Method] = {
-    "DFCL-PL": Method(_ipw, policy_learning, pace=0.1),
-    "DFCL-MER": Method(_ipw, entropy_regularised, pace=0.1),
-    "DFCL-IFD": Method(_ipw, finite_difference, pace=0.1),
+    "DFCL-PL": Method(raw, policy_learning, pace=0.1),
+    "DFCL-MER": Method(raw, entropy_regularised),
+    "DFCL-IFD": Method(raw, finite_difference, pace=0.3),
     "PL-centred": Method(score_surfaces.centred, entropy_regularised),
+    "PL-own-units": Method(centred_in_own_units, entropy_regularised),
 }

@@ -7,7 +7,8 @@ from dfcl_jax import Outcomes, constants
 from dfcl_jax.data import simulate
 from dfcl_jax.methods import entropy_regularised, finite_difference
 from dfcl_jax.scores import truth
-from dfcl_jax.solvers import lams_for_budgets
+from dfcl_jax.solvers import hard, lams_for_budgets
+from dfcl_jax.types import pick
 
 OUTCOMES = simulate.marketing(jax.random.key(0), 2000).truth
 BUDGETS = jnp.array([0.02, 0.05, 0.1])
@@ -52,6 +53,25 @@ def test_the_unit_of_cost_does_not_choose_who_teaches_on_cost():
     assert alike.mean() > 0.999
 
 
+def test_tracked_multipliers_meet_the_budgets_by_the_spend_of_the_scores():
+    start = constants.fitted(OUTCOMES, BUDGETS)
+    # A model trained on decisions alone: its predictions order treatments, and are no money.
+    drifted = Outcomes(3 * OUTCOMES.r, 5 * OUTCOMES.c + 7)
+    now = constants.tracked(start, drifted, truth(OUTCOMES))
+    for k, budget in enumerate(BUDGETS):
+        spend = float(pick(OUTCOMES.c, hard(drifted, now.lams[k])).mean())
+        # One person's largest step is below 1% of the budget.
+        assert 0.99 * float(budget) <= spend <= float(budget)
+    np.testing.assert_array_equal(now.temperature, start.temperature)
+    np.testing.assert_allclose(now.cost_window * now.lams, start.window)
+
+
+def test_tracking_a_model_that_still_predicts_money_changes_nothing():
+    start = constants.fitted(OUTCOMES, BUDGETS)
+    for one, other in zip(constants.tracked(start, OUTCOMES, truth(OUTCOMES)), start, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
 def test_predictions_that_tell_no_treatment_apart_give_usable_constants():
     flat = Outcomes(jnp.ones((10, 3)), jnp.zeros((10, 3)))
     assert all(np.isfinite(leaf).all() for leaf in constants.fitted(flat, BUDGETS))
@@ -66,4 +86,5 @@ def test_published_constants():
     assert marketing.lams.tolist() == [0.1, 0.5, 1.0]
     assert marketing.temperature.tolist() == [0.01] * 3
     assert marketing.window.tolist() == [0.3] * 3
+    assert np.isnan(marketing.budgets).all()
     assert marketing.weights.tolist() == [1.0] * 3

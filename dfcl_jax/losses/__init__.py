@@ -1,16 +1,30 @@
 """Losses: pure functions of predicted outcomes, per person."""
 
+from dfcl_jax.losses.chunks import in_chunks
+from dfcl_jax.losses.direct import direct_rank_loss, marginal_utility_loss, roi_loss, uplift_rank_loss
 from dfcl_jax.losses.dual import dual_loss
-from dfcl_jax.losses.finite_difference import finite_difference_loss
+from dfcl_jax.losses.finite_difference import dual_finite_difference_loss, finite_difference_loss
+from dfcl_jax.losses.naive import naive_finite_difference_loss
 from dfcl_jax.losses.perturbed import fenchel_young_loss, perturbed_loss
 from dfcl_jax.losses.policy_learning import policy_learning_loss
 from dfcl_jax.losses.prediction import prediction_loss
+from dfcl_jax.losses.primal import lams_at_budgets, primal_finite_difference_loss, primal_policy_learning_loss
 
 __all__ = [
+    "direct_rank_loss",
+    "dual_finite_difference_loss",
     "dual_loss",
     "fenchel_young_loss",
     "finite_difference_loss",
+    "in_chunks",
+    "lams_at_budgets",
+    "marginal_utility_loss",
+    "naive_finite_difference_loss",
     "perturbed_loss",
     "policy_learning_loss",
     "prediction_loss",
+    "primal_finite_difference_loss",
+    "primal_policy_learning_loss",
+    "roi_loss",
+    "uplift_rank_loss",
 ]

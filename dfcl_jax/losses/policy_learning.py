@@ -1,11 +1,11 @@
 """Policy learning: the decision softened, so that its value has a gradient."""
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from dfcl_jax.losses.dual import dual_loss
-from dfcl_jax.solvers.decision import priced, soft
+from dfcl_jax.losses.dual import People, Term, Totals, dual_loss
 from dfcl_jax.types import Outcomes, Scores
 
 
@@ -18,7 +18,8 @@ def policy_learning_loss(
 
     With `scores.ipw` and temperature 1 this is (D6), unbiased for the loss on the true surfaces; a temperature is
     the entropy weight of (D7). The gradient is the exact one, computed beside the value (see `dual_loss`):
-    dV/da_ij = z_ij (g_ij - sum_k z_ik g_ik) / (n temperature), g = G^r - lam G^c.
+    dV/da_ij = z_ij (g_ij - sum_k z_ik g_ik) / (n temperature), g = G^r - lam G^c. The mean of the losses of batches of
+    one size is the loss of their union, and so are the gradients.
 
     Args:
         outcomes: predictions r_hat, c_hat, [n, m] each.
@@ -30,12 +31,14 @@ def policy_learning_loss(
     Returns:
         The loss per person, summed over multipliers, [].
     """
-    return dual_loss(_soft_value, outcomes, scores, lams, temperature, weights)
+    return dual_loss(SOFT_VALUE, outcomes, scores, lams, temperature, weights)
 
 
-def _soft_value(outcomes: Outcomes, scores: Scores, lam: Array, temperature: Array) -> tuple[Array, Outcomes]:
-    z = soft(outcomes, lam, temperature)
-    gain = priced(Outcomes(scores.r, scores.c), lam)
-    value = (z * gain).sum(axis=1, keepdims=True)
-    slope = z * (gain - value) / (temperature * jnp.asarray(z.shape[0], z.dtype))
-    return value.mean(), Outcomes(r=slope, c=-lam * slope)
+def _soft_value(people: People, lam: Array, temperature: Array, totals: Totals) -> tuple[Totals, Outcomes]:
+    z = jax.nn.softmax(people.score / temperature, axis=0)
+    value = (z * people.gain).sum(axis=0, keepdims=True)
+    slope = z * (people.gain - value) / (temperature * totals.size)
+    return Totals(value, jnp.ones_like(value), jnp.zeros_like(value)), Outcomes(r=slope, c=-lam * slope)
+
+
+SOFT_VALUE = Term(_soft_value)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dfcl_jax.errors import refuse
-from dfcl_jax.models.outcome import Link, Model, mlp, shared_trunk
+from dfcl_jax.models.outcome import Link, Model, ensemble, mlp, shared_trunk
 
 
 @dataclass(frozen=True)
@@ -15,15 +15,22 @@ class NetworkConfig:
     hidden: tuple[int, ...] = (64, 32, 32)  # layers of the mlp, or of the trunk
     head: tuple[int, ...] = (64,)  # hidden layers of each head of a shared trunk
     link: Link = "identity"
+    members: int = 1  # models of this shape, whose mean predicts
 
     def __post_init__(self) -> None:
-        """Refuse layers without units."""
+        """Refuse layers without units, and nobody."""
         for width in (*self.hidden, *self.head):
             if width < 1:
                 refuse("width of a layer", found=width, expected="at least 1")
+        if self.members < 1:
+            refuse("members", found=self.members, expected="at least 1")
 
     def build(self, m: int) -> Model:
         """The model for m treatments."""
+        one = self._one(m)
+        return ensemble(one, self.members) if self.members > 1 else one
+
+    def _one(self, m: int) -> Model:
         if self.shape == "mlp":
             return mlp(m, hidden=self.hidden, link=self.link)
         return shared_trunk(m, trunk=self.hidden, head=self.head, link=self.link)

@@ -21,10 +21,12 @@ _LINKS: dict[str, Callable[[Array], Array]] = {
 
 
 class Model(NamedTuple):
-    """A pure pair: everything that a method needs of a model."""
+    """Pure functions: everything that a method needs of a model."""
 
     init: Callable[[Array, Array], Params]  # (key, x [n, d]) -> params
     apply: Callable[[Params, Array], Outcomes]  # (params, x [n, d]) -> Outcomes, [n, m] each
+    # (params, x) -> Outcomes, [k, n, m] each, of members that are trained each by its own loss; None: there are none
+    members: Callable[[Params, Array], Outcomes] | None = None
 
 
 def mlp(m: int, *, hidden: Sequence[int] = (64, 32, 32), link: Link = "identity") -> Model:
@@ -53,6 +55,24 @@ def shared_trunk(
         link: as in `mlp`.
     """
     return _from_module(_SharedTrunk(m=m, trunk=tuple(trunk), head=tuple(head)), link)
+
+
+def ensemble(model: Model, k: int) -> Model:
+    """The mean of k models of one shape, which differ in where they start and are trained side by side.
+
+    A loss of the mean would let the members overfit together; so each has its own, and only what is used is averaged.
+    """
+
+    def init(key: Array, x: Array) -> Params:
+        return jax.vmap(lambda member: model.init(member, x))(jax.random.split(key, k))
+
+    def members(params: Params, x: Array) -> Outcomes:
+        return jax.vmap(model.apply, in_axes=(0, None))(params, x)
+
+    def apply(params: Params, x: Array) -> Outcomes:
+        return jax.tree.map(lambda surfaces: surfaces.mean(axis=0), members(params, x))
+
+    return Model(init, apply, members)
 
 
 class _MLP(nn.Module):

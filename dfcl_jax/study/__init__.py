@@ -2,6 +2,7 @@
 
 from dfcl_jax.study.comparison import CHEAPEST, ORACLE, Study, compare
 from dfcl_jax.study.config import Hooks, Seeds, StudyConfig, default_budgets, stack_seeds
+from dfcl_jax.study.variance import variances
 
 __all__ = [
     "CHEAPEST",
@@ -13,4 +14,5 @@ __all__ = [
     "compare",
     "default_budgets",
     "stack_seeds",
+    "variances",
 ]

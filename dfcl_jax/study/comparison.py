@@ -93,7 +93,7 @@ def compare(
 def _judge(
     model: Model, seeds: Seeds, fits: dict[str, Fit], budgets: Sequence[float], config: StudyConfig
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    predictions = {name: predict_all(model, fitted, seeds.test) for name, fitted in fits.items()}
+    predictions = {name: predict_all(model, fitted.params, seeds.test.x) for name, fitted in fits.items()}
     if seeds.truth is None:
         settling = settling_scores(config, seeds.test, predictions[TWO_STAGE])
         deciders = predictions

@@ -1,5 +1,6 @@
 """The two stages of training: predictions first, decisions from there."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -16,14 +17,13 @@ from dfcl_jax.study.config import Hooks, Seeds, StudyConfig
 from dfcl_jax.train import Fit, Rows, fit, predict
 from dfcl_jax.types import Outcomes, Scores, Trial, stack
 
-
-def predict_all(model: Model, fitted: Fit, trial: Trial) -> Outcomes:
-    """Predictions of every seed's model on its own rows, leaves [s, n, m]."""
-    return _predict_all(model, fitted.params, trial.x)
+# Rows that multipliers are tracked on: enough to tell what a policy spends, and a small part of an epoch's work.
+TRACKED_ROWS = 32_768
 
 
 @partial(jax.jit, static_argnums=0)
-def _predict_all(model: Model, params: Params, x: Array) -> Outcomes:
+def predict_all(model: Model, params: Params, x: Array) -> Outcomes:
+    """Predictions of every seed's model on its own rows, leaves [s, n, m]."""
     return jax.vmap(partial(predict, model))(params, x)
 
 
@@ -69,19 +69,18 @@ class Warm(NamedTuple):
 
     fit: Fit
     outcomes: Outcomes  # two-stage predictions of the training rows
-    constants: constants.Constants  # of the decision losses
     judge: Any  # what a checkpoint is chosen by, beside predictions of the validation rows
 
 
 def warm_start(two_stage: Fit, model: Model, seeds: Seeds, config: StudyConfig) -> Warm:
-    """Predictions, constants and judge of the decision stage, from the two-stage model."""
-    outcomes = predict_all(model, two_stage, seeds.train)
+    """Predictions and judge of the decision stage, from the two-stage model."""
+    outcomes = predict_all(model, two_stage.params, seeds.train.x)
     if config.select == "aucc":
-        return Warm(two_stage, outcomes, loss_constants(config, outcomes, seeds.budgets), seeds.valid)
-    valid = predict_all(model, two_stage, seeds.valid)
+        return Warm(two_stage, outcomes, seeds.valid)
+    valid = predict_all(model, two_stage.params, seeds.valid.x)
     settling = settling_scores(config, seeds.valid, valid)
     met = ~jnp.isnan(jax.vmap(metrics.eom)(valid, settling, seeds.budgets).revenue)
-    return Warm(two_stage, outcomes, loss_constants(config, outcomes, seeds.budgets), (settling, seeds.budgets, met))
+    return Warm(two_stage, outcomes, (settling, seeds.budgets, met))
 
 
 def train_method(
@@ -98,30 +97,52 @@ def train_method(
             return decision
         return config.alpha * prediction_loss(outcomes, rows.trial, kind=config.prediction) + decision
 
+    def renew(params: Params, shared: constants.Constants) -> constants.Constants:
+        some, predicted = jax.tree.map(lambda leaf: leaf[:, :TRACKED_ROWS], (seeds.train, warm.outcomes))
+        return _tracked_for_all(model, params, shared, some, predicted)
+
     def train() -> Fit:
         surfaces = jax.jit(jax.vmap(method.scores))(seeds.train, warm.outcomes)
         return fit(
             jax.random.split(key, seeds.number),
             warm.fit.params,
             Rows(seeds.train, surfaces),
-            warm.constants,
+            loss_constants(method, config, warm.outcomes, seeds.budgets),
             seeds.valid.x,
             warm.judge,
             model=model,
             objective=objective,
             validate=cost_curve_area if config.select == "aucc" else mean_value,
             config=replace(config.decision, learning_rate=config.decision.learning_rate * method.pace),
+            renew=renew if method.tracked and config.constants == "fitted" else None,
             on_epoch=hooks.on_stage(name, config.decision.epochs, seeds.train.t.size),
         )
 
     return hooks.stored(name, train)
 
 
-def loss_constants(config: StudyConfig, outcomes: Outcomes, budgets: Array) -> constants.Constants:
-    """The constants of the decision losses for every seed, leaves [s, k]."""
+def loss_constants(method: Method, config: StudyConfig, outcomes: Outcomes, budgets: Array) -> constants.Constants:
+    """The constants of a method's decision loss for every seed, leaves [s, k]."""
     if config.constants == "fitted":
-        return jax.jit(jax.vmap(constants.fitted))(outcomes, budgets)
+        return _constants_of_all(method.constants, outcomes, budgets)
     return stack([constants.published(config.constants)] * budgets.shape[0])
+
+
+@partial(jax.jit, static_argnums=0)
+def _constants_of_all(
+    fitted: Callable[[Outcomes, Array], constants.Constants], outcomes: Outcomes, budgets: Array
+) -> constants.Constants:
+    return jax.vmap(fitted)(outcomes, budgets)
+
+
+@partial(jax.jit, static_argnums=0)
+def _tracked_for_all(
+    model: Model, params: Params, now: constants.Constants, trial: Trial, outcomes_hat: Outcomes
+) -> constants.Constants:
+    def one(params: Params, now: constants.Constants, trial: Trial, outcomes_hat: Outcomes) -> constants.Constants:
+        return constants.tracked(now, predict(model, params, trial.x), scores.aipw(trial, outcomes_hat))
+
+    return jax.vmap(one)(params, now, trial, outcomes_hat)
 
 
 def mean_value(outcomes: Outcomes, judge: tuple[Scores, Array, Array]) -> Array:

@@ -113,6 +113,12 @@ def make_trainer(model: Model, objective: Objective, validate: Validate, config:
         value = _or_least(validate(predict(model, params, x_valid), judge))
         return State(key, params, optimiser.init(params), params, value)
 
+    def loss_of(params: Params, batch: Rows, shared: Any) -> Array:
+        if model.members is None:
+            return objective(model.apply(params, batch.trial.x), batch, shared)
+        members = model.members(params, batch.trial.x)
+        return jax.vmap(lambda outcomes: objective(outcomes, batch, shared))(members).mean()
+
     def epoch(state: State, rows: Rows, shared: Any, x_valid: Array, judge: Any) -> tuple[State, Record]:
         key, shuffle = jax.random.split(state.key)
         order = jax.random.permutation(shuffle, n)[: steps * size].reshape(steps, size)
@@ -120,9 +126,7 @@ def make_trainer(model: Model, objective: Objective, validate: Validate, config:
         def step(carry: tuple[Params, optax.OptState], index: Array):
             params, memory = carry
             batch = Rows(take(rows.trial, index), jax.tree.map(lambda leaf: leaf[index], rows.extra))
-            loss, gradient = jax.value_and_grad(lambda p: objective(model.apply(p, batch.trial.x), batch, shared))(
-                params
-            )
+            loss, gradient = jax.value_and_grad(loss_of)(params, batch, shared)
             updates, memory = optimiser.update(gradient, memory, params)
             return (optax.apply_updates(params, updates), memory), loss
 
@@ -154,6 +158,7 @@ def fit(
     objective: Objective,
     validate: Validate,
     config: FitConfig,
+    renew: Callable[[Params, Any], Any] | None = None,
     on_epoch: Callable[[int, Record], None] = lambda epoch, record: None,
 ) -> Fit:
     """Train s seeds side by side and keep, for each, the parameters of its best validation value.
@@ -172,6 +177,8 @@ def fit(
         objective: loss of a batch.
         validate: value on the validation rows, higher is better.
         config: epochs, batches, optimiser.
+        renew: (parameters, what `objective` needed) -> what it needs from now on, leaves [s, ...]; called before every
+            epoch but the first. None where that stays as it is.
         on_epoch: called after each epoch with its number from 0 and its record, leaves [s].
 
     Raises:
@@ -183,6 +190,8 @@ def fit(
     epoch = jax.jit(jax.vmap(trainer.epoch), donate_argnums=0)
     records = []
     for number in range(config.epochs):
+        if renew is not None and number > 0:
+            shared = renew(state.params, shared)
         state, record = epoch(state, rows, shared, x_valid, judge)
         record = jax.tree.map(np.asarray, record)
         if not np.isfinite(record.loss).all():

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from dfcl_jax import Outcomes, Scores, Trial, scores
-from dfcl_jax.losses import finite_difference_loss
-from dfcl_jax.losses.finite_difference import OVERSHOOT, Clip
+from dfcl_jax.losses import dual_finite_difference_loss, finite_difference_loss
+from dfcl_jax.losses.finite_difference import OVERSHOOT, Clip, Through
 from dfcl_jax.solvers import hard
 from dfcl_jax.types import pick
 
@@ -128,28 +128,29 @@ def test_multipliers_add_up_with_their_weights_and_windows():
 
 @pytest.mark.parametrize("normalise", ["matched", "sample"])
 @pytest.mark.parametrize("clip", ["none", "window", "max"])
-@pytest.mark.parametrize("case", ["nobody matched", "one arm missing", "ties", "tiny propensity", "lam 0", "lam huge"])
-def test_edge_cases_give_finite_values_and_gradients(case, clip, normalise):
+def test_edge_cases_give_finite_values_and_gradients(clip, normalise):
+    @jax.jit
+    @jax.value_and_grad
+    def loss(o, trial, lam):
+        return finite_difference_loss(o, scores.ipw(trial), lam, clip=clip, normalise=normalise)
+
     outcomes, trial = small_case(3)
-    lam = {"lam 0": 0.0, "lam huge": 1e6}.get(case, 0.4)
-    if case == "nobody matched":
-        trial = trial._replace(t=(hard(outcomes, lam) + 1) % M)
-    elif case == "one arm missing":
-        trial = trial._replace(t=jnp.where(trial.t == 2, 0, trial.t))
-    elif case == "ties":
-        outcomes = Outcomes(jnp.zeros((N, M)), jnp.zeros((N, M)))
-    elif case == "tiny propensity":
-        trial = trial._replace(p=jnp.array([1e-9, 0.5, 0.5 - 1e-9]))
-    loss, gradient = jax.jit(
-        jax.value_and_grad(lambda o: finite_difference_loss(o, scores.ipw(trial), lam, clip=clip, normalise=normalise))
-    )(outcomes)
-    assert np.isfinite(loss)
-    assert np.isfinite(gradient.r).all()
-    assert np.isfinite(gradient.c).all()
-    if case == "nobody matched" and normalise == "matched":
-        assert float(loss) == 0
-    if case == "lam 0":
-        assert (gradient.c == 0).all()
+    for case, (o, given, lam) in {
+        "nobody matched": (outcomes, trial._replace(t=(hard(outcomes, 0.4) + 1) % M), 0.4),
+        "one arm missing": (outcomes, trial._replace(t=jnp.where(trial.t == 2, 0, trial.t)), 0.4),
+        "ties": (Outcomes(jnp.zeros((N, M)), jnp.zeros((N, M))), trial, 0.4),
+        "tiny propensity": (outcomes, trial._replace(p=jnp.array([1e-9, 0.5, 0.5 - 1e-9])), 0.4),
+        "lam 0": (outcomes, trial, 0.0),
+        "lam huge": (outcomes, trial, 1e6),
+    }.items():
+        value, gradient = loss(o, given, lam)
+        assert np.isfinite(value), case
+        assert np.isfinite(gradient.r).all(), case
+        assert np.isfinite(gradient.c).all(), case
+        if case == "nobody matched" and normalise == "matched":
+            assert float(value) == 0
+        if case == "lam 0":
+            assert (gradient.c == 0).all()
 
 
 def test_dropping_the_only_matched_person_leaves_a_value_of_0():
@@ -186,3 +187,105 @@ def test_with_the_truth_a_small_step_along_the_gradient_never_lowers_the_value()
     values = [float(loss(outcomes._replace(r=outcomes.r - step * gradient.r))) for step in (0.0, 0.1, 1.0)]
     assert values[0] >= values[1] >= values[2]
     assert values[0] > values[2]
+
+
+def test_through_revenue_leaves_cost_without_a_gradient():
+    outcomes, trial = small_case(0)
+
+    def gradient(through: Through):
+        return jax.grad(lambda o: finite_difference_loss(o, scores.ipw(trial), 0.4, through=through))(outcomes)
+
+    both, revenue = gradient("both"), gradient("revenue")
+    np.testing.assert_array_equal(both.r, revenue.r)
+    assert (np.asarray(both.c) != 0).any()
+    assert (np.asarray(revenue.c) == 0).all()
+
+
+@pytest.mark.parametrize("lam", [0.4, 0.0])
+def test_with_ipw_scores_all_flips_are_the_published_ones(lam):
+    """Bi-DFCL's B4 with r - lam c for r (B5), person by person, through the soft decision."""
+    outcomes, trial = small_case(1)
+    a = np.asarray(outcomes.r - lam * outcomes.c)
+    net = np.asarray((trial.r - lam * trial.c) * M) / N
+    q = np.zeros((N, M))
+    for i, t in enumerate(np.asarray(trial.t)):
+        k = a[i].argmax()
+        if k == t:
+            for j in set(range(M)) - {t}:
+                q[i, j] = -net[i] / (a[i, t] - a[i, j])
+            q[i, t] = -net[i] / (np.delete(a[i], t).max() - a[i, t])
+        else:
+            q[i, t] = net[i] / (a[i, k] - a[i, t])
+            q[i, k] = net[i] / -(a[i, k] - a[i, t])
+
+    def published(o):
+        return -(q * jax.nn.softmax((o.r - lam * o.c) / 0.8, axis=1)).sum()
+
+    def ours(o):
+        return dual_finite_difference_loss(o, scores.ipw(trial), lam, temperature=0.8, clip="none")
+
+    expected, gradient = jax.grad(published)(outcomes), jax.grad(ours)(outcomes)
+    # The overshoot of 1e-6, over gaps above 1e-2.
+    np.testing.assert_allclose(gradient.r, expected.r, rtol=3e-4, atol=1e-9)
+    np.testing.assert_allclose(gradient.c, expected.c, rtol=3e-4, atol=1e-9)
+    assert float(ours(outcomes)) == pytest.approx(-float(pick(scores.ipw(trial).r - lam * scores.ipw(trial).c,
+        hard(outcomes, lam)).mean()), rel=1e-12)  # fmt: skip
+
+
+def test_the_softmax_form_sends_the_nearest_flips_through_the_soft_decision():
+    outcomes, trial = small_case(2)
+    surfaces = scores.ipw(trial)
+    # At lam = 0 a step on the score is a step on revenue.
+    q = jax.grad(lambda o: finite_difference_loss(o, surfaces, 0.0, window=0.8))(outcomes).r
+    expected = jax.grad(lambda r: (q * jax.nn.softmax(r / 0.5, axis=1)).sum())(outcomes.r)
+    gradient = jax.grad(
+        lambda o: dual_finite_difference_loss(
+            o, surfaces, 0.0, flips="nearest", temperature=0.5, window=0.8, normalise="matched"
+        )
+    )(outcomes)
+    np.testing.assert_allclose(gradient.r, expected, rtol=1e-10, atol=1e-16)
+
+
+FAMILY = {
+    "IFD": lambda o, s: finite_difference_loss(o, s, 0.4, clip="none", normalise="sample"),
+    "IFD softmax": lambda o, s: dual_finite_difference_loss(o, s, 0.4, flips="nearest", clip="none"),
+    "DIFD": lambda o, s: dual_finite_difference_loss(o, s, 0.4, clip="none"),
+}
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_doubly_robust_gradients_are_on_average_those_of_the_truth_whatever_the_nuisance_model(name):
+    outcomes, trial = small_case(7)
+    truth = Outcomes(*jax.random.normal(jax.random.key(0), (2, N, M)))
+    wrong = Outcomes(1 + 2 * truth.c, truth.r - 3)
+    p, rows = jnp.array([0.2, 0.3, 0.5]), jnp.arange(N)
+    gradient = jax.grad(FAMILY[name])
+
+    def estimate(key):
+        t = jax.random.choice(key, M, (N,), p=p)
+        seen = Trial(trial.x, t, truth.r[rows, t], truth.c[rows, t], p)
+        return gradient(outcomes, scores.aipw(seen, wrong)).r
+
+    repeats = 4000
+    estimates = np.asarray(jax.jit(jax.vmap(estimate))(jax.random.split(jax.random.key(1), repeats)))
+    expected = np.asarray(gradient(outcomes, scores.truth(truth)).r)
+    error = estimates.std(axis=0) / np.sqrt(repeats)
+    # Four and a half standard errors of the mean of the repeats, for 36 entries; the key is fixed.
+    assert (np.abs(estimates.mean(axis=0) - expected) <= 4.5 * error + 1e-12).all()
+    assert (np.abs(expected) > 4.5 * error).sum() > N / 2
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_with_the_truth_the_gradient_leads_to_better_decisions(name):
+    outcomes, _ = small_case(8)
+    truth = Outcomes(outcomes.r + 2 * jnp.roll(outcomes.r, 1, axis=1), jnp.abs(outcomes.c))
+    loss = lambda o: FAMILY[name](o, scores.truth(truth))  # noqa: E731
+
+    def step(o, _):
+        gradient = jax.grad(loss)(o)
+        return jax.tree.map(lambda leaf, g: leaf - 0.2 * g, o, gradient), loss(o)
+
+    values = np.asarray(jax.lax.scan(step, outcomes, length=300)[1])
+    least = -float((truth.r - 0.4 * truth.c).max(axis=1).mean())
+    # Half of the way to the best decisions at least.
+    assert values[0] - values[-1] > (values[0] - least) / 2

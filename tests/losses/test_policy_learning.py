@@ -124,3 +124,15 @@ def test_extreme_multipliers_give_finite_gradients(lam, dtype):
     gradient = jax.grad(lambda o: policy_learning_loss(o, surfaces, lam))(outcomes)
     assert np.isfinite(gradient.r).all()
     assert np.isfinite(gradient.c).all()
+
+
+def test_gradient_is_the_score_function_formula():
+    """dV/da = E_{j ~ z}[ g_j d ln z_j / da ], the expectation taken arm by arm."""
+    lam, tau = 0.5, 0.7
+    a, g = OUTCOMES.r - lam * OUTCOMES.c, SCORES.r - lam * SCORES.c
+    log_z = lambda row: jax.nn.log_softmax(row / tau)  # noqa: E731
+    z, derivative = jax.vmap(lambda row: jnp.exp(log_z(row)))(a), jax.vmap(jax.jacobian(log_z))(a)
+    expected = jnp.einsum("ij,ij,ijk->ik", z, g, derivative) / N
+    gradient = jax.grad(lambda o: policy_learning_loss(o, SCORES, lam, temperature=tau))(OUTCOMES)
+    np.testing.assert_allclose(-gradient.r, expected, rtol=1e-10, atol=1e-16)
+    np.testing.assert_allclose(gradient.c, lam * expected, rtol=1e-10, atol=1e-16)

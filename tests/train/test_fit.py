@@ -5,7 +5,7 @@ import pytest
 
 from dfcl_jax import InputError, Trial
 from dfcl_jax.losses import prediction_loss
-from dfcl_jax.models import mlp
+from dfcl_jax.models import ensemble, mlp
 from dfcl_jax.train import FitConfig, Rows, fit, predict
 from dfcl_jax.types import stack
 
@@ -111,6 +111,41 @@ def test_an_epoch_sees_every_row_once_but_for_fewer_than_its_batches(batch_size,
     assert len(rows) == len(set(rows)) == N - left_over
     assert set(rows) <= set(np.asarray(TRAIN.x[0, :, 0]))
     assert all(len(batch) <= batch_size for batch in seen)
+
+
+def test_what_batches_share_is_renewed_from_the_parameters_before_every_epoch_but_the_first():
+    seen = []
+
+    def renew(params, shared):
+        moved = jax.tree.map(lambda now, start: float(jnp.abs(now - start).max()), params, START)
+        seen.append((max(jax.tree.leaves(moved)), shared.tolist()))
+        return shared + 1.0
+
+    def scaled(outcomes, rows, shared):
+        return shared * 0 + factual(outcomes, rows, None)
+
+    result = fit(
+        KEYS, START, Rows(TRAIN), jnp.zeros(SEEDS), VALID.x, VALID,
+        model=MODEL, objective=scaled, validate=accuracy, config=CONFIG, renew=renew,
+    )  # fmt: skip
+    assert [shared for _, shared in seen] == [[float(k)] * SEEDS for k in range(CONFIG.epochs - 1)]
+    assert all(moved > 0 for moved, _ in seen)
+    np.testing.assert_array_equal(result.loss, run().loss)
+
+
+def test_members_of_an_ensemble_are_trained_as_if_alone():
+    pair = ensemble(MODEL, 2)
+    start = jax.vmap(lambda key, x: pair.init(key, x[:1]))(KEYS, TRAIN.x)
+    # Adam does not see that a member's gradient is halved; clipping and epsilon would.
+    config = FitConfig(epochs=2, batch_size=100, learning_rate=1e-3, clip_norm=None)
+    together = fit(
+        KEYS, start, Rows(TRAIN), None, VALID.x, VALID,
+        model=pair, objective=factual, validate=lambda o, t: jnp.nan * o.r.mean(), config=config,
+    )  # fmt: skip
+    first = jax.tree.map(lambda leaf: leaf[:, 0], start)
+    alone = run(start=first, validate=lambda o, t: jnp.nan * o.r.mean(), config=config)
+    for one, other in zip(jax.tree.leaves(together.params), jax.tree.leaves(alone.params), strict=True):
+        np.testing.assert_allclose(one[:, 0], other, rtol=1e-3, atol=1e-6)
 
 
 def test_epochs_are_reported_in_order():

@@ -1,0 +1,125 @@
+"""The primal family: decisions at a budget, whose multiplier is found from the predictions of the moment."""
+
+from functools import partial
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from dfcl_jax.losses.dual import dual_loss, ratio
+from dfcl_jax.losses.finite_difference import Clip, Flips, Normalise, soft_term
+from dfcl_jax.losses.policy_learning import SOFT_VALUE
+from dfcl_jax.solvers import bisect, hard, largest_multiplier
+from dfcl_jax.types import Outcomes, Scores, pick
+
+Spend = Literal["sample", "matched", "predicted"]
+
+
+@partial(jax.jit, static_argnames="spend")
+def lams_at_budgets(outcomes: Outcomes, scores: Scores, budgets: ArrayLike, *, spend: Spend = "sample") -> Array:
+    """lam*(B), the least multiplier found whose decisions spend at most B per person (Bi-DFCL, B1), [b].
+
+    Bisects lam, deciding argmax_j (r_hat - lam c_hat)_ij, until the spend is within B. Given to a dual loss, these are
+    multipliers that follow the model, once an epoch say; the primal losses find them anew for every batch. An estimated
+    spend need not fall in lam, and then this is some crossing; where even the cheapest decisions overspend, lam is
+    the multiplier at which everybody has their cheapest treatment. No derivative passes.
+
+    Args:
+        outcomes: what decides, [n, m] each.
+        scores: what the spend is estimated by, [n, m] each, with the level of the cost in them (not `centred`).
+        budgets: cost per person, [b] or a scalar.
+        spend: "sample", mean_i G^c_{i,z_i}; "matched", sum_i G^c_{i,z_i} / sum_i w_{i,z_i}, for `ipw`; "predicted",
+            mean_i c_hat_{i,z_i}, which looks at no score.
+    """
+    outcomes, scores = jax.lax.stop_gradient((outcomes, scores))
+    # Far above any price, and its product with a cost is still a number.
+    ceiling = jnp.minimum(largest_multiplier(outcomes), jnp.sqrt(jnp.finfo(outcomes.r.dtype).max))
+
+    def estimate(arm: Array) -> Array:
+        if spend == "predicted":
+            return pick(outcomes.c, arm).mean()
+        if spend == "sample":
+            return pick(scores.c, arm).mean()
+        return ratio(pick(scores.c, arm).sum(), pick(scores.w, arm).sum())
+
+    def at(budget: Array) -> Array:
+        return bisect(lambda lam: hard(outcomes, lam), estimate, budget, ceiling).lam
+
+    return jax.lax.map(at, jnp.atleast_1d(jnp.asarray(budgets, outcomes.c.dtype)))
+
+
+def primal_policy_learning_loss(
+    outcomes: Outcomes,
+    scores: Scores,
+    budgets: ArrayLike,
+    *,
+    temperature: ArrayLike = 1.0,
+    priced: bool = False,
+    spend: Spend = "sample",
+    weights: ArrayLike = 1.0,
+) -> Array:
+    """PPL: the revenue of the softened decision at each budget's own multiplier (Bi-DFCL, B3).
+
+    L = - sum_b weights_b mean_i sum_j G^r_ij softmax_j((r_hat - lam*_b c_hat)_i. / temperature_b)
+
+    lam*_b is `lams_at_budgets` of this batch and held constant in the gradient. Revenue alone then knows no price, and
+    training drifts to decisions that overspend; `priced` weighs with G^r - lam*_b G^c instead.
+
+    Args:
+        outcomes: predictions r_hat, c_hat, [n, m] each.
+        scores: score surfaces G^r, G^c and weights w, [n, m] each.
+        budgets: cost per person, [b] or a scalar.
+        temperature: in the unit of r_hat - lam c_hat, a scalar or [b].
+        priced: whether the decision is charged for its cost.
+        spend: see `lams_at_budgets`.
+        weights: of the budgets' terms, a scalar or [b].
+
+    Returns:
+        The loss per person, summed over budgets, [].
+    """
+    lams = lams_at_budgets(outcomes, scores, budgets, spend=spend)
+    return dual_loss(SOFT_VALUE, outcomes, scores, lams, temperature, weights, lams if priced else 0.0)
+
+
+def primal_finite_difference_loss(
+    outcomes: Outcomes,
+    scores: Scores,
+    budgets: ArrayLike,
+    *,
+    priced: bool = False,
+    spend: Spend = "sample",
+    flips: Flips = "all",
+    temperature: ArrayLike = 1.0,
+    clip: Clip = "window",
+    window: ArrayLike = 0.3,
+    normalise: Normalise = "sample",
+    weights: ArrayLike = 1.0,
+) -> Array:
+    """PIFD: the revenue of the decision at each budget, taught through its softened form (Bi-DFCL, B2 and B4).
+
+    L = - sum_b weights_b V_b,  V_b = mean_i G^r_{i,z_i},  z_i = argmax_j (r_hat - lam*_b c_hat)_ij
+
+    with lam*_b from `lams_at_budgets` of this batch, held constant in the gradient, and the gradient of
+    `dual_finite_difference_loss` for g = G^r, or with `priced` for g = G^r - lam*_b G^c.
+
+    Args:
+        outcomes: predictions r_hat, c_hat, [n, m] each, m at least 2.
+        scores: score surfaces G^r, G^c and weights w, [n, m] each.
+        budgets: cost per person, [b] or a scalar.
+        priced: whether the decision is charged for its cost.
+        spend: see `lams_at_budgets`.
+        flips: see `dual_finite_difference_loss`, as are the other options.
+        temperature: of the softened decision, a scalar or [b].
+        clip: what becomes of small steps.
+        window: for steps on the score r_hat - lam c_hat, a scalar or [b].
+        normalise: what V is divided by.
+        weights: of the budgets' terms, a scalar or [b].
+
+    Returns:
+        The loss per person, summed over budgets, [].
+    """
+    lams = lams_at_budgets(outcomes, scores, budgets, spend=spend)
+    term = soft_term(flips, clip, normalise)
+    return dual_loss(term, outcomes, scores, lams, (window, temperature), weights, lams if priced else 0.0)

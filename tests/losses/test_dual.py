@@ -1,0 +1,175 @@
+"""What every decision loss has in common."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from dfcl_jax import Outcomes, Trial, losses, scores
+from dfcl_jax.losses import dual
+from dfcl_jax.solvers import hard
+
+N, M = 30, 3
+LAMS, BUDGETS = jnp.array([0.2, 0.7]), jnp.array([0.1, 0.4])
+LOSSES = {
+    "PL": lambda o, s, lams, budgets: losses.policy_learning_loss(o, s, lams),
+    "IFD": lambda o, s, lams, budgets: losses.finite_difference_loss(o, s, lams),
+    "IFD softmax": lambda o, s, lams, budgets: losses.dual_finite_difference_loss(
+        o, s, lams, flips="nearest", clip="none", normalise="matched"
+    ),
+    "DIFD": lambda o, s, lams, budgets: losses.dual_finite_difference_loss(o, s, lams, clip="none"),
+    "naive": lambda o, s, lams, budgets: losses.naive_finite_difference_loss(o, s, lams),
+    "PPL": lambda o, s, lams, budgets: losses.primal_policy_learning_loss(o, s, budgets, priced=True, spend="matched"),
+    "PIFD": lambda o, s, lams, budgets: losses.primal_finite_difference_loss(o, s, budgets, clip="max", priced=True),
+}
+every_loss = pytest.mark.parametrize("name", LOSSES)
+
+
+def small_case(seed: int, n: int = N) -> tuple[Outcomes, Trial]:
+    rng = np.random.default_rng(seed)
+    r_hat, c_hat = rng.normal(size=(n, M)), rng.uniform(size=(n, M))
+    t = rng.permutation(np.arange(n) % M)
+    r, c = rng.uniform(size=(2, n))
+    trial = Trial(*(jnp.asarray(a) for a in (np.zeros((n, 1)), t, r, c, np.full(M, 1 / M))))
+    return Outcomes(jnp.asarray(r_hat), jnp.asarray(c_hat)), trial
+
+
+def assert_same(one, other, **tolerance):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **tolerance), one, other)
+
+
+@every_loss
+def test_blocks_of_people_change_nothing(name, monkeypatch):
+    outcomes, trial = small_case(0)
+
+    def function():
+        dual.dual_loss.clear_cache()  # type: ignore[attr-defined]
+        return jax.jit(jax.value_and_grad(LOSSES[name]))(outcomes, scores.ipw(trial), LAMS, BUDGETS)
+
+    at_once = function()
+    # 30 people in blocks of 7: the last block has 5 of them again.
+    monkeypatch.setattr(dual, "BLOCK", 7)
+    in_blocks = function()
+    dual.dual_loss.clear_cache()  # type: ignore[attr-defined]
+    assert (np.asarray(in_blocks[1].r) != 0).any()
+    # Float64 sums in another order.
+    assert_same(at_once, in_blocks, rtol=1e-11, atol=1e-14)
+
+
+@every_loss
+def test_jit_and_vmap_give_what_a_loop_gives(name):
+    outcomes, trial = small_case(1)
+    surfaces = scores.ipw(trial)
+    many = jax.tree.map(lambda leaf: jnp.stack([leaf, -leaf, leaf[::-1]]), outcomes)
+    function = jax.jit(jax.value_and_grad(LOSSES[name]))
+    together = jax.jit(jax.vmap(function, in_axes=(0, None, None, None)))(many, surfaces, LAMS, BUDGETS)
+    for k in range(3):
+        alone = function(jax.tree.map(lambda leaf, k=k: leaf[k], many), surfaces, LAMS, BUDGETS)
+        assert_same(jax.tree.map(lambda leaf, k=k: leaf[k], together), alone, rtol=1e-11, atol=1e-14)
+
+
+@every_loss
+def test_edge_cases_give_finite_values_and_gradients(name):
+    function = jax.jit(jax.value_and_grad(LOSSES[name]))
+    outcomes, trial = small_case(2)
+    nobody = trial._replace(t=(hard(outcomes, 0.2) + 1) % M)
+    missing = trial._replace(t=jnp.where(trial.t == 2, 0, trial.t))
+    tied = Outcomes(jnp.zeros((N, M)), jnp.zeros((N, M)))
+    tiny = trial._replace(p=jnp.array([1e-9, 0.5, 0.5 - 1e-9]))
+    for case, (o, s, lams, budgets) in {
+        "nobody matched": (outcomes, scores.ipw(nobody), LAMS, BUDGETS),
+        "arm missing": (outcomes, scores.ipw(missing), LAMS, BUDGETS),
+        "ties": (tied, scores.ipw(trial), LAMS, BUDGETS),
+        "tiny propensity": (outcomes, scores.ipw(tiny), LAMS, BUDGETS),
+        "lam 0, budget for all": (outcomes, scores.ipw(trial), 0 * LAMS, BUDGETS + 1e6),
+        "lam huge, budget for none": (outcomes, scores.ipw(trial), LAMS * 1e9, 0 * BUDGETS),
+        "truth without a difference": (outcomes, scores.truth(tied), LAMS, BUDGETS),
+        "doubly robust": (outcomes, scores.aipw(trial, outcomes), LAMS, BUDGETS),
+    }.items():
+        loss, gradient = function(o, s, lams, budgets)
+        finite = [bool(np.isfinite(leaf).all()) for leaf in (loss, *gradient)]
+        assert all(finite), f"{case}: finite value, gradient on revenue, on cost: {finite}"
+        if case == "truth without a difference":
+            assert all((np.asarray(leaf) == 0).all() for leaf in gradient)
+        if case == "lam 0, budget for all":
+            assert name == "naive" or (np.asarray(gradient.c) == 0).all()
+
+
+@every_loss
+def test_scores_multipliers_and_budgets_are_data(name):
+    outcomes, trial = small_case(3)
+    gradient = jax.jit(jax.grad(LOSSES[name], argnums=(1, 2, 3)))(outcomes, scores.ipw(trial), LAMS, BUDGETS)
+    assert all((np.asarray(leaf) == 0).all() for leaf in jax.tree.leaves(gradient))
+
+
+@every_loss
+def test_no_array_has_an_entry_for_each_person_treatment_and_multiplier(name, monkeypatch):
+    outcomes, trial = small_case(4, n=29)
+    monkeypatch.setattr(dual, "BLOCK", 7)
+    lams = jnp.linspace(0.1, 1, 11)
+    program = str(jax.make_jaxpr(jax.grad(LOSSES[name]))(outcomes, scores.ipw(trial), lams, lams))
+    sizes = [np.prod([int(d) for d in shape.split(",")]) for shape in re.findall(r"\[(\d+(?:,\d+)*)\]", program)]
+    assert max(sizes) == 29 * M
+
+
+def test_alpha_and_temperature_may_follow_a_schedule():
+    outcomes, trial = small_case(5)
+    alpha, temperature = optax.linear_schedule(1.0, 0.0, 10), optax.exponential_decay(2.0, 5, 0.5)
+
+    def loss(o, a, tau):
+        decision = losses.policy_learning_loss(o, scores.ipw(trial), LAMS, temperature=tau)
+        flips = losses.finite_difference_loss(o, scores.ipw(trial), LAMS, window=tau)
+        return a * losses.prediction_loss(o, trial) + decision + flips
+
+    scheduled = jax.jit(jax.value_and_grad(lambda o, step: loss(o, alpha(step), temperature(step))))
+    for step in (0, 3):
+        fixed = jax.value_and_grad(loss)(outcomes, 1 - step / 10, 2.0 * 0.5 ** (step / 5))
+        # optax counts in float32.
+        assert_same(scheduled(outcomes, jnp.array(step)), fixed, rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["PL", "DIFD", "naive sample"])
+def test_batches_of_one_size_average_to_their_union(name):
+    outcomes, trial = small_case(6)
+    surfaces = scores.ipw(trial)
+    loss = {
+        "naive sample": lambda o, s, lams, _: losses.naive_finite_difference_loss(o, s, lams, normalise="sample")
+    }.get(name, LOSSES.get(name))
+    assert loss is not None
+    parts = jax.tree.map(lambda leaf: leaf.reshape(5, N // 5, M), (outcomes, surfaces))
+    values, gradients = jax.vmap(jax.value_and_grad(loss), in_axes=(0, 0, None, None))(*parts, LAMS, BUDGETS)
+    value, gradient = jax.value_and_grad(loss)(outcomes, surfaces, LAMS, BUDGETS)
+    np.testing.assert_allclose(values.mean(), value, rtol=1e-12)
+    assert_same(jax.tree.map(lambda g: g.reshape(N, M) / 5, gradients), gradient, rtol=1e-12, atol=1e-16)
+
+
+def test_self_normalised_values_average_by_the_weight_that_matched():
+    outcomes, trial = small_case(12)
+    surfaces, lam = scores.ipw(trial), 0.4
+    parts = jax.tree.map(lambda leaf: leaf.reshape(3, N // 3, M), (outcomes, surfaces))
+    values = jax.vmap(lambda o, s: losses.finite_difference_loss(o, s, lam))(*parts)
+    matched = jax.vmap(lambda o, s: jnp.take_along_axis(s.w, hard(o, lam)[:, None], axis=1).sum())(*parts)
+    whole = losses.finite_difference_loss(outcomes, surfaces, lam)
+    np.testing.assert_allclose((values * matched).sum() / matched.sum(), whole, rtol=1e-12)
+    assert abs(float(values.mean() - whole)) > 1e-3
+
+
+@every_loss
+def test_chunks_accumulate_the_gradient_of_the_whole_batch(name):
+    outcomes, trial = small_case(8)
+    x = jnp.concatenate([outcomes.r, outcomes.c], axis=1)
+    weights = jax.random.normal(jax.random.key(0), (2 * M, 2 * M))
+
+    def apply(params, x):
+        y = jnp.tanh(x @ params)
+        return Outcomes(y[:, :M], jnp.abs(y[:, M:]))
+
+    def loss(params, predict):
+        return LOSSES[name](predict(params, x), scores.ipw(trial), LAMS, BUDGETS)
+
+    function = jax.jit(jax.value_and_grad(loss), static_argnums=1)
+    # 30 people in chunks of 8: three, and 6 people left over.
+    assert_same(function(weights, losses.in_chunks(apply, 8)), function(weights, apply), rtol=1e-10, atol=1e-14)

@@ -8,7 +8,10 @@ import pytest
 README = (Path(__file__).parents[1] / "README.md").read_text()
 
 
-@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", README, re.DOTALL), ids=["compose", "plan", "own loss"])
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=["compose", "plan", "own loss"])
 def test_code_examples_run_as_they_stand(block, capsys):
     with jax.enable_x64(False), jax.numpy_rank_promotion("allow"):
         exec(compile(block, "README.md", "exec"), {})
@@ -16,7 +19,7 @@ def test_code_examples_run_as_they_stand(block, capsys):
 
 
 def test_every_function_and_test_of_the_table_exists():
-    rows = [line.split("|")[1:-1] for line in README.splitlines() if re.match(r"\| (D\d|section|beyond)", line)]
+    rows = [line.split("|")[1:-1] for line in README.splitlines() if re.match(r"\| ([DB]\d|section|beyond)", line)]
     assert len(rows) >= 13
     for _, _, functions, tests in rows:
         for name in re.findall(r"`([a-z_]+\.[a-z_]+)[`(]", functions):

@@ -34,8 +34,7 @@ def lams_at_budgets(outcomes: Outcomes, scores: Scores, budgets: ArrayLike, *, s
             mean_i c_hat_{i,z_i}, which looks at no score.
     """
     outcomes, scores = jax.lax.stop_gradient((outcomes, scores))
-    # Far above any price, and its product with a cost is still a number.
-    ceiling = jnp.minimum(largest_multiplier(outcomes), jnp.sqrt(jnp.finfo(outcomes.r.dtype).max))
+    ceiling = largest_multiplier(outcomes)
 
     def estimate(arm: Array) -> Array:
         if spend == "predicted":

@@ -63,7 +63,8 @@ def test_published_path_of_ten_treatments():
     assert path.lam.size == 120
     # Published to nine decimals.
     np.testing.assert_allclose([path.spend[-1], path.value[-1]], [0.499940913, 2.847399687], atol=5e-10)
-    np.testing.assert_allclose(path.at(np.array([0.01, 0.03, 0.05])).value, [0.952072178, 1.439780954, 1.807909906], atol=5e-10)
+    values = path.at(np.array([0.01, 0.03, 0.05])).value
+    np.testing.assert_allclose(values, [0.952072178, 1.439780954, 1.807909906], atol=5e-10)
 
 
 def lp_value(outcomes: Outcomes, budget: float) -> float:

@@ -2,6 +2,7 @@
 
 from dfcl_jax.solvers.allocation import allocate
 from dfcl_jax.solvers.checks import check_budgets
+from dfcl_jax.solvers.constrained import ConstrainedAllocation, allocate_within
 from dfcl_jax.solvers.decision import hard, priced, soft
 from dfcl_jax.solvers.hull import Hull, upper_hull
 from dfcl_jax.solvers.multiplier import Crossing, bisect, lams_for_budgets, largest_multiplier, multiplier
@@ -13,11 +14,13 @@ from dfcl_jax.solvers.value import optimal_value, soft_multiplier
 __all__ = [
     "BudgetPath",
     "Commitment",
+    "ConstrainedAllocation",
     "Crossing",
     "Hull",
     "PathPoint",
     "Schedule",
     "allocate",
+    "allocate_within",
     "bisect",
     "budget_path",
     "check_budgets",

@@ -13,7 +13,8 @@ from scipy.optimize import Bounds, linprog, milp, minimize
 from scipy.sparse import csr_array, eye_array, hstack, kron
 
 from dfcl_jax.errors import is_concrete, refuse
-from dfcl_jax.solvers.checks import check_budgets, check_outcomes
+from dfcl_jax.solvers.checks import check_outcomes
+from dfcl_jax.solvers.limits import Limits, by_limit, checked_limits
 from dfcl_jax.types import Outcomes
 
 _TEMPERATURES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)  # in units of the mean spread of a person's revenue
@@ -36,16 +37,6 @@ class ConstrainedAllocation(NamedTuple):
     def gap(self) -> Array:
         """Bound - value, []: how much better a plan could be at most, per person."""
         return self.bound - self.value
-
-
-class _Limits(NamedTuple):
-    """What people may use together: money in all and in each segment, places at each treatment."""
-
-    segment: np.ndarray  # [n] int
-    size: np.ndarray  # [g] people in each segment
-    budget: float  # per person
-    segment_budgets: np.ndarray  # [g] per person of the segment; inf where unlimited
-    capacity: np.ndarray  # [m] people; inf where unlimited
 
 
 class _Problem(NamedTuple):
@@ -101,11 +92,11 @@ def allocate_within(
         refuse("allocate_within", found="traced values", expected="numbers: it runs outside `jit` and `vmap` only")
     check_outcomes(outcomes)
     r, c = (np.asarray(surface, np.float64) for surface in outcomes)
-    limits = _limits(c, budget, capacity, segment, segment_budgets)
+    limits = checked_limits(c, budget, capacity, segment, segment_budgets)
     least, cheapest = r.min(axis=1, keepdims=True), c.min(axis=1, keepdims=True)
     r_unit, c_unit = ((x.max(axis=1) - x.min(axis=1)).mean() or 1.0 for x in (r, c))
     money = np.append(len(r) * limits.budget, np.maximum(limits.size, 1) * limits.segment_budgets)
-    money = np.maximum(money - _by_limit(cheapest[:, 0], limits), 0) / c_unit
+    money = np.maximum(money - by_limit(cheapest[:, 0], limits), 0) / c_unit
     limit = np.concatenate([money, limits.capacity])
     problem = _Problem((r - least) / r_unit, (c - cheapest) / c_unit, limits.segment, limit)
 
@@ -121,53 +112,6 @@ def allocate_within(
         *map(money_like, (slope * lam[0], slope * (nu if segment is not None else nu[:0]), r_unit * mu)),
         *map(money_like, (min(spend, limits.budget), value, bound)),
     )
-
-
-def _limits(
-    c: np.ndarray,
-    budget: ArrayLike,
-    capacity: ArrayLike | None,
-    segment: ArrayLike | None,
-    segment_budgets: ArrayLike | None,
-) -> _Limits:
-    """The limits, checked; those that cannot bind are lifted."""
-    n, m = c.shape
-    cheapest = c.min(axis=1)
-    least = math.fsum(cheapest) / n
-    check_budgets(budget, cheapest=least)
-    if (segment is None) != (segment_budgets is None):
-        refuse("segment and segment_budgets", found="one without the other", expected="both or none")
-    labels = np.zeros(n, int) if segment is None else np.asarray(segment)
-    budgets = np.array([np.inf]) if segment_budgets is None else np.asarray(segment_budgets, np.float64)
-    if labels.shape != (n,) or not np.issubdtype(labels.dtype, np.integer):
-        refuse("segment", found=f"{labels.dtype} {labels.shape}", expected=f"an integer for each of {n} units")
-    if budgets.ndim != 1:
-        refuse("segment_budgets", found=f"shape {budgets.shape}", expected="one for each segment")
-    outside = np.flatnonzero((labels < 0) | (labels >= budgets.size))
-    if outside.size:
-        expected = f"0 to {budgets.size - 1}, as there are {budgets.size} segment_budgets"
-        refuse(f"segment, unit {outside[0]}", found=int(labels[outside[0]]), expected=expected)
-    size = np.bincount(labels, minlength=budgets.size)
-    least_of = np.bincount(labels, cheapest, budgets.size) / np.maximum(size, 1)
-    for g in np.flatnonzero(~(budgets >= np.where(size, least_of - 1e-6 * abs(least_of) - 1e-12, 0))):
-        expected = f"at least {least_of[g]:.6g}, the spend per person of its cheapest plan"
-        refuse(f"segment_budgets, segment {g}", found=float(budgets[g]), expected=expected)
-    places = np.full(m, np.inf) if capacity is None else np.floor(np.asarray(capacity, np.float64))
-    if places.shape != (m,):
-        refuse("capacity", found=f"shape {places.shape}", expected=f"one for each of {m} treatments")
-    for j in np.flatnonzero(~(places >= 0)):
-        refuse(f"capacity, treatment {j}", found=float(places[j]), expected="a number of at least 0")
-    if places.sum() < n:
-        refuse("capacity", found=f"{places.sum():.0f} people in all", expected=f"at least {n}, as there are units")
-    budgets = np.where(size, np.maximum(budgets, least_of), np.inf)
-    return _Limits(labels, size, max(float(np.asarray(budget)), least), budgets, np.where(places < n, places, np.inf))
-
-
-def _by_limit(money: np.ndarray, limits: _Limits) -> np.ndarray:
-    """The total of `money` [n] and its total in each segment, [1 + g], without rounding."""
-    order = np.argsort(limits.segment, kind="stable")
-    parts = np.split(money[order], np.cumsum(limits.size)[:-1])
-    return np.array([math.fsum(part) for part in (money, *parts)])
 
 
 def _at(surface: np.ndarray, arm: np.ndarray) -> np.ndarray:
@@ -297,7 +241,7 @@ def _relaxed(problem: _Problem, u: np.ndarray, radius: float) -> tuple[np.ndarra
     return found, float(kept.sum() - solution.fun) / len(arm)
 
 
-def _settled(problem: _Problem, tie_free: _Problem, u: np.ndarray, c: np.ndarray, limits: _Limits) -> np.ndarray:
+def _settled(problem: _Problem, tie_free: _Problem, u: np.ndarray, c: np.ndarray, limits: Limits) -> np.ndarray:
     """A plan [n] within all limits: the choices at `u`, but for some undecided people the best whole numbers."""
     n, few = len(c), 16 + 4 * int(np.isfinite(problem.limit).sum())
     largest = np.append(limits.budget, limits.segment_budgets)
@@ -320,7 +264,7 @@ def _settled(problem: _Problem, tie_free: _Problem, u: np.ndarray, c: np.ndarray
             if found.x is None:
                 break
             arm[people] = found.x.reshape(-1, c.shape[1]).argmax(axis=1)
-            spend = _by_limit(_at(c, arm), limits) / people_in
+            spend = by_limit(_at(c, arm), limits) / people_in
             if (spend <= largest).all() and (np.bincount(arm, minlength=c.shape[1]) <= limits.capacity).all():
                 return arm
         if few >= min(n, 32 * _FEW):

@@ -106,5 +106,5 @@ METHODS: dict[str, Method] = {
     "DFCL-MER": Method(raw, entropy_regularised),
     "DFCL-IFD": Method(raw, finite_difference, pace=0.3),
     "PL-centred": Method(score_surfaces.centred, entropy_regularised),
-    "PL-own-units": Method(centred_in_own_units, entropy_regularised),
+    "PL-own-units": Method(centred_in_own_units, entropy_regularised, tracked=True),
 }

@@ -50,7 +50,7 @@ METHODS_STUDIED = {
     "PL-AIPW": Method(scores.aipw, PL),
     "PL-winsorised": Method(methods.centred_winsorised, PL),
     "PL-centred-tracked": Method(CENTRED, PL, tracked=True),
-    "PL-own-units-tracked": Method(OWN, PL, tracked=True),
+    "PL-own-units-frozen": Method(OWN, PL),
     "IFD-own-units": Method(OWN, IFD),
     "TSM-own-units": Method(methods.raw_by_precision, methods.weighted_squares),
 }

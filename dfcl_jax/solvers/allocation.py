@@ -5,16 +5,14 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from dfcl_jax.errors import is_concrete
-from dfcl_jax.solvers.checks import check_budgets, check_outcomes, check_weights
-from dfcl_jax.solvers.decision import priced
+from dfcl_jax.errors import is_concrete, refuse
+from dfcl_jax.solvers.checks import check_budget, check_budgets, check_outcomes, check_weights
 from dfcl_jax.solvers.hull import Hull, at_level, level_above, upper_hull
 from dfcl_jax.solvers.multiplier import hull_multiplier, least, over_budget
-from dfcl_jax.solvers.path import path_along
+from dfcl_jax.solvers.path import levels_after, path_along
 from dfcl_jax.sums import Double, exact_sum, minus, two_sum
 from dfcl_jax.types import Allocation, Outcomes
 
@@ -32,7 +30,8 @@ def allocate(
     max_z sum_ij z_ij r_ij  s.t.  sum_ij z_ij c_ij <= n B  (DFCL, D1), one treatment each. People move along their upper
     hulls in the order of falling slope (of people who tie, the first first) until a step costs more than is left;
     then the steepest steps that are still paid for are taken one by one. The plan never spends more than the
-    budget: totals are compared without rounding. With lam the slope of the first step that was not paid for,
+    budget, as a number of the outcomes' precision: totals are compared without rounding (with weights, but for that of
+    their products). With lam the slope of the first step that was not paid for,
 
         value <= optimum <= bound = lam B + mean_i max_j (r_ij - lam c_ij)  (D2),
 
@@ -52,24 +51,21 @@ def allocate(
 
     Raises:
         InputError: surfaces or weights that disagree in shape or are not finite; a budget that is negative, not finite,
-            or below the cheapest plan. Inside `jit` and `vmap`, where values cannot be seen, only shapes are checked,
-            and a budget below the cheapest plan gets that plan.
+            or below the cheapest plan by more than 1e-6 of it (by less, it gets that plan). Inside `jit` and `vmap`,
+            where values cannot be seen, only shapes are checked, and a budget below the cheapest plan gets that plan.
     """
-    check_outcomes(outcomes)
+    if method not in ("bisect", "path"):
+        refuse("method", found=repr(method), expected="'bisect' or 'path'")
+    outcomes = check_outcomes(outcomes)
     check_weights(weights, outcomes)
-    outcomes = Outcomes(*(jnp.asarray(surface) for surface in outcomes))
     weights = None if weights is None else jnp.asarray(weights, outcomes.c.dtype)
-    if is_concrete(budget):
-        check_budgets(budget)
-        budget = rounded_down(budget, outcomes.c.dtype)
-    budget = jnp.asarray(budget, outcomes.c.dtype)
+    budget = check_budget(budget, outcomes.c.dtype)
     hull = _upper_hull(outcomes)
     if method == "bisect":
         lam, level = _bisected(hull, budget, weights)
     else:
         path = path_along(outcomes, hull, weights)
-        point = path.at(budget)
-        lam, level = jnp.asarray(point.lam), path.levels(point.steps)
+        lam, level = _along_path(hull, path.unit, path.lam, path.at(budget).steps, budget, weights)
     plan, cheapest = _settled(outcomes, hull, lam, level, budget, weights, top_ups)
     if is_concrete(budget, cheapest):
         check_budgets(budget, cheapest=float(cheapest))
@@ -96,6 +92,23 @@ def _bisected(hull: Hull, budget: Array, weights: Array | None) -> tuple[Array, 
     return lam, jnp.where((place < movers) & (lam > 0), tied, strict)
 
 
+@jax.jit
+def _along_path(
+    hull: Hull, unit: Array, lams: Array, steps: Array, budget: Array, weights: Array | None
+) -> tuple[Array, Array]:
+    """The same, from the steps of the path that the budget pays for."""
+
+    def level(k: Array) -> Array:
+        return levels_after(unit, k, hull.slope.shape[1])
+
+    def too_dear(k: Array) -> Array:
+        return (k > 0) & (over_budget(at_level(hull.cost, level(k)), budget, weights).hi > 0)
+
+    # The path's totals are rounded, the budget is kept exactly.
+    steps = jax.lax.while_loop(too_dear, lambda k: k - 1, jnp.asarray(steps))
+    return jnp.append(jnp.asarray(lams), 0)[steps].astype(budget.dtype), level(steps)
+
+
 @partial(jax.jit, static_argnames="top_ups")
 def _settled(
     outcomes: Outcomes, hull: Hull, lam: Array, level: Array, budget: Array, weights: Array | None, top_ups: int
@@ -108,12 +121,16 @@ def _settled(
     def mean(x: Array) -> Array:
         return exact_sum(x if weights is None else weights * x).hi / size
 
-    arm = at_level(hull.arm, level).astype(jnp.int32)
-    spend, value, cheapest = mean(at_level(hull.cost, level)), mean(at_level(outcomes.r.T, arm)), mean(hull.cost[0])
-    bound = lam * budget + mean(reduce(jnp.maximum, priced(outcomes, lam).T))
-    # Rounding the mean may lift it over the budget that the total keeps to, or over the bound.
-    spend = jnp.where(over.hi <= 0, jnp.minimum(spend, budget), spend)
-    return Allocation(arm, lam, spend, value, jnp.maximum(bound, value)), cheapest
+    arm, cost = at_level(hull.arm, level).astype(jnp.int32), at_level(hull.cost, level)
+    revenue = at_level(outcomes.r.T, arm)
+    spend, value, cheapest = mean(cost), mean(revenue), mean(hull.cost[0])
+    # bound - value, term by term: what each person forgoes at lam and what is left of the budget, neither negative.
+    forgone = reduce(jnp.maximum, ((outcomes.r - revenue[:, None]) - lam * (outcomes.c - cost[:, None])).T)
+    over = over_budget(cost, budget, weights).hi
+    gap = mean(forgone) + lam * jnp.maximum(-over, 0) / size
+    # Rounding the mean may lift it over the budget that the total keeps to.
+    spend = jnp.where(over <= 0, jnp.minimum(spend, budget), spend)
+    return Allocation(arm, lam, spend, value, value + gap), cheapest
 
 
 class _TopUp(NamedTuple):
@@ -148,13 +165,8 @@ def _top_up(hull: Hull, level: Array, room: Double, weights: Array | None, tries
         cost = now.cost.at[i].set(weights[i] * (costs[k + 1, i] - costs[k, i]))
         return _TopUp(now.level.at[i].set(k), slope, cost, room, steepest(slope, cost, room), now.tried + 1)
 
-    slope = at_level(slopes, level)
+    # Nobody is there to be moved in a row of weight 0.
+    slope = jnp.where(weights > 0, at_level(slopes, level), 0)
     cost = weights * (at_level(costs, level + 1) - at_level(costs, level))
     start = _TopUp(level, slope, cost, room, steepest(slope, cost, room), jnp.array(0))
     return jax.lax.while_loop(lambda now: (now.best < n) & (now.tried < tries), attempt, start).level
-
-
-def rounded_down(budget: ArrayLike, dtype: jnp.dtype) -> np.ndarray:
-    """The largest number of the precision that is not above `budget`."""
-    rounded = np.asarray(budget, dtype)
-    return np.where(rounded > np.asarray(budget), np.nextafter(rounded, np.asarray(-np.inf, dtype)), rounded)

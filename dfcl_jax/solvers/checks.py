@@ -21,13 +21,19 @@ def check_budgets(budgets: ArrayLike, *, cheapest: float = 0.0) -> None:
         refuse("budget", found=float(low.flat[0]), expected=f"at least {cheapest:.6g}, the spend of the cheapest plan")
 
 
-def check_outcomes(outcomes: Outcomes) -> None:
-    """Refuse surfaces that are not two of one shape [n, m], m at least 2, or that hold a number that is not finite."""
+def check_outcomes(outcomes: Outcomes) -> Outcomes:
+    """The surfaces as arrays of one floating type, of at least 32 bits.
+
+    Refuses those that are not two of one shape [n, m], m at least 2, or that hold a number that is not finite.
+    """
     r, c = (jnp.shape(surface) for surface in outcomes)
     if len(r) != 2 or r != c or r[0] < 1 or r[1] < 2:
         refuse("outcomes", found=f"{r} and {c}", expected="two [n, m], m at least 2")
-    if not is_concrete(outcomes) or _all_finite(outcomes):
-        return
+    dtype = jnp.result_type(outcomes.r, outcomes.c, jnp.float32)
+    outcomes = Outcomes(*(jnp.asarray(surface, dtype) for surface in outcomes))
+    finite = _all_finite(outcomes)
+    if not is_concrete(finite) or finite:
+        return outcomes
     for name, surface in (("revenue", outcomes.r), ("cost", outcomes.c)):
         bad = np.argwhere(~np.isfinite(np.asarray(surface)))
         if bad.size:
@@ -36,6 +42,23 @@ def check_outcomes(outcomes: Outcomes) -> None:
                 found=float(surface[tuple(bad[0])]),
                 expected="a finite number",
             )
+    return outcomes
+
+
+def check_budget(budget: ArrayLike, dtype: jnp.dtype) -> jax.Array:
+    """One budget as the largest number of the precision that is not above it; refused if it is none."""
+    if jnp.ndim(budget) != 0:
+        refuse("budget", found=f"shape {jnp.shape(budget)}", expected="one number; `jax.vmap` over several")
+    if is_concrete(budget):
+        check_budgets(budget)
+        budget = rounded_down(budget, dtype)
+    return jnp.asarray(budget, dtype)
+
+
+def rounded_down(budget: ArrayLike, dtype: jnp.dtype) -> np.ndarray:
+    """The largest number of the precision that is not above each budget."""
+    rounded = np.asarray(budget, dtype)
+    return np.where(rounded > np.asarray(budget), np.nextafter(rounded, np.asarray(-np.inf, dtype)), rounded)
 
 
 def check_weights(weights: ArrayLike | None, outcomes: Outcomes) -> None:

@@ -6,7 +6,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
+from dfcl_jax.errors import is_concrete
+from dfcl_jax.solvers.checks import check_budget, check_budgets, check_outcomes, rounded_down
 from dfcl_jax.solvers.hull import Hull, costs_above, upper_hull
 from dfcl_jax.sums import Double, exact_sum, minus, times
 from dfcl_jax.types import Outcomes, pick
@@ -108,18 +111,29 @@ def over_budget(cost: Array, budget: Array, weights: Array | None = None) -> Dou
     return exact_sum(weights * (cost - budget))
 
 
-@jax.jit
-def multiplier(outcomes: Outcomes, budget: Array) -> Array:
+def multiplier(outcomes: Outcomes, budget: ArrayLike) -> Array:
     """lam*(B), []: what one more unit of budget would bring (DFCL, D2).
 
     The least multiplier at which decisions that are strictly better than the cheaper ones cost at most `budget` per
     person; 0 where the budget pays for everybody's best treatment.
+
+    Raises:
+        InputError: surfaces that disagree in shape or are not finite; a budget that is negative or not finite.
     """
-    return hull_multiplier(upper_hull(outcomes), jnp.asarray(budget, outcomes.c.dtype))
+    outcomes = check_outcomes(outcomes)
+    return _multipliers(outcomes, check_budget(budget, outcomes.c.dtype)[None])[0]
+
+
+def lams_for_budgets(outcomes: Outcomes, budgets: ArrayLike) -> Array:
+    """lam*(B) for each of `budgets` [b], [b]: the multipliers that the dual losses train on; raises as `multiplier`."""
+    outcomes = check_outcomes(outcomes)
+    if is_concrete(budgets):
+        check_budgets(budgets)
+        budgets = rounded_down(budgets, outcomes.c.dtype)
+    return _multipliers(outcomes, jnp.atleast_1d(jnp.asarray(budgets, outcomes.c.dtype)))
 
 
 @jax.jit
-def lams_for_budgets(outcomes: Outcomes, budgets: Array) -> Array:
-    """lam*(B) for each of `budgets` [b], [b]: the multipliers that the dual losses train on."""
+def _multipliers(outcomes: Outcomes, budgets: Array) -> Array:
     hull = upper_hull(outcomes)
-    return jax.lax.map(lambda budget: hull_multiplier(hull, budget), jnp.asarray(budgets, outcomes.c.dtype))
+    return jax.lax.map(lambda budget: hull_multiplier(hull, budget), budgets)

@@ -21,7 +21,7 @@ class PathPoint(NamedTuple):
     """The optimum of the LP relaxation at a budget: whole steps of the path, and a share of one more."""
 
     steps: Numbers  # [...] int, whole steps taken
-    share: Numbers  # [...] in [0, 1), how much of the next step is taken: the one person who is split
+    share: Numbers  # [...] in [0, 1], how much of the next step is taken: the one person who is split
     lam: Numbers  # [...] multiplier, the slope of that step; 0 where all steps are taken
     spend: Numbers  # [...] cost per person, at most the budget
     value: Numbers  # [...] revenue per person
@@ -47,6 +47,9 @@ class BudgetPath(NamedTuple):
         Raises:
             InputError: a budget that is negative, not finite, or below the cheapest plan (outside `jit`).
         """
+        if not is_concrete(budgets):
+            # What is traced indexes arrays of JAX alone.
+            self = BudgetPath(*(jnp.asarray(column) for column in self))
         xp = self.spend.__array_namespace__()
         if is_concrete(self, budgets):
             check_budgets(budgets, cheapest=float(self.spend[0]))
@@ -65,14 +68,9 @@ class BudgetPath(NamedTuple):
         """Everybody's treatment after whole `steps` [] or [b] of the path, [n] or [b, n]."""
         if isinstance(self.unit, np.ndarray) and is_concrete(steps):
             return self._walk(np.asarray(steps))
-        arms = jnp.asarray(self.arms)
-        return jnp.vectorize(lambda k: at_level(arms, self.levels(k)), signature="()->(n)")(jnp.asarray(steps))
-
-    def levels(self, steps: ArrayLike) -> Array:
-        """How far along their hulls everybody is after whole `steps` [] of the path, [n]."""
-        taken = jnp.arange(self.unit.shape[0]) < steps
-        level = jnp.zeros(self.arms.shape[1], jnp.int32)
-        return level.at[jnp.asarray(self.unit)].add(taken.astype(jnp.int32), mode="drop")
+        arms, unit = jnp.asarray(self.arms), jnp.asarray(self.unit)
+        decide = jnp.vectorize(lambda k: at_level(arms, levels_after(unit, k, arms.shape[1])), signature="()->(n)")
+        return decide(jnp.asarray(steps))
 
     def _walk(self, steps: np.ndarray) -> np.ndarray:
         # Budgets in rising order differ by the people who move in between, not by all n.
@@ -97,6 +95,12 @@ class BudgetPath(NamedTuple):
         return z.at[unit, before].add(-point.share, mode="drop").at[unit, arm].add(point.share, mode="drop")
 
 
+def levels_after(unit: Array, steps: Array, n: int) -> Array:
+    """How far along their hulls `n` people are after whole `steps` [] of a path that moves `unit` [s], [n]."""
+    taken = jnp.arange(unit.shape[0]) < steps
+    return jnp.zeros(n, jnp.int32).at[unit].add(taken.astype(jnp.int32), mode="drop")
+
+
 def budget_path(outcomes: Outcomes, *, weights: ArrayLike | None = None) -> BudgetPath:
     """The whole solution path of max_z sum_ij z_ij r_ij s.t. sum_ij z_ij c_ij <= n B, 0 <= z_ij, sum_j z_ij = 1.
 
@@ -116,15 +120,14 @@ def budget_path(outcomes: Outcomes, *, weights: ArrayLike | None = None) -> Budg
     Raises:
         InputError: surfaces or weights that disagree in shape, or hold NaN.
     """
-    check_outcomes(outcomes)
+    outcomes = check_outcomes(outcomes)
     check_weights(weights, outcomes)
-    outcomes = Outcomes(*(jnp.asarray(surface) for surface in outcomes))
     return path_along(outcomes, jax.jit(upper_hull)(outcomes), weights)
 
 
 def path_along(outcomes: Outcomes, hull: Hull, weights: ArrayLike | None) -> BudgetPath:
     """`budget_path` on hulls that are there already."""
-    if is_concrete(outcomes, weights) and jax.default_backend() == "cpu":
+    if is_concrete(outcomes, hull, weights) and jax.default_backend() == "cpu":
         return _numpy_path(outcomes, hull, None if weights is None else np.asarray(weights, np.float64))
     return _xla_path(outcomes, hull, None if weights is None else jnp.asarray(weights, outcomes.c.dtype))
 
@@ -165,14 +168,15 @@ def _xla_path(outcomes: Outcomes, hull: Hull, weights: Array | None) -> BudgetPa
     slope = hull.slope.T.ravel()
     order = jnp.argsort(-slope, stable=True)
     unit, step = jnp.divmod(order, m - 1)
-    before, arm = hull.arm[step, unit], hull.arm[step + 1, unit]
+    taken = slope[order] > 0
+    before, arm = hull.arm[step, unit], hull.arm[jnp.where(taken, step + 1, step), unit]
     size = jnp.asarray(n, slope.dtype) if weights is None else weights.sum()
     totals = []
     for surface in (outcomes.c, outcomes.r):
         start, rise = pick(surface, hull.arm[0]), two_sum(surface[unit, arm], -surface[unit, before])
+        rise = jax.tree.map(lambda part: jnp.where(taken, part, 0), rise)
         if weights is not None:
             start, rise = start * weights, jax.tree.map(lambda part: part * weights[unit], rise)
         steps = jax.tree.map(lambda one, more: jnp.append(one, more), exact_sum(start), rise)
         totals.append(exact_cumsum(steps).hi / size)
-    taken = slope[order] > 0
     return BudgetPath(hull.arm, jnp.where(taken, unit, n), before, arm, slope[order], *totals)

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from dfcl_jax.errors import refuse
+
 Noise = Literal["gumbel", "normal"]
 
 
@@ -26,10 +28,14 @@ def perturbed(key: Array, score: Array, scale: ArrayLike, *, samples: int = 64, 
     Args:
         key: of the noise; the same key gives the same decision and its matching gradient.
         score: a, [n, m].
-        scale: of the noise, in the unit of the score, [].
+        scale: of the noise, in the unit of the score, []; positive. Data: its derivative is zero.
         samples: Monte-Carlo draws.
         noise: "normal" or "gumbel".
     """
+    if noise not in ("normal", "gumbel"):
+        refuse("noise", found=repr(noise), expected="'normal' or 'gumbel'")
+    if samples < 1:
+        refuse("samples", found=samples, expected="at least 1")
     return _perturbed(key, score, jnp.asarray(scale, score.dtype), samples, noise)
 
 

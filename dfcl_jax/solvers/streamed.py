@@ -6,8 +6,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from dfcl_jax.solvers.allocation import rounded_down
-from dfcl_jax.solvers.checks import check_budgets
+from dfcl_jax.solvers.checks import check_budgets, rounded_down
 from dfcl_jax.solvers.hull import upper_hull
 from dfcl_jax.types import Outcomes
 

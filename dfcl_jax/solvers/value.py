@@ -6,8 +6,8 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from dfcl_jax.errors import is_concrete, refuse
-from dfcl_jax.solvers.checks import check_budgets, check_outcomes
-from dfcl_jax.solvers.decision import priced, soft
+from dfcl_jax.solvers.checks import check_budget, check_budgets, check_outcomes
+from dfcl_jax.solvers.decision import soft
 from dfcl_jax.solvers.hull import Hull, at_level, level_above, upper_hull
 from dfcl_jax.solvers.multiplier import bisect, hull_multiplier, over_budget
 from dfcl_jax.sums import exact_sum
@@ -31,10 +31,11 @@ def optimal_value(outcomes: Outcomes, budget: ArrayLike) -> Array:
     Raises:
         InputError: as `allocate` (outside `jit`).
     """
-    check_outcomes(outcomes)
-    if is_concrete(outcomes, budget):
-        check_budgets(budget, cheapest=float(jnp.min(outcomes.c, axis=1).mean()))
-    return _optimal_value(outcomes, jnp.asarray(budget, outcomes.c.dtype))
+    outcomes = check_outcomes(outcomes)
+    budget, cheapest = check_budget(budget, outcomes.c.dtype), jnp.min(outcomes.c, axis=1).mean()
+    if is_concrete(budget, cheapest):
+        check_budgets(budget, cheapest=float(cheapest))
+    return _optimal_value(outcomes, budget)
 
 
 @jax.custom_vjp
@@ -46,8 +47,8 @@ def _optimal_value_fwd(outcomes: Outcomes, budget: Array) -> tuple[Array, tuple[
     n, m = outcomes.r.shape
     hull = upper_hull(outcomes)
     lam = hull_multiplier(hull, budget)
-    value = lam * budget + exact_sum(priced(outcomes, lam).max(axis=1)).hi / n
-    return value, (_fractions(hull, lam, budget, m), lam)
+    z = _fractions(hull, lam, budget, m)
+    return exact_sum((z * outcomes.r).sum(axis=1)).hi / n, (z, lam)
 
 
 def _optimal_value_bwd(residuals: tuple[Array, Array], cotangent: Array) -> tuple[Outcomes, Array]:
@@ -89,16 +90,14 @@ def soft_multiplier(outcomes: Outcomes, budget: ArrayLike, temperature: ArrayLik
             budget that is not finite, negative or not above the cheapest plan, which no soft decision reaches
             (outside `jit`).
     """
-    check_outcomes(outcomes)
-    dtype = outcomes.c.dtype
-    budget, temperature = jnp.asarray(budget, dtype), jnp.asarray(temperature, dtype)
+    outcomes = check_outcomes(outcomes)
+    temperature = jnp.asarray(temperature, outcomes.c.dtype)
     if is_concrete(temperature) and not float(temperature) > 0:
         refuse("temperature", found=float(temperature), expected="a positive number")
-    if is_concrete(outcomes, budget):
-        cheapest = float(jnp.min(outcomes.c, axis=1).mean())
-        check_budgets(budget, cheapest=cheapest)
-        if float(budget) <= cheapest:
-            refuse("budget", found=float(budget), expected=f"more than {cheapest:.6g}, the spend of the cheapest plan")
+    budget, cheapest = check_budget(budget, outcomes.c.dtype), jnp.min(outcomes.c, axis=1).mean()
+    if is_concrete(budget, cheapest) and not budget > cheapest:
+        expected = f"more than {float(cheapest):.6g}, the spend of the cheapest plan"
+        refuse("budget", found=float(budget), expected=expected)
     return _soft_multiplier(outcomes, budget, temperature)
 
 

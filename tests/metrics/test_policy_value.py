@@ -6,8 +6,7 @@ import pytest
 from dfcl_jax import InputError, Outcomes, Trial, scores
 from dfcl_jax.data import simulate
 from dfcl_jax.metrics import eom, policy_value
-from dfcl_jax.solvers import allocate, hard
-from dfcl_jax.types import pick
+from dfcl_jax.solvers import budget_path
 
 TRIAL = Trial(
     x=jnp.zeros((4, 1)),
@@ -64,17 +63,13 @@ def random_truth(n: int = 300, m: int = 4) -> Outcomes:
 BUDGETS = jnp.array([0.05, 0.2, 0.4, 2.0])
 
 
-def test_on_the_truth_the_oracle_has_the_value_of_its_plan_and_of_the_rest_of_its_budget():
+def test_on_the_truth_the_oracle_has_the_value_of_the_budget_path():
     truth = random_truth()
-    value = eom(truth, scores.truth(truth), BUDGETS)
-    for k, budget in enumerate(BUDGETS):
-        plan = allocate(truth, budget)
-        # The slope of a step, and the score at which it ties: one number, rounded twice.
-        assert float(value.lam[k]) == pytest.approx(float(plan.lam), rel=1e-12)
-        rest = min(float(budget), float(pick(truth.c, hard(truth, 0.0)).mean())) - float(plan.spend)
-        # What is left pays for part of the step of one person, at the multiplier.
-        assert float(value.cost[k] - plan.spend) == pytest.approx(rest, abs=1e-12)
-        assert float(value.revenue[k] - plan.value) == pytest.approx(float(plan.lam) * rest, abs=1e-9)
+    value, point = eom(truth, scores.truth(truth), BUDGETS), budget_path(truth).at(BUDGETS)
+    # The slope of a step, and the score at which it ties: one number, rounded twice.
+    np.testing.assert_allclose(value.lam, point.lam, rtol=1e-12)
+    np.testing.assert_allclose(value.cost, point.spend, rtol=1e-12)
+    np.testing.assert_allclose(value.revenue, point.value, rtol=1e-9)
     assert (value.mixed == 0).all()
 
 

@@ -201,6 +201,31 @@ def test_topping_up_spends_what_a_dear_step_leaves():
     assert float(plan.bound) == pytest.approx((4 + 2 * 4) / 3)
 
 
+def test_rows_of_weight_zero_take_no_part_in_topping_up():
+    r, c = np.array([8.0, 10, *[3.5] * 70, 3]), np.array([1.0, 5, *[3] * 70, 3])
+    weights = np.array([1.0, 1, *[0] * 70, 1])
+    outcomes = Outcomes(jnp.stack([0 * r, r], axis=1), jnp.stack([0 * c, c], axis=1))
+    plan = allocate(outcomes, 4 / 3 + 1e-6, weights=weights)
+    assert float(plan.value) == pytest.approx(11 / 3)
+
+
+def test_bound_in_float32_survives_costs_that_hardly_differ():
+    rng = np.random.default_rng(0)
+    r, c = rng.random((1000, 4), np.float32), 100 + rng.random((1000, 4), np.float32)
+    plan = allocate(Outcomes(jnp.asarray(r), jnp.asarray(c)), 100.2)
+    double = Outcomes(jnp.asarray(r, jnp.float64), jnp.asarray(c, jnp.float64))
+    best = float(budget_path(double).at(float(np.float32(100.2))).value)
+    # A float32 lam is off by 6e-8 of itself, and each cost by none: the bound is off by the rounding of a value.
+    assert best * (1 - 1e-6) <= float(plan.bound) <= best * (1 + 1e-5)
+    assert 0 <= plan.gap <= 1e-3
+
+
+def test_whole_numbers_are_computed_with_as_floats():
+    whole = Outcomes(jnp.array([[0, 1]] * 4), jnp.array([[0, 1]] * 4))
+    assert float(allocate(whole, 0.5).value) == 0.5
+    assert float(multiplier(whole, 0.5)) == 1
+
+
 def test_a_person_of_weight_two_is_that_person_twice():
     outcomes = random_outcomes(3, 100, 4)
     weights = np.where(np.arange(100) % 3 == 0, 2.0, 1.0)
@@ -267,3 +292,6 @@ def test_a_low_temperature_gives_the_hard_decision_and_a_high_one_the_uniform():
 def test_bad_input_is_named(outcomes, budget, message):
     with pytest.raises(InputError, match=message):
         allocate(outcomes, budget)
+    if "budget" in message and "cheapest" not in message:
+        with pytest.raises(InputError, match=message):
+            lams_for_budgets(outcomes, jnp.array([2.0, budget]))

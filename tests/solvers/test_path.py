@@ -137,6 +137,29 @@ def test_compiled_path_is_the_same_path_padded(seed):
     np.testing.assert_array_equal(compiled.decisions(jnp.arange(s + 1)), eager.decisions(np.arange(s + 1)))
 
 
+@pytest.mark.parametrize(("n", "m"), [(1, 5), (3, 6), (60, 9)])
+def test_compiled_path_ends_where_its_steps_do(n, m):
+    outcomes = awkward(n, n, m)
+    eager, compiled = budget_path(outcomes), jax.jit(budget_path)(outcomes)
+    assert (np.diff(compiled.spend) >= 0).all()
+    assert float(compiled.spend[-1]) == pytest.approx(float(eager.spend[-1]), rel=1e-13)
+    assert float(compiled.at(100.0).value) == pytest.approx(float(outcomes.r.max(axis=1).mean()), rel=1e-12)
+
+
+def test_outcomes_may_be_closed_over_and_budgets_traced():
+    outcomes = awkward(2, 50, 4)
+    path = budget_path(outcomes)
+    budgets = jnp.linspace(float(path.spend[0]), float(path.spend[-1]), 5)[1:4]
+    np.testing.assert_allclose(jax.jit(lambda b: budget_path(outcomes).at(b).value)(budgets), path.at(budgets).value)
+    np.testing.assert_allclose(jax.vmap(lambda b: path.at(b).value)(budgets), path.at(budgets).value)
+    for plans in (
+        jax.vmap(lambda b: allocate(outcomes, b))(budgets),
+        jax.vmap(lambda b: allocate(outcomes, b, method="path"))(budgets),
+    ):
+        for k, budget in enumerate(budgets):
+            np.testing.assert_array_equal(plans.arm[k], allocate(outcomes, budget).arm)
+
+
 def test_a_person_of_weight_two_is_that_person_twice():
     outcomes = awkward(5, 40, 4)
     twice = np.arange(40).repeat(np.where(np.arange(40) % 3 == 0, 2, 1))

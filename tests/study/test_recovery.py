@@ -22,7 +22,7 @@ CONFIG = StudyConfig(
     warm=FitConfig(epochs=10, batch_size=256, learning_rate=1e-2),
     decision=FitConfig(epochs=6, batch_size=1024, learning_rate=1e-2),
 )
-SEEDS = 16
+SEEDS = 10
 BUDGETS = (0.03, 0.06, 0.1)
 DRAW = jax.jit(partial(simulate.marketing, d=8), static_argnums=1)
 CENTRED = {name: METHODS[name] for name in ("PL-centred", "PL-own-units")}

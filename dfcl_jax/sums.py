@@ -74,6 +74,23 @@ def exact_cumsum(x: Double) -> Double:
     return jax.tree.map(lambda part: part.T.ravel()[:n], sums)
 
 
+def prefix_sums(x: Array) -> Array:
+    """sum_{l <= k} x_l along the last axis, [..., s], in the precision of `x`.
+
+    Products with a triangle of ones, which run as fast as matrices do; the sums of blocks are summed likewise.
+    """
+    s, rows = x.shape[-1], x.shape[:-1]
+    if s <= 1:
+        return x
+    pad = [(0, 0)] * len(rows) + [(0, -s % _ROWS)]
+    blocks = jnp.pad(x, pad).reshape(*rows, -1, _ROWS)
+    sums = jnp.matmul(blocks, jnp.triu(jnp.ones((_ROWS, _ROWS), x.dtype)), precision="highest")
+    if sums.shape[-2] > 1:
+        before = prefix_sums(sums[..., -1])
+        sums = sums + jnp.concatenate([jnp.zeros_like(before[..., :1]), before[..., :-1]], axis=-1)[..., None]
+    return sums.reshape(*rows, -1)[..., :s]
+
+
 def times(x: Array, n: int) -> Double:
     """N x, to twice the precision of `x` []: by doubling, so that no product rounds."""
     total = Double(jnp.zeros_like(x), jnp.zeros_like(x))

@@ -1,7 +1,46 @@
-"""Metrics: what a model or a policy is worth."""
+"""Metrics: what a model or a policy is worth, and how surely."""
 
-from dfcl_jax.metrics.cost_curve import aucc, roi_score
-from dfcl_jax.metrics.intervals import Interval, paired_interval
-from dfcl_jax.metrics.policy_value import PolicyValue, eom, policy_value
+from dfcl_jax.metrics import diagnostics
+from dfcl_jax.metrics.bootstrap import Replicates, bootstrap, draw_weights
+from dfcl_jax.metrics.checks import check_scores, check_trial
+from dfcl_jax.metrics.cost_curve import aucc, exact_aucc, marginal_roi_score, mt_aucc, roi_score
+from dfcl_jax.metrics.gain import contrasts, qini, qini_area, untargeted, with_control
+from dfcl_jax.metrics.intervals import Interval, normal_interval, paired_interval, seeds_interval
+from dfcl_jax.metrics.policy_value import eom, influence, policy_value
+from dfcl_jax.metrics.uplift import causalml_auuc, causalml_qini, sklift_auuc, sklift_qini
+from dfcl_jax.metrics.value_steps import Curve, Normalise, PolicyValue, ValueSteps, value_steps
 
-__all__ = ["Interval", "PolicyValue", "aucc", "eom", "paired_interval", "policy_value", "roi_score"]
+__all__ = [
+    "Curve",
+    "Interval",
+    "Normalise",
+    "PolicyValue",
+    "Replicates",
+    "ValueSteps",
+    "aucc",
+    "bootstrap",
+    "causalml_auuc",
+    "causalml_qini",
+    "check_scores",
+    "check_trial",
+    "contrasts",
+    "diagnostics",
+    "draw_weights",
+    "eom",
+    "exact_aucc",
+    "influence",
+    "marginal_roi_score",
+    "mt_aucc",
+    "normal_interval",
+    "paired_interval",
+    "policy_value",
+    "qini",
+    "qini_area",
+    "roi_score",
+    "seeds_interval",
+    "sklift_auuc",
+    "sklift_qini",
+    "untargeted",
+    "value_steps",
+    "with_control",
+]

@@ -1,17 +1,31 @@
-"""Intervals on differences between methods."""
+"""Intervals on means, on differences between methods, and over several seeds."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import stdtrit
+from jax.typing import ArrayLike
+from scipy.special import ndtri, stdtrit
 
 
 class Interval(NamedTuple):
-    """A mean and its two-sided confidence interval."""
+    """An estimate and its two-sided confidence interval: numbers, or arrays of one shape."""
 
-    mean: float
-    low: float
-    high: float
+    mean: Any
+    low: Any
+    high: Any
+
+
+def z_score(level: float) -> float:
+    """How many standard errors either side of the mean a normal interval of coverage `level` reaches."""
+    return float(ndtri((1 + level) / 2))
+
+
+def normal_interval(parts: ArrayLike, *, level: float = 0.95) -> Interval:
+    """Mean +- z sd / sqrt(n) of what each of n people contributes, [n, ...]: `influence`, or a difference of two."""
+    parts = np.asarray(parts, np.float64)
+    mean = parts.mean(axis=0)
+    half = z_score(level) * parts.std(axis=0, ddof=1) / np.sqrt(len(parts))
+    return Interval(mean, mean - half, mean + half)
 
 
 def paired_interval(differences: np.ndarray, *, test_share: float = 0.0, level: float = 0.95) -> Interval:
@@ -35,4 +49,30 @@ def paired_interval(differences: np.ndarray, *, test_share: float = 0.0, level: 
         return Interval(mean, float("nan"), float("nan"))
     spread = np.sqrt((1 / s + test_share) * np.var(differences, ddof=1))
     half = float(stdtrit(s - 1, 0.5 + level / 2) * spread)
+    return Interval(mean, mean - half, mean + half)
+
+
+def seeds_interval(estimates: ArrayLike, error: float, *, level: float = 0.95) -> Interval:
+    """The mean over s seeds of training that are judged on one and the same test part.
+
+    Seeds differ by their training, var / s; all share the test part's error, which no number of seeds averages out:
+
+        mean +- t_v sqrt(var / s + error^2),  v = (var / s + error^2)^2 / ((var / s)^2 / (s - 1))  (Satterthwaite).
+
+    Where every seed has a test part of its own, their spread already holds both: `paired_interval`.
+
+    Args:
+        estimates: [s], one for each seed.
+        error: standard error of their mean over people of the test part: `bootstrap` of the mean over seeds.
+        level: coverage.
+    """
+    estimates = np.asarray(estimates, np.float64)
+    s, mean = len(estimates), float(np.mean(estimates))
+    if s < 2:
+        return Interval(mean, float("nan"), float("nan"))
+    training = np.var(estimates, ddof=1) / s
+    total = training + error**2
+    freedom = total**2 / (training**2 / (s - 1)) if training > 0 else np.inf
+    reach = stdtrit(min(freedom, 1e9), 0.5 + level / 2)
+    half = float(reach * np.sqrt(total))
     return Interval(mean, mean - half, mean + half)

@@ -2,17 +2,20 @@
 
 from dfcl_jax.study.comparison import CHEAPEST, ORACLE, Study, compare
 from dfcl_jax.study.config import Hooks, Seeds, StudyConfig, default_budgets, stack_seeds
+from dfcl_jax.study.evaluation import Evaluation, evaluate
 from dfcl_jax.study.variance import variances
 
 __all__ = [
     "CHEAPEST",
     "ORACLE",
+    "Evaluation",
     "Hooks",
     "Seeds",
     "Study",
     "StudyConfig",
     "compare",
     "default_budgets",
+    "evaluate",
     "stack_seeds",
     "variances",
 ]

@@ -1,9 +1,8 @@
 """Training: an epoch is one compiled scan over minibatches, for all seeds at once."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +12,7 @@ from jax import Array
 
 from dfcl_jax.errors import refuse
 from dfcl_jax.models import Model, Params
+from dfcl_jax.train.config import FitConfig, make_optimiser
 from dfcl_jax.types import Outcomes, Trial, take
 
 
@@ -27,27 +27,6 @@ class Rows(NamedTuple):
 Objective = Callable[[Outcomes, Rows, Any], Array]
 # (predictions on the validation rows, what they are judged by) -> scalar, higher is better
 Validate = Callable[[Outcomes, Any], Array]
-
-
-@dataclass(frozen=True)
-class FitConfig:
-    """How a stage is trained, by AdamW."""
-
-    epochs: int = 12
-    batch_size: int = 4096
-    learning_rate: float = 2e-3
-    schedule: Literal["cosine", "constant"] = "cosine"  # cosine falls to 0 at the last step
-    weight_decay: float = 1e-4
-    clip_norm: float | None = 1.0  # largest norm of a gradient; None for any
-
-    def __post_init__(self) -> None:
-        """Refuse numbers that no training can have."""
-        for name, least in (("epochs", 1), ("batch_size", 1), ("learning_rate", 0), ("weight_decay", 0)):
-            value = getattr(self, name)
-            if not least <= value < float("inf"):
-                refuse(name, found=value, expected=f"a finite number of at least {least}")
-        if self.clip_norm is not None and not 0 < self.clip_norm < float("inf"):
-            refuse("clip_norm", found=self.clip_norm, expected="a finite number above 0, or None")
 
 
 class State(NamedTuple):
@@ -102,12 +81,7 @@ def make_trainer(model: Model, objective: Objective, validate: Validate, config:
     """
     steps = -(-n // config.batch_size)
     size = n // steps
-    rate = config.learning_rate
-    if config.schedule == "cosine":
-        rate = optax.cosine_decay_schedule(config.learning_rate, max(steps * config.epochs, 1))
-    optimiser = optax.adamw(rate, weight_decay=config.weight_decay)
-    if config.clip_norm is not None:
-        optimiser = optax.chain(optax.clip_by_global_norm(config.clip_norm), optimiser)
+    optimiser = make_optimiser(config, steps)
 
     def start(key: Array, params: Params, x_valid: Array, judge: Any) -> State:
         value = _or_least(validate(predict(model, params, x_valid), judge))

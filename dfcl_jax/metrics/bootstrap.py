@@ -1,0 +1,119 @@
+"""The bootstrap over people, by weights: any metric that takes `weights` gets an interval."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from dfcl_jax.errors import refuse
+from dfcl_jax.metrics.intervals import Interval, z_score
+
+Sampling = Literal["poisson", "half"]
+# (data, weights [n]) -> pytree of arrays
+Statistic = Callable[[Any, Array], Any]
+
+# Weights of the replicates that one compiled call draws, and of those that it works on at a time: few enough for a
+# cache, enough to fill vectors.
+_CALL, _AT_ONCE = 2**23, 2**16
+
+
+class Replicates(NamedTuple):
+    """A statistic and its bootstrap replicates, pytrees of one shape."""
+
+    estimate: Any  # leaves [...]
+    draws: Any  # leaves [k, ...]
+
+    @property
+    def error(self) -> Any:
+        """Standard errors, leaves [...]."""
+        return jax.tree.map(lambda draws: np.nanstd(draws, axis=0, ddof=1), self.draws)
+
+    def interval(self, *, level: float = 0.95, method: Literal["percentile", "normal"] = "percentile") -> Any:
+        """Each leaf's two-sided `Interval` of coverage `level`.
+
+        "percentile" ends at quantiles of the draws, "normal" at estimate +- z standard errors. Draws that are NaN (a
+        budget that a replicate cannot meet) are left out.
+        """
+
+        def one(estimate: np.ndarray, draws: np.ndarray) -> Interval:
+            if method == "percentile":
+                low, high = np.nanquantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
+            else:
+                half = z_score(level) * np.nanstd(draws, axis=0, ddof=1)
+                low, high = estimate - half, estimate + half
+            return Interval(estimate, low, high)
+
+        return jax.tree.map(one, self.estimate, self.draws)
+
+
+def bootstrap(
+    statistic: Statistic,
+    data: Any,
+    n: int,
+    *,
+    key: Array,
+    replicates: int = 1000,
+    sampling: Sampling = "poisson",
+    on_batch: Callable[[int], None] = lambda done: None,
+) -> Replicates:
+    """Replicates of statistic(data, weights), weights [n] drawn anew for each, beside its value at weights 1.
+
+    People are weighed, not copied: what does not depend on weights (a budget path) is done once. A difference between two policies is a statistic like any other, and
+    its interval is the paired one, as both see the same weights.
+
+    - "poisson": Poisson(1), the limit of drawing n of n people with return, person by person.
+    - "half": 2 or 0 with equal chance, a random half of the people; of the same variance. A statistic that sorts by
+      what it weighs sees no ties that the data do not have.
+
+    Args:
+        statistic: a pure function that does not sum to other than "per person by the sum of weights", as all metrics
+            here; jitted, so pass a function that is defined once.
+        data: what it needs, a pytree of arrays.
+        n: people.
+        key: the same key gives the same replicates, so that intervals of different statistics are comparable.
+        replicates: k.
+        sampling: how weights are drawn.
+        on_batch: told how many replicates are done, after each batch of them.
+
+    Raises:
+        InputError: fewer than 2 replicates.
+    """
+    if replicates < 2:
+        refuse("replicates", found=replicates, expected="at least 2")
+    estimate = _estimate(statistic, data, n)
+    size = max(1, min(replicates, _CALL // n))
+    keys = jax.random.split(key, replicates)
+    batches = []
+    for first in range(0, replicates, size):
+        # The last batch is filled up with draws that are thrown away, so that one program serves all.
+        batch = keys[jnp.minimum(jnp.arange(first, first + size), replicates - 1)]
+        draws = jax.tree.map(np.asarray, _draws(statistic, data, n, batch, sampling))
+        batches.append(jax.tree.map(lambda leaf, first=first: leaf[: replicates - first], draws))
+        on_batch(min(first + size, replicates))
+    draws = jax.tree.map(lambda *leaves: np.concatenate(leaves).astype(np.float64), *batches)
+    return Replicates(jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), estimate), draws)
+
+
+@partial(jax.jit, static_argnums=(0, 2))
+def _estimate(statistic: Statistic, data: Any, n: int) -> Any:
+    return statistic(data, jnp.ones(n))
+
+
+@partial(jax.jit, static_argnums=(0, 2, 4))
+def _draws(statistic: Statistic, data: Any, n: int, keys: Array, sampling: Sampling) -> Any:
+    size = max(1, _AT_ONCE // n)
+    return jax.lax.map(lambda key: statistic(data, draw_weights(key, n, sampling)), keys, batch_size=size)
+
+
+def draw_weights(key: Array, n: int, sampling: Sampling = "poisson") -> Array:
+    """One replicate's weights, [n]: independent, of mean 1 and variance 1."""
+    if sampling == "half":
+        return 2.0 * jax.random.bernoulli(key, 0.5, (n,))
+    # The inverse distribution function of Poisson(1) at a uniform number: how many of its steps lie below.
+    below = np.cumsum([1 / np.prod(np.arange(1.0, k + 1)) for k in range(12)]) / np.e
+    u = jax.random.uniform(key, (n,))
+    return sum((u >= share).astype(u.dtype) for share in below)

@@ -1,0 +1,151 @@
+"""Qini and uplift curves of two treatments, in the definitions of two packages, so that figures can be compared.
+
+All rank people by falling score and use revenue as the outcome. People of equal score, whom one of the packages takes
+in the order of an unstable sort, form one block here: no figure depends on the order of rows.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from dfcl_jax.errors import refuse
+from dfcl_jax.metrics.checks import check_people, check_trial
+from dfcl_jax.metrics.ranking import Ranking, Totals, chord, rank, totals
+from dfcl_jax.types import Trial, num_arms
+
+
+def causalml_auuc(score: ArrayLike, trial: Trial, *, weights: ArrayLike | None = None) -> Array:
+    """Area under the uplift curve as CausalML 0.18 defines it (`auuc_score`, normalised), [].
+
+    The gain of the first k people is k (mean of their treated - mean of their control), on a straight line to 0 before
+    both are there; the area is the mean over k = 0..n of the gain over |gain of all|.
+
+    Args:
+        score: [n], higher first.
+        trial: two treatments, of which 1 is the treated; its revenue is the outcome.
+        weights: how many people each row stands for, [n].
+
+    Raises:
+        InputError: the trial has more than two treatments, or a score is missing.
+    """
+    return _causalml_auuc(*_checked(score, trial, weights))
+
+
+def causalml_qini(score: ArrayLike, trial: Trial, *, weights: ArrayLike | None = None) -> Array:
+    """Qini score as CausalML 0.18 defines it (`qini_score`, normalised), []; arguments as `causalml_auuc`.
+
+    Q_k = treated outcomes - control outcomes x treated / control, of the first k people; the score is the mean over
+    k = 0..n of Q_k / |Q_n| less the straight line to its end.
+    """
+    return _causalml_qini(*_checked(score, trial, weights))
+
+
+def sklift_auuc(score: ArrayLike, trial: Trial, *, weights: ArrayLike | None = None) -> Array:
+    """Area under the uplift curve as scikit-uplift 0.5.1 defines it (`uplift_auc_score`), [].
+
+    The area between the curve k (mean of treated - mean of control) and the straight line to its end, over that of the
+    perfect ranking, for outcomes of 0 and 1; arguments as `causalml_auuc`.
+    """
+    score, trial, weights = _checked(score, trial, weights)
+    _check_binary(trial)
+    return _sklift_auuc(score, trial, weights)
+
+
+def sklift_qini(score: ArrayLike, trial: Trial, *, weights: ArrayLike | None = None) -> Array:
+    """Qini coefficient as scikit-uplift 0.5.1 defines it (`qini_auc_score`, with negative effects), [].
+
+    As `sklift_auuc`, with the curve treated outcomes - control outcomes x treated / control.
+    """
+    score, trial, weights = _checked(score, trial, weights)
+    _check_binary(trial)
+    return _sklift_qini(score, trial, weights)
+
+
+def _checked(score: ArrayLike, trial: Trial, weights: ArrayLike | None) -> tuple[Array, Trial, Array]:
+    trial = check_trial(trial)
+    if num_arms(trial) != 2:
+        refuse("trial", found=f"{num_arms(trial)} treatments", expected="2, for an uplift curve")
+    n = trial.t.shape[0]
+    weights = jnp.ones_like(trial.r) if weights is None else jnp.asarray(weights, trial.r.dtype)
+    return check_people("score", score, n), trial, weights
+
+
+def _check_binary(trial: Trial) -> None:
+    if not isinstance(trial.r, jax.core.Tracer) and not bool(((trial.r == 0) | (trial.r == 1)).all()):
+        refuse("trial, revenue", found="other numbers", expected="0 and 1, as the package asks")
+
+
+def _ranked(score: Array, trial: Trial, weights: Array) -> tuple[Ranking, Totals]:
+    ranking = rank(score, jnp.arange(score.shape[0]), trial.t, trial.t == 1)
+    return ranking, totals(ranking, trial.r, trial.c, weights)
+
+
+@jax.jit
+def _causalml_auuc(score: Array, trial: Trial, weights: Array) -> Array:
+    ranking, sums = _ranked(score, trial, weights)
+    lift = _from_zero(_uplift(sums), (sums.treated > 0) & (sums.people > sums.treated))
+    gain = lift * sums.people
+    return _mean_over_places(gain / jnp.abs(gain[-1]), ranking, weights)
+
+
+@jax.jit
+def _causalml_qini(score: Array, trial: Trial, weights: Array) -> Array:
+    ranking, sums = _ranked(score, trial, weights)
+    curve = _from_zero(_qini(sums), sums.people > sums.treated)
+    curve = curve / jnp.abs(curve[-1])
+    return _mean_over_places(curve - curve[-1] * sums.people / sums.people[-1], ranking, weights)
+
+
+@jax.jit
+def _sklift_auuc(score: Array, trial: Trial, weights: Array) -> Array:
+    hits = trial.r == trial.t
+    # Which people the perfect ranking puts second depends on which kind there are more of.
+    control_responders = (weights * ((trial.r == 1) & (trial.t == 0))).sum()
+    treated_others = (weights * ((trial.r == 0) & (trial.t == 1))).sum()
+    second = jnp.where(control_responders > treated_others, trial.r, trial.t)
+
+    def area(by: Array) -> Array:
+        ranking, sums = _ranked(by, trial, weights)
+        return _area_above_line(_uplift(sums) * sums.people, ranking, sums)
+
+    return area(score) / area(2.0 * hits + second)
+
+
+@jax.jit
+def _sklift_qini(score: Array, trial: Trial, weights: Array) -> Array:
+    def area(by: Array) -> Array:
+        ranking, sums = _ranked(by, trial, weights)
+        return _area_above_line(_qini(sums), ranking, sums)
+
+    return area(score) / area(trial.r * jnp.where(trial.t == 1, 1, -1))
+
+
+def _uplift(sums: Totals) -> Array:
+    control = sums.people - sums.treated
+    return sums.treated_r / _positive(sums.treated) - sums.control_r / _positive(control)
+
+
+def _qini(sums: Totals) -> Array:
+    return sums.treated_r - sums.control_r * sums.treated / _positive(sums.people - sums.treated)
+
+
+def _from_zero(curve: Array, defined: Array) -> Array:
+    """The curve, on a straight line by place from 0 to where it is first defined."""
+    first = jnp.argmax(defined)
+    places = jnp.arange(curve.shape[0])
+    return jnp.where(places < first, curve[first] * places / jnp.maximum(first, 1), curve)
+
+
+def _mean_over_places(curve: Array, ranking: Ranking, weights: Array) -> Array:
+    w = weights[ranking.person]
+    return (w * curve[1:]).sum() / (w.sum() + 1)
+
+
+def _area_above_line(curve: Array, ranking: Ranking, sums: Totals) -> Array:
+    curve = chord(ranking, curve)
+    return jnp.trapezoid(curve, sums.people) - curve[-1] * sums.people[-1] / 2
+
+
+def _positive(count: Array) -> Array:
+    return jnp.where(count > 0, count, jnp.inf)

@@ -1,0 +1,40 @@
+"""How a stage is trained."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import optax
+
+from dfcl_jax.errors import refuse
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """How a stage is trained, by AdamW."""
+
+    epochs: int = 12
+    batch_size: int = 4096
+    learning_rate: float = 2e-3
+    schedule: Literal["cosine", "constant"] = "cosine"  # cosine falls to 0 at the last step
+    weight_decay: float = 1e-4
+    clip_norm: float | None = 1.0  # largest norm of a gradient; None for any
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no training can have."""
+        for name, least in (("epochs", 1), ("batch_size", 1), ("learning_rate", 0), ("weight_decay", 0)):
+            value = getattr(self, name)
+            if not least <= value < float("inf"):
+                refuse(name, found=value, expected=f"a finite number of at least {least}")
+        if self.clip_norm is not None and not 0 < self.clip_norm < float("inf"):
+            refuse("clip_norm", found=self.clip_norm, expected="a finite number above 0, or None")
+
+
+def make_optimiser(config: FitConfig, steps: int) -> optax.GradientTransformation:
+    """The optimiser of a fit whose epochs have `steps` batches each."""
+    rate = config.learning_rate
+    if config.schedule == "cosine":
+        rate = optax.cosine_decay_schedule(config.learning_rate, max(steps * config.epochs, 1))
+    optimiser = optax.adamw(rate, weight_decay=config.weight_decay)
+    if config.clip_norm is None:
+        return optimiser
+    return optax.chain(optax.clip_by_global_norm(config.clip_norm), optimiser)

@@ -1,0 +1,186 @@
+"""Coverage: an interval of 95% holds the truth in 93% to 97% of trials that are drawn anew."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dfcl_jax import InputError, Outcomes, Trial, metrics, scores
+from dfcl_jax.types import pick
+
+TRIALS, REPLICATES, N = 600, 150, 250
+P = jnp.array([0.4, 0.3, 0.3])
+BUDGETS = jnp.array([0.1, 0.3])
+
+
+class People(NamedTuple):
+    x: jax.Array
+    truth: Outcomes
+    one: Outcomes  # predictions of one model
+    other: Outcomes  # and of another
+
+
+def people(key, n) -> People:
+    x = jax.random.uniform(key, (n, 3))
+    lift = jnp.stack([jnp.zeros(n), x[:, 0], 0.5 * x[:, 0] + x[:, 1]], axis=1)
+    cost = jnp.stack([jnp.zeros(n), 0.2 + 0.2 * x[:, 2], 0.5 + 0.3 * x[:, 0]], axis=1)
+    truth = Outcomes(1 + x[:, 1:2] + lift, cost)
+    one = Outcomes(truth.r + 0.3 * jnp.sin(9 * x), truth.c * (1 + 0.2 * jnp.cos(7 * x)))
+    return People(x, truth, one, Outcomes(truth.r + 0.6 * jnp.cos(11 * x), truth.c))
+
+
+def trial_of(key, group: People) -> Trial:
+    n = group.x.shape[0]
+    t_key, r_key, c_key = jax.random.split(key, 3)
+    t = jax.random.choice(t_key, 3, (n,), p=P)
+    r = pick(group.truth.r, t) * jax.random.gamma(r_key, 2.0, (n,)) / 2
+    return Trial(group.x, t, r, pick(group.truth.c, t) * jax.random.uniform(c_key, (n,), minval=0.5, maxval=1.5), P)
+
+
+def all_steps(key):
+    who, what = jax.random.split(key)
+    group = people(who, N)
+    trial = trial_of(what, group)
+    raw = scores.ipw(trial)
+    # A nuisance model that is wrong by a fifth.
+    robust = scores.aipw(trial, Outcomes(0.8 * group.one.r, 1.1 * group.one.c))
+    pairs = ((group.one, raw), (group.one, robust), (group.other, robust))
+    return tuple(metrics.value_steps(outcomes, settling) for outcomes, settling in pairs)
+
+
+def values(every_trial, weights):
+    def of_one(steps):
+        raw, robust, rival = steps
+        value = robust.at(BUDGETS, weights=weights).revenue
+        return {
+            "ipw": raw.at(BUDGETS, weights=weights).revenue,
+            "ipw, matched": raw.at(BUDGETS, weights=weights, normalise="matched").revenue,
+            "aipw": value,
+            "aipw, matched": robust.at(BUDGETS, weights=weights, normalise="matched").revenue,
+            "paired difference": value - rival.at(BUDGETS, weights=weights).revenue,
+            "Qini area": metrics.qini_area(robust, BUDGETS[1], weights=weights)[None],
+        }
+
+    return jax.lax.map(of_one, every_trial, batch_size=100)
+
+
+def share_covered(boot: metrics.Replicates, truths: dict, method: str) -> dict[str, np.ndarray]:
+    intervals = boot.interval(method=method)
+    return {
+        name: ((intervals[name].low <= truth) & (truth <= intervals[name].high)).mean(axis=0)
+        for name, truth in truths.items()
+    }
+
+
+def assert_covered(shares: dict[str, np.ndarray]) -> None:
+    # Of 600 trials 95% +- 1.8% are covered where 95% is the truth (two standard errors); the keys are fixed.
+    assert all(((share >= 0.93) & (share <= 0.97)).all() for share in shares.values()), shares
+
+
+def test_values_and_qini_areas_are_covered():
+    steps = jax.jit(jax.vmap(all_steps))(jax.random.split(jax.random.key(1), TRIALS))
+    boot = metrics.bootstrap(values, steps, N, key=jax.random.key(2), replicates=REPLICATES)
+    # The whole population, as nearly as 400,000 people are it: a tenth of the standard error of 250 people is theirs.
+    whole = people(jax.random.key(9), 400_000)
+    exact = [metrics.value_steps(outcomes, scores.truth(whole.truth)) for outcomes in (whole.one, whole.other)]
+    one, other = (np.asarray(steps.at(BUDGETS).revenue) for steps in exact)
+    truths = dict.fromkeys(("ipw", "ipw, matched", "aipw", "aipw, matched"), one) | {
+        "paired difference": one - other,
+        "Qini area": np.asarray(metrics.qini_area(exact[0], BUDGETS[1])),
+    }
+    assert_covered(share_covered(boot, truths, "percentile"))
+
+
+def cost_curve_trial(key, n=N):
+    keys = jax.random.split(key, 4)
+    x = jax.random.uniform(keys[0], (n,))
+    t = jax.random.bernoulli(keys[1], 0.5, (n,)).astype(int)
+    r = jax.random.bernoulli(keys[2], 0.2 + 0.4 * x * t, (n,)).astype(float)
+    c = jax.random.bernoulli(keys[3], 0.2 + 0.5 * t, (n,)).astype(float)
+    return x + 0.3 * jnp.sin(40 * x), Trial(x[:, None], t, r, c, jnp.array([0.5, 0.5]))
+
+
+def areas(every_trial, weights):
+    def of_one(score, trial):
+        return {
+            "AUCC": metrics.aucc(score, trial, weights=weights),
+            "Qini": metrics.causalml_qini(score, trial, weights=weights),
+        }
+
+    return jax.vmap(of_one)(*every_trial)
+
+
+def test_areas_of_cost_curves_are_covered():
+    trials = jax.vmap(cost_curve_trial)(jax.random.split(jax.random.key(3), TRIALS))
+    boot = metrics.bootstrap(areas, trials, N, key=jax.random.key(4), replicates=REPLICATES)
+    whole = jax.tree.map(lambda leaf: leaf[None], cost_curve_trial(jax.random.key(10), 1_000_000))
+    truths = jax.tree.map(np.asarray, areas(whole, jnp.ones(1_000_000)))
+    assert_covered(share_covered(boot, truths, "percentile"))
+
+
+def test_influence_covers_the_value_of_a_fixed_policy():
+    whole = people(jax.random.key(9), 400_000)
+
+    def policy(x):
+        return jnp.where(x[:, 1] > 0.5, 2, jnp.where(x[:, 0] > 0.5, 1, 0))
+
+    def parts(key):
+        who, what = jax.random.split(key)
+        group = people(who, N)
+        raw = scores.ipw(trial_of(what, group))
+        arm, nobody = policy(group.x), jnp.zeros(N, int)
+        both = [metrics.influence(arm, raw, normalise=normalise).r for normalise in ("sample", "matched")]
+        return jnp.stack([*both, both[1] - metrics.influence(nobody, raw, normalise="matched").r])
+
+    every = np.asarray(jax.vmap(parts)(jax.random.split(jax.random.key(5), 2000)))
+    intervals = metrics.normal_interval(np.moveaxis(every, 2, 0))
+    value = float(metrics.policy_value(policy(whole.x), scores.truth(whole.truth))[0])
+    truth = np.array([value, value, value - float(whole.truth.r[:, 0].mean())])
+    shares = ((intervals.low <= truth) & (truth <= intervals.high)).mean(axis=0)
+    assert_covered({"sample, matched, difference": shares})
+
+
+@pytest.mark.parametrize("sampling", ["poisson", "half"])
+def test_weights_have_mean_and_variance_one(sampling):
+    weights = np.asarray(metrics.draw_weights(jax.random.key(0), 200_000, sampling))
+    # Four standard errors: of a mean, and of a variance whose fourth central moment is 4 (Poisson) or 1.
+    assert abs(weights.mean() - 1) < 4 / np.sqrt(200_000)
+    assert abs(weights.var() - 1) < 4 * np.sqrt(3 / 200_000)
+
+
+def mean(data, weights):
+    return weights @ data / weights.sum()
+
+
+@pytest.mark.parametrize("sampling", ["poisson", "half"])
+def test_the_error_of_a_mean_is_that_of_the_textbook(sampling):
+    data = jax.random.normal(jax.random.key(0), (2000,))
+    boot = metrics.bootstrap(mean, data, 2000, key=jax.random.key(1), replicates=2000, sampling=sampling)
+    expected = float(data.std()) / np.sqrt(2000)
+    # The standard error of a standard deviation of k draws is 1 / sqrt(2 k) of it: four of them.
+    assert float(boot.error) == pytest.approx(expected, rel=4 / np.sqrt(2 * 2000))
+    assert float(boot.estimate) == pytest.approx(float(data.mean()))
+    assert boot.draws.shape == (2000,)
+
+
+def test_the_same_key_gives_the_same_replicates():
+    data = jnp.arange(50.0)
+    one, other = (metrics.bootstrap(mean, data, 50, key=jax.random.key(1), replicates=20).draws for _ in range(2))
+    np.testing.assert_array_equal(one, other)
+
+
+def test_seeds_on_one_test_part_share_its_error():
+    estimates = np.array([1.0, 2.0, 3.0])
+    # Without any error of the test part it is Student's interval over seeds.
+    alone, paired = metrics.seeds_interval(estimates, 0.0), metrics.paired_interval(estimates)
+    np.testing.assert_allclose(alone, paired, rtol=1e-12)
+    # With seeds that agree it is the normal interval of the test part.
+    agreed = metrics.seeds_interval(np.ones(3), 0.5)
+    assert agreed.high - 1 == pytest.approx(1.959963984540054 * 0.5, rel=1e-6)
+
+
+def test_one_replicate_is_refused():
+    with pytest.raises(InputError, match="replicates: found 1, expected at least 2"):
+        metrics.bootstrap(mean, jnp.ones(3), 3, key=jax.random.key(0), replicates=1)

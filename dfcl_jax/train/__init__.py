@@ -1,6 +1,20 @@
 """Training of outcome models on a prediction loss and on decision losses."""
 
 from dfcl_jax.train.config import FitConfig
-from dfcl_jax.train.loop import Fit, Record, Rows, State, Trainer, fit, make_trainer, predict
+from dfcl_jax.train.loop import Fit, Record, State, Trainer, fit, make_trainer, predict
+from dfcl_jax.train.step import Learner, Rows, Step, make_step
 
-__all__ = ["Fit", "FitConfig", "Record", "Rows", "State", "Trainer", "fit", "make_trainer", "predict"]
+__all__ = [
+    "Fit",
+    "FitConfig",
+    "Learner",
+    "Record",
+    "Rows",
+    "State",
+    "Step",
+    "Trainer",
+    "fit",
+    "make_step",
+    "make_trainer",
+    "predict",
+]

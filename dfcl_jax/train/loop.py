@@ -7,24 +7,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import Array
+from jax.typing import ArrayLike
 
 from dfcl_jax.errors import refuse
 from dfcl_jax.models import Model, Params
 from dfcl_jax.train.config import FitConfig, make_optimiser
-from dfcl_jax.types import Outcomes, Trial, take
+from dfcl_jax.train.step import Learner, Objective, Rows, make_step, rows_at
+from dfcl_jax.types import Outcomes
 
-
-class Rows(NamedTuple):
-    """What a model is trained on; every leaf of `extra` has n rows."""
-
-    trial: Trial
-    extra: Any = None  # pytree of [n, ...], such as Scores
-
-
-# (predictions, rows of the batch, shared by all batches) -> scalar
-Objective = Callable[[Outcomes, Rows, Any], Array]
 # (predictions on the validation rows, what they are judged by) -> scalar, higher is better
 Validate = Callable[[Outcomes, Any], Array]
 
@@ -33,8 +24,7 @@ class State(NamedTuple):
     """Where a fit stands, and the best parameters it has passed."""
 
     key: Array
-    params: Params
-    optimiser: optax.OptState
+    learner: Learner
     best: Params
     best_value: Array  # [] validation value of `best`
 
@@ -58,7 +48,7 @@ class Fit(NamedTuple):
 class Trainer(NamedTuple):
     """Two pure functions of one seed, to be jitted and vmapped."""
 
-    start: Callable[[Array, Params, Any, Any], State]  # (key, params, x_valid, judge) -> State
+    start: Callable[[Array, Params, Any, Any, Array], State]  # (key, params, x_valid, judge, pace) -> State
     epoch: Callable[[State, Rows, Any, Any, Any], tuple[State, Record]]  # (state, rows, shared, x_valid, judge)
 
 
@@ -83,34 +73,24 @@ def make_trainer(model: Model, objective: Objective, validate: Validate, config:
     size = n // steps
     optimiser = make_optimiser(config, steps)
 
-    def start(key: Array, params: Params, x_valid: Array, judge: Any) -> State:
-        value = _or_least(validate(predict(model, params, x_valid), judge))
-        return State(key, params, optimiser.init(params), params, value)
+    step = make_step(model, objective, optimiser)
 
-    def loss_of(params: Params, batch: Rows, shared: Any) -> Array:
-        if model.members is None:
-            return objective(model.apply(params, batch.trial.x), batch, shared)
-        members = model.members(params, batch.trial.x)
-        return jax.vmap(lambda outcomes: objective(outcomes, batch, shared))(members).mean()
+    def start(key: Array, params: Params, x_valid: Array, judge: Any, pace: Array) -> State:
+        value = _or_least(validate(predict(model, params, x_valid), judge))
+        return State(key, Learner(params, optimiser.init(params), pace), params, value)
 
     def epoch(state: State, rows: Rows, shared: Any, x_valid: Array, judge: Any) -> tuple[State, Record]:
         key, shuffle = jax.random.split(state.key)
         order = jax.random.permutation(shuffle, n)[: steps * size].reshape(steps, size)
-
-        def step(carry: tuple[Params, optax.OptState], index: Array):
-            params, memory = carry
-            batch = Rows(take(rows.trial, index), jax.tree.map(lambda leaf: leaf[index], rows.extra))
-            loss, gradient = jax.value_and_grad(loss_of)(params, batch, shared)
-            updates, memory = optimiser.update(gradient, memory, params)
-            return (optax.apply_updates(params, updates), memory), loss
-
-        (params, memory), losses = jax.lax.scan(step, (state.params, state.optimiser), order)
-        value = _or_least(validate(predict(model, params, x_valid), judge))
+        learner, losses = jax.lax.scan(
+            lambda learner, index: step(learner, rows_at(rows, index), shared), state.learner, order
+        )
+        value = _or_least(validate(predict(model, learner.params, x_valid), judge))
         # Until some epoch has a value, the latest stands in for the best.
         better = (value > state.best_value) | jnp.isneginf(state.best_value)
-        best = jax.tree.map(partial(jnp.where, better), params, state.best)
+        best = jax.tree.map(partial(jnp.where, better), learner.params, state.best)
         best_value = jnp.where(better, value, state.best_value)
-        return State(key, params, memory, best, best_value), Record(losses.mean(), value)
+        return State(key, learner, best, best_value), Record(losses.mean(), value)
 
     return Trainer(start, epoch)
 
@@ -132,6 +112,7 @@ def fit(
     objective: Objective,
     validate: Validate,
     config: FitConfig,
+    paces: ArrayLike = 1.0,
     renew: Callable[[Params, Any], Any] | None = None,
     on_epoch: Callable[[int, Record], None] = lambda epoch, record: None,
 ) -> Fit:
@@ -151,6 +132,7 @@ def fit(
         objective: loss of a batch.
         validate: value on the validation rows, higher is better.
         config: epochs, batches, optimiser.
+        paces: learning rates as multiples of the configuration's, [s] or one for all.
         renew: (parameters, what `objective` needed) -> what it needs from now on, leaves [s, ...]; called before every
             epoch but the first. None where that stays as it is.
         on_epoch: called after each epoch with its number from 0 and its record, leaves [s].
@@ -160,12 +142,14 @@ def fit(
     """
     n = rows.trial.x.shape[1]
     trainer = make_trainer(model, objective, validate, config, n)
-    state = jax.jit(jax.vmap(trainer.start))(keys, params, x_valid, judge)
+    dtype = jax.tree.leaves(params)[0].dtype
+    paces = jnp.broadcast_to(jnp.asarray(paces, dtype), (len(keys),))
+    state = jax.jit(jax.vmap(trainer.start))(keys, params, x_valid, judge, paces)
     epoch = jax.jit(jax.vmap(trainer.epoch), donate_argnums=0)
     records = []
     for number in range(config.epochs):
         if renew is not None and number > 0:
-            shared = renew(state.params, shared)
+            shared = renew(state.learner.params, shared)
         state, record = epoch(state, rows, shared, x_valid, judge)
         record = jax.tree.map(np.asarray, record)
         if not np.isfinite(record.loss).all():

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from dfcl_jax.errors import refuse
 from dfcl_jax.types import Outcomes, Trial, take
 
 
@@ -22,7 +23,12 @@ def crossfit(
         trial: n people.
         fit: (key, trial of the other folds) -> (x -> Outcomes).
         folds: at least 2, at most n.
+
+    Raises:
+        InputError: fewer folds or more.
     """
+    if not 2 <= folds <= trial.t.shape[0]:
+        refuse("folds", found=folds, expected=f"from 2 to {trial.t.shape[0]}, the number of people")
     fold_key, *fit_keys = jax.random.split(key, folds + 1)
     parts = jnp.array_split(jax.random.permutation(fold_key, trial.t.shape[0]), folds)
     predictions = []

@@ -10,10 +10,11 @@ def outcome_scale(outcomes_hat: Outcomes, *, floor: float = 0.1) -> Array:
     """s(x_i) = sqrt(b_i^2 + (floor mean |b|)^2), b_i the mean over treatments of predicted revenue, [n].
 
     What the noise of an outcome is proportional to where it multiplies the outcome, as on orders and baskets. The floor
-    keeps people of whom nothing is expected from outweighing everybody else.
+    keeps people of whom nothing is expected from outweighing everybody else; where nothing is of anybody, s is 1.
     """
     base = outcomes_hat.r.mean(axis=1)
-    return jnp.sqrt(base**2 + (floor * jnp.abs(base).mean()) ** 2)
+    scale = jnp.sqrt(base**2 + (floor * jnp.abs(base).mean()) ** 2)
+    return jnp.where(scale > 0, scale, 1)
 
 
 def in_own_units(scores: Scores, scale: Array) -> Scores:

@@ -108,9 +108,3 @@ def test_the_order_of_variances_of_the_gradient():
     }
     variance = {name: by_person(gradient(kind)).var(axis=1).sum() for name, kind in kinds.items()}
     assert variance["aipw"] < variance["least"] < variance["mean"] < variance["ipw"], variance
-
-
-def test_doubly_robust_differences_survive_wrong_predictions():
-    surface = by_person(scores.aipw(drawn(), known(WRONG)).r)
-    error = surface.mean(axis=1) - np.asarray(TRUTH.r)
-    assert (np.abs(error) < 4.5 * surface.std(axis=1) / np.sqrt(DRAWS)).all()

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dfcl_jax import Outcomes, Trial, scores
+from dfcl_jax import InputError, Outcomes, Trial, scores
 
 N, M = 103, 2
 
@@ -46,6 +46,12 @@ def test_every_fold_is_fitted_on_all_the_others():
 
     scores.crossfit(jax.random.key(0), trial_of(jnp.ones(N)), counting, folds=4)
     assert sorted(sizes) == [(77, 77), (77, 77), (77, 77), (78, 78)]
+
+
+@pytest.mark.parametrize("folds", [1, N + 1])
+def test_folds_without_people_inside_or_outside_are_refused(folds):
+    with pytest.raises(InputError, match=f"folds: found {folds}, expected from 2 to {N}"):
+        scores.crossfit(jax.random.key(0), trial_of(jnp.ones(N)), memoriser, folds=folds)
 
 
 def test_out_of_fold_scores_are_unbiased_where_those_of_a_memoriser_are_not():

@@ -16,6 +16,10 @@ def test_the_scale_is_the_base_with_a_floor():
     np.testing.assert_allclose(scores.outcome_scale(outcomes, floor=0.5), [np.hypot(4, 1), 1])
 
 
+def test_where_nothing_is_expected_of_anybody_money_keeps_its_unit():
+    np.testing.assert_array_equal(scores.outcome_scale(Outcomes(jnp.zeros((3, 2)), jnp.zeros((3, 2)))), 1)
+
+
 def test_own_units_leave_everybody_their_best_decision():
     own = scores.in_own_units(scores.truth(TRUTH), scores.outcome_scale(TRUTH))
     for lam in (0.0, 0.3, 2.0):

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from dfcl_jax import Outcomes, Trial, scores
-from dfcl_jax.losses import policy_learning_loss
 
 TRIAL = Trial(
     x=jnp.zeros((3, 1)),
@@ -76,20 +75,3 @@ def test_scores_are_unbiased_for_the_true_surfaces_even_with_wrong_predictions(e
         error = by_person.mean(axis=1) - expected
         # Twelve means for each estimator: 4.5 standard errors fail by chance once in 12,000 runs, and the key is fixed.
         assert (np.abs(error) < 4.5 * by_person.std(axis=1) / np.sqrt(DRAWS) + 1e-12).all()
-
-
-def test_centring_leaves_the_expected_gradient_and_lowers_its_variance():
-    p = jnp.array([[0.2, 0.3, 0.5], [0.6, 0.3, 0.1]])
-    trial, who = _trial_of_the_population(p)
-    outcomes = Outcomes(0.3 * POPULATION.r[who], POPULATION.c[who])
-    base = Outcomes(POPULATION.r[who], POPULATION.c[who])
-
-    def gradients(surfaces):
-        gradient = jax.grad(lambda o: policy_learning_loss(o, surfaces, jnp.array([0.5])))(outcomes)
-        return np.asarray(gradient.r).reshape(2, DRAWS, 3) * (2 * DRAWS)
-
-    raw, centred = gradients(scores.ipw(trial)), gradients(scores.centred(trial, base))
-    difference = raw - centred
-    # Six paired means, as above.
-    assert (np.abs(difference.mean(axis=1)) < 4.5 * difference.std(axis=1) / np.sqrt(DRAWS) + 1e-12).all()
-    assert (centred.var(axis=1).sum(axis=1) < raw.var(axis=1).sum(axis=1)).all()

@@ -1,6 +1,6 @@
 """The one error that bad input raises."""
 
-from typing import NoReturn
+from typing import Any, NoReturn, get_args
 
 import jax
 from jax.core import Tracer
@@ -13,6 +13,12 @@ class InputError(ValueError):
 def refuse(what: str, *, found: object, expected: str) -> NoReturn:
     """Raise an `InputError` in the one form that every check uses."""
     raise InputError(f"{what}: found {found}, expected {expected}")
+
+
+def check_option(what: str, found: str, options: Any) -> None:
+    """Refuse a word that is not among those of `options`, a `Literal`."""
+    if found not in get_args(options):
+        refuse(what, found=repr(found), expected=" or ".join(map(repr, get_args(options))))
 
 
 def shown(value: object) -> str:

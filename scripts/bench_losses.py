@@ -22,6 +22,9 @@ DECISION_LOSSES: dict[str, Callable[[Outcomes, Scores, Array], Array]] = {
     "IFD sample": lambda o, s, lams: losses.finite_difference_loss(o, s, lams, normalise="sample"),
     "IFD softmax": lambda o, s, lams: losses.dual_finite_difference_loss(o, s, lams, flips="nearest"),
     "DIFD": losses.dual_finite_difference_loss,
+    # Budgets from 0.1 to 1 where a treatment costs 0.5 on average: each finds its multiplier first.
+    "PPL": losses.primal_policy_learning_loss,
+    "PIFD": losses.primal_finite_difference_loss,
 }
 
 
@@ -33,6 +36,7 @@ class Config:
     m: int = 5  # treatments
     lams: tuple[int, ...] = (1, 10)  # how many multipliers
     rounds: int = 15  # every candidate is timed once a round
+    losses: tuple[str, ...] = tuple(DECISION_LOSSES)  # which
     out: Path | None = None  # a JSON file for the figures
 
 
@@ -42,8 +46,8 @@ def main(config: Config) -> None:
     surfaces = jax.block_until_ready(jax.tree.map(jnp.array, scores.ipw(trial)))
     prediction = jax.jit(jax.value_and_grad(losses.prediction_loss))
     calls: dict[str, Callable[[], object]] = {"prediction": lambda: prediction(outcomes, trial)}
-    for name, loss in DECISION_LOSSES.items():
-        compiled = jax.jit(jax.value_and_grad(loss))
+    for name in config.losses:
+        compiled = jax.jit(jax.value_and_grad(DECISION_LOSSES[name]))
         for k in config.lams:
             lams = jnp.linspace(0.1, 1.0, k)
             calls[f"{name}, {k}"] = lambda f=compiled, lams=lams: f(outcomes, surfaces, lams)

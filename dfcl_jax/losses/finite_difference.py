@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from dfcl_jax.errors import check_option
 from dfcl_jax.losses.dual import People, Term, Totals, dual_loss, ratio, value
 from dfcl_jax.types import Outcomes, Scores
 
@@ -38,12 +39,12 @@ def finite_difference_loss(
 
     and S the number of people ("sample") or the weight of the people whose decision is the treatment they had,
     sum_i w_{i,z_i} ("matched"). The gradient is an estimate: a fixed multiplier decouples people, so each is moved
-    alone over the nearest flip that changes what V sees of them, to the best treatment s by score whose g or w is
-    another than at z_i. With `scores.ipw` that is the runner-up for a decision that matches the logged treatment and
-    the logged treatment for one that does not, as published; where every treatment has a score of its own (`aipw`,
-    `truth`) it is the runner-up. dV/dr_hat at s is (V_new - V) / step, at z_i the opposite, and 0 elsewhere: a better
-    treatment is pulled up and the decided one down. The step is the gap between the two scores plus `OVERSHOOT`; on
-    c_hat it is the gap over -lam less `OVERSHOOT`, which the authors' code does not divide by lam.
+    alone over the nearest flip that changes what V sees of them, to the best treatment s by score whose g, or with
+    "matched" whose w, is another than at z_i. With `scores.ipw` that is the runner-up for a decision that matches the
+    logged treatment and the logged treatment for one that does not, as published; where every treatment has a score of
+    its own (`aipw`, `truth`) it is the runner-up. dV/dr_hat at s is (V_new - V) / step, at z_i the opposite, and 0
+    elsewhere: a better treatment is pulled up and the decided one down. The step is the gap between the two scores plus
+    `OVERSHOOT`; on c_hat it is the gap over -lam less `OVERSHOOT`, which the authors' code does not divide by lam.
 
     With "sample", the mean of the losses of batches of one size is the loss of their union, and so are the gradients
     (unless `clip` is "max"). With "matched", V and its gradient depend on the whole batch through S: the values of
@@ -89,7 +90,7 @@ def dual_finite_difference_loss(
     - sum_ij stop_grad(q_ij) softmax_j(a_i. / temperature),  a = r_hat - lam c_hat, and k = argmax_j a_ij decided:
 
         q_ij = (V_{i -> j} - V) / h_ij  for j != k,  h_ij = a_ik - a_ij + OVERSHOOT > 0
-        q_ik = - q_is,                             s the nearest treatment whose g or w is another than at k
+        q_ik = - q_is,                             s the nearest treatment at which V sees something else than at k
 
     V_{i -> j} being the value when i alone is moved to j: with "sample", (g_ij - g_ik) / n more. With `scores.ipw` this
     is (B4) term by term: if k is the logged treatment, every other is pushed by g_ik / (n h_ij) and k pulled by
@@ -117,6 +118,7 @@ def dual_finite_difference_loss(
 # One object for each choice of options, so that compiled code is found again.
 @cache
 def _raw_term(clip: Clip, normalise: Normalise, through: Through) -> Term:
+    check_option("through", through, Through)
     options = {"clip": clip, "normalise": normalise, "through": through}
     return Term(partial(_raw, **options), whole=_whole(clip, normalise))
 
@@ -124,11 +126,14 @@ def _raw_term(clip: Clip, normalise: Normalise, through: Through) -> Term:
 @cache
 def soft_term(flips: Flips, clip: Clip, normalise: Normalise) -> Term:
     """The term of `dual_finite_difference_loss`; its scale is (window, temperature)."""
+    check_option("flips", flips, Flips)
     options = {"flips": flips, "clip": clip, "normalise": normalise}
     return Term(partial(_softened, **options), whole=_whole(clip, normalise))
 
 
 def _whole(clip: Clip, normalise: Normalise) -> bool:
+    check_option("clip", clip, Clip)
+    check_option("normalise", normalise, Normalise)
     return normalise == "matched" or clip == "max"
 
 
@@ -143,7 +148,7 @@ def _raw(
     through: Through,
 ) -> tuple[Totals, Outcomes]:
     moves = _moves(people, normalise)
-    gap, gain, size = (at(surface, moves.new) for surface in (moves.gap, moves.gain, moves.size))
+    gap, gain, size = moves.nearest, at(moves.gain, moves.new), at(moves.size, moves.new)
     difference = change(gain, size, totals)
     slope_r = difference * _inverse_step(gap, clip, windows[0], totals.longest)
     safe = jnp.where(lam > 0, lam, 1)
@@ -181,19 +186,23 @@ class _Moves(NamedTuple):
     new: Array  # [m, b] where the nearest treatment is at which V sees something else
     seen: Array  # [m, b] where V sees something else
     gap: Array  # [m, b] how far the score is below the decided one's
+    nearest: Array  # [1, b] that of `new`; 0 where there is none
     gain: Array  # [m, b] what the treatment would add to V's gain beyond the decided one
     size: Array  # [m, b], or [1, b] where all count alike, and to its size
 
 
 def _moves(people: People, normalise: Normalise) -> _Moves:
     score, gain, w = people
-    size = w if normalise == "matched" else jnp.ones_like(w[:1])
     old = best(score)
-    decided = at(gain, old), at(size, old)
-    more = gain - decided[0]
-    seen = (more != 0) | (w != at(w, old))
-    new = best(jnp.where(seen, score, -jnp.inf))
-    return _Moves(decided, old, new, seen, score.max(axis=0, keepdims=True) - score, more, size - decided[1])
+    # Where all count alike there is nothing to look up.
+    size = w if normalise == "matched" else jnp.ones_like(w[:1])
+    decided = at(gain, old), at(w, old) if normalise == "matched" else size
+    more, extra = gain - decided[0], size - decided[1]
+    seen = (more != 0) | (extra != 0)
+    rival = jnp.where(seen, score, -jnp.inf)
+    top, second = score.max(axis=0, keepdims=True), rival.max(axis=0, keepdims=True)
+    nearest = jnp.where(second > -jnp.inf, top - second, 0)
+    return _Moves(decided, old, best(rival) & seen, seen, top - score, nearest, more, extra)
 
 
 def _tally(moves: _Moves, clip: Clip, gap: Array) -> Totals:

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from dfcl_jax.errors import check_option
 from dfcl_jax.losses.dual import People, Term, Totals, dual_loss
 from dfcl_jax.losses.finite_difference import Normalise, at, best, change
 from dfcl_jax.types import Outcomes, Scores
@@ -47,6 +48,7 @@ def naive_finite_difference_loss(
 
 @cache
 def _term(normalise: Normalise) -> Term:
+    check_option("normalise", normalise, Normalise)
     return Term(partial(_naive, normalise=normalise), whole=True)
 
 

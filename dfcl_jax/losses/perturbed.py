@@ -105,6 +105,8 @@ def _over_multipliers(
     scale: ArrayLike,
     weights: ArrayLike,
 ) -> Array:
+    # All but the outcomes is data, as in `dual_loss`.
+    scores, lams, scale, weights = jax.lax.stop_gradient((scores, lams, scale, weights))
     lams = jnp.atleast_1d(jnp.asarray(lams, outcomes.r.dtype))
     scale, weights = (jnp.broadcast_to(jnp.asarray(v, lams.dtype), lams.shape) for v in (scale, weights))
 

@@ -5,13 +5,14 @@ from typing import Literal
 import jax.numpy as jnp
 from jax import Array
 
+from dfcl_jax.errors import check_option
 from dfcl_jax.scores import observation_weights
 from dfcl_jax.types import Outcomes, Trial, pick
 
+Kind = Literal["squares", "cross_entropy"]
 
-def prediction_loss(
-    outcomes: Outcomes, trial: Trial, *, kind: Literal["squares", "cross_entropy"] = "squares"
-) -> Array:
+
+def prediction_loss(outcomes: Outcomes, trial: Trial, *, kind: Kind = "squares") -> Array:
     """How far predictions are from what was seen, every treatment counting alike (DFCL, D4).
 
     L = 1/m mean_i 1/p_{t_i} [ l(r_i, r_hat_{i,t_i}) + l(c_i, c_hat_{i,t_i}) ]
@@ -27,6 +28,7 @@ def prediction_loss(
     Returns:
         The loss per person and treatment, [].
     """
+    check_option("kind", kind, Kind)
     each = {"squares": _square, "cross_entropy": _cross_entropy}[kind]
     m = outcomes.r.shape[1]
     misfit = each(trial.r, pick(outcomes.r, trial.t)) + each(trial.c, pick(outcomes.c, trial.t))

@@ -8,16 +8,16 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from dfcl_jax.errors import check_option, is_concrete
 from dfcl_jax.losses.dual import dual_loss, ratio
 from dfcl_jax.losses.finite_difference import Clip, Flips, Normalise, soft_term
 from dfcl_jax.losses.policy_learning import SOFT_VALUE
-from dfcl_jax.solvers import bisect, hard, largest_multiplier
+from dfcl_jax.solvers import bisect, check_budgets, hard, largest_multiplier
 from dfcl_jax.types import Outcomes, Scores, pick
 
 Spend = Literal["sample", "matched", "predicted"]
 
 
-@partial(jax.jit, static_argnames="spend")
 def lams_at_budgets(outcomes: Outcomes, scores: Scores, budgets: ArrayLike, *, spend: Spend = "sample") -> Array:
     """lam*(B), the least multiplier found whose decisions spend at most B per person (Bi-DFCL, B1), [b].
 
@@ -32,7 +32,19 @@ def lams_at_budgets(outcomes: Outcomes, scores: Scores, budgets: ArrayLike, *, s
         budgets: cost per person, [b] or a scalar.
         spend: "sample", mean_i G^c_{i,z_i}; "matched", sum_i G^c_{i,z_i} / sum_i w_{i,z_i}, for `ipw`; "predicted",
             mean_i c_hat_{i,z_i}, which looks at no score.
+
+    Raises:
+        InputError: a budget that is negative or not finite; where budgets cannot be looked at, one that is not a number
+            has a multiplier that is none.
     """
+    check_option("spend", spend, Spend)
+    if is_concrete(budgets):
+        check_budgets(budgets)
+    return _lams_at_budgets(outcomes, scores, jnp.atleast_1d(jnp.asarray(budgets, outcomes.c.dtype)), spend)
+
+
+@partial(jax.jit, static_argnums=3)
+def _lams_at_budgets(outcomes: Outcomes, scores: Scores, budgets: Array, spend: Spend) -> Array:
     outcomes, scores = jax.lax.stop_gradient((outcomes, scores))
     ceiling = largest_multiplier(outcomes)
 
@@ -44,9 +56,10 @@ def lams_at_budgets(outcomes: Outcomes, scores: Scores, budgets: ArrayLike, *, s
         return ratio(pick(scores.c, arm).sum(), pick(scores.w, arm).sum())
 
     def at(budget: Array) -> Array:
-        return bisect(lambda lam: hard(outcomes, lam), estimate, budget, ceiling).lam
+        lam = bisect(lambda lam: hard(outcomes, lam), estimate, budget, ceiling).lam
+        return jnp.where(jnp.isnan(budget), budget, lam)
 
-    return jax.lax.map(at, jnp.atleast_1d(jnp.asarray(budgets, outcomes.c.dtype)))
+    return jax.lax.map(at, budgets)
 
 
 def primal_policy_learning_loss(

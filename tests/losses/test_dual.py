@@ -8,12 +8,13 @@ import numpy as np
 import optax
 import pytest
 
-from dfcl_jax import Outcomes, Trial, losses, scores
+from dfcl_jax import InputError, Outcomes, Trial, losses, scores
 from dfcl_jax.losses import dual
 from dfcl_jax.solvers import hard
 
 N, M = 30, 3
 LAMS, BUDGETS = jnp.array([0.2, 0.7]), jnp.array([0.1, 0.4])
+DRAWS = {"key": jax.random.key(0), "samples": 4}
 LOSSES = {
     "PL": lambda o, s, lams, budgets: losses.policy_learning_loss(o, s, lams),
     "IFD": lambda o, s, lams, budgets: losses.finite_difference_loss(o, s, lams),
@@ -24,6 +25,8 @@ LOSSES = {
     "naive": lambda o, s, lams, budgets: losses.naive_finite_difference_loss(o, s, lams),
     "PPL": lambda o, s, lams, budgets: losses.primal_policy_learning_loss(o, s, budgets, priced=True, spend="matched"),
     "PIFD": lambda o, s, lams, budgets: losses.primal_finite_difference_loss(o, s, budgets, clip="max", priced=True),
+    "perturbed": lambda o, s, lams, budgets: losses.perturbed_loss(o, s, lams, **DRAWS),
+    "Fenchel-Young": lambda o, s, lams, budgets: losses.fenchel_young_loss(o, s, lams, **DRAWS),
 }
 every_loss = pytest.mark.parametrize("name", LOSSES)
 
@@ -92,7 +95,7 @@ def test_edge_cases_give_finite_values_and_gradients(name):
         loss, gradient = function(o, s, lams, budgets)
         finite = [bool(np.isfinite(leaf).all()) for leaf in (loss, *gradient)]
         assert all(finite), f"{case}: finite value, gradient on revenue, on cost: {finite}"
-        if case == "truth without a difference":
+        if case == "truth without a difference" and name != "Fenchel-Young":  # which knows targets, no values
             assert all((np.asarray(leaf) == 0).all() for leaf in gradient)
         if case == "lam 0, budget for all":
             assert name == "naive" or (np.asarray(gradient.c) == 0).all()
@@ -113,6 +116,25 @@ def test_no_array_has_an_entry_for_each_person_treatment_and_multiplier(name, mo
     program = str(jax.make_jaxpr(jax.grad(LOSSES[name]))(outcomes, scores.ipw(trial), lams, lams))
     sizes = [np.prod([int(d) for d in shape.split(",")]) for shape in re.findall(r"\[(\d+(?:,\d+)*)\]", program)]
     assert max(sizes) == 29 * M
+
+
+@pytest.mark.parametrize(
+    ("loss", "option"),
+    [
+        (losses.finite_difference_loss, {"clip": "fix"}),
+        (losses.finite_difference_loss, {"normalise": "none"}),
+        (losses.finite_difference_loss, {"through": "cost"}),
+        (losses.dual_finite_difference_loss, {"flips": "runner-up"}),
+        (losses.naive_finite_difference_loss, {"normalise": "mean"}),
+        (losses.primal_policy_learning_loss, {"spend": "true"}),
+        (losses.primal_finite_difference_loss, {"clip": "min"}),
+    ],
+)
+def test_an_option_that_is_none_is_named_with_those_there_are(loss, option):
+    outcomes, trial = small_case(0)
+    name, word = next(iter(option.items()))
+    with pytest.raises(InputError, match=f"{name}: found '{word}', expected '.*' or '"):
+        loss(outcomes, scores.ipw(trial), 0.2, **option)
 
 
 def test_alpha_and_temperature_may_follow_a_schedule():

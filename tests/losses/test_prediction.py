@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dfcl_jax import Outcomes, Trial
+from dfcl_jax import InputError, Outcomes, Trial
 from dfcl_jax.losses import prediction_loss
 
 OUTCOMES = Outcomes(jnp.array([[0.2, 0.6], [0.5, 0.9]]), jnp.array([[0.1, 0.3], [0.4, 0.8]]))
@@ -34,6 +34,11 @@ def test_cross_entropy_of_certain_and_wrong_predictions_is_finite():
     loss, gradient = jax.value_and_grad(lambda o: prediction_loss(o, TRIAL, kind="cross_entropy"))(certain)
     assert np.isfinite(loss)
     assert np.isfinite(gradient.r).all()
+
+
+def test_an_unknown_kind_is_named():
+    with pytest.raises(InputError, match="kind: found 'mse', expected 'squares' or 'cross_entropy'"):
+        prediction_loss(OUTCOMES, TRIAL, kind="mse")  # type: ignore[arg-type]
 
 
 def test_arm_shares_for_propensities_give_the_published_weights():

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dfcl_jax import Outcomes, Trial, scores
+from dfcl_jax import InputError, Outcomes, Trial, scores
 from dfcl_jax.losses import (
     dual_finite_difference_loss,
     lams_at_budgets,
@@ -57,6 +57,18 @@ def test_the_truths_spend_gives_the_multipliers_of_the_solver():
     np.testing.assert_allclose(found, lams_for_budgets(HAT, BUDGETS), rtol=1e-12)
     found = lams_at_budgets(TRUTH, scores.truth(TRUTH), BUDGETS)
     np.testing.assert_allclose(found, lams_for_budgets(TRUTH, BUDGETS), rtol=1e-12)
+
+
+@pytest.mark.parametrize("budget", [-0.1, float("nan"), float("inf")])
+def test_a_budget_that_is_none_is_named(budget):
+    for function in (lams_at_budgets, primal_policy_learning_loss, primal_finite_difference_loss):
+        with pytest.raises(InputError, match=f"budget: found {budget}"):
+            function(HAT, IPW, jnp.array([0.1, budget]))
+
+
+def test_where_budgets_cannot_be_seen_none_gives_no_multiplier():
+    lams = jax.jit(lambda budgets: lams_at_budgets(HAT, IPW, budgets))(jnp.array([0.1, jnp.nan]))
+    np.testing.assert_array_equal(jnp.isnan(lams), [False, True])
 
 
 def test_priced_losses_are_the_dual_ones_at_the_multipliers_of_the_budgets():

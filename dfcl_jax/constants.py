@@ -1,9 +1,12 @@
 """The constants of a decision loss: multipliers, temperatures and windows."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
 from dfcl_jax.losses import lams_at_budgets
 from dfcl_jax.solvers import lams_for_budgets, priced
@@ -21,24 +24,46 @@ class Constants(NamedTuple):
     budgets: Array  # [k] cost per person that `lams` belong to; NaN where multipliers are not from budgets
 
 
+def score_spread(score: Array) -> Array:
+    """Standard deviation over people and treatments of a_ij - mean_j a_ij, for a `score` a [n, m], []."""
+    return (score - score.mean(axis=1, keepdims=True)).std()
+
+
+def best_margin(score: Array, *, quantile: float = 0.5) -> Array:
+    """A quantile over people of how far the best of a_i. is above the second best, for a `score` a [n, m], [].
+
+    The share `quantile` of people is then less than one such length away from another decision.
+    """
+    first, second = jax.lax.top_k(score, 2)[0].T
+    return jnp.quantile(first - second, quantile)
+
+
 def fitted(
-    outcomes: Outcomes, budgets: Array, *, temperature_in_spreads: float = 2.0, window_in_spreads: float = 0.25
+    outcomes: Outcomes,
+    budgets: Array,
+    *,
+    temperature_in_spreads: float = 2.0,
+    window_in_spreads: float = 0.25,
+    spread: Callable[[Array], Array] = score_spread,
 ) -> Constants:
     """Constants in the units of a warm-started model's own scores.
 
-    Multipliers are those of the budgets that matter. With sigma_lam the standard deviation over people and treatments
-    of a_ij - mean_j a_ij, a = r_hat - lam c_hat, temperature and window are multiples of sigma_lam, and each term is
-    weighted 1 / temperature: no loss then depends on the unit of money.
+    Multipliers are those of the budgets that matter. With sigma_lam the spread of the score a = r_hat - lam c_hat,
+    temperature and window are multiples of sigma_lam, and each term is weighted 1 / temperature: no loss then depends
+    on the unit of money.
 
     Args:
         outcomes: the warm-started model's predictions, [n, m] each.
         budgets: per person, [k].
         temperature_in_spreads: temperature / sigma_lam.
         window_in_spreads: window / sigma_lam.
+        spread: score [n, m] -> sigma, a length of the score: `score_spread`, or `best_margin`.
     """
     lams = lams_for_budgets(outcomes, budgets)
-    spread = jnp.stack([_spread(priced(outcomes, lam)) for lam in lams])
-    temperature, window = temperature_in_spreads * spread, window_in_spreads * spread
+    sigma = jnp.stack([spread(priced(outcomes, lam)) for lam in lams])
+    # A model that tells no treatment from another has no scale of its own.
+    sigma = jnp.where(sigma > 0, sigma, 1)
+    temperature, window = temperature_in_spreads * sigma, window_in_spreads * sigma
     weights = 1 / temperature
     return Constants(lams, temperature, window, _over(window, lams), weights, budgets=jnp.asarray(budgets))
 
@@ -58,15 +83,16 @@ def tracked(constants: Constants, outcomes: Outcomes, scores: Scores) -> Constan
     return constants._replace(lams=lams, cost_window=_over(constants.window, lams))
 
 
+def annealed(constants: Constants, factor: ArrayLike) -> Constants:
+    """Temperature and windows `factor` times as long; weights stay, and with them the unit of the loss."""
+    k = constants
+    factor = jnp.asarray(factor, k.temperature.dtype)
+    return k._replace(temperature=factor * k.temperature, window=factor * k.window, cost_window=factor * k.cost_window)
+
+
 def _over(window: Array, lams: Array) -> Array:
     # A step on c_hat moves the score by lam times itself; at lam = 0 it moves nothing and no window is needed.
     return jnp.where(lams > 0, window / jnp.where(lams > 0, lams, 1), 1)
-
-
-def _spread(score: Array) -> Array:
-    spread = (score - score.mean(axis=1, keepdims=True)).std()
-    # A model that tells no treatment from another has no scale of its own.
-    return jnp.where(spread > 0, spread, 1)
 
 
 def published(name: str) -> Constants:

@@ -3,12 +3,15 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
+import optax
 from jax import Array
 
 from dfcl_jax import losses
 from dfcl_jax import scores as score_surfaces
 from dfcl_jax.constants import Constants, fitted
+from dfcl_jax.losses.finite_difference import Flips
 from dfcl_jax.types import Outcomes, Scores, Trial
 
 TWO_STAGE = "TSM-SL"
@@ -22,6 +25,10 @@ class Method(NamedTuple):
     pace: float = 1.0  # learning rate as a multiple of the decision stage's
     constants: Callable[[Outcomes, Array], Constants] = fitted  # (predictions, budgets) -> constants of the loss
     tracked: bool = False  # multipliers solved anew before each epoch, see `constants.tracked`; not once at the start
+    # Epoch, from 0 -> weight of the prediction loss beside the decision loss; None: the study's alpha throughout.
+    alpha: optax.Schedule | None = None
+    # Epoch -> temperature and windows as a multiple of the constants', see `constants.annealed`.
+    annealing: optax.Schedule = optax.constant_schedule(1.0)
 
 
 def raw(trial: Trial, outcomes_hat: Outcomes) -> Scores:
@@ -69,6 +76,25 @@ def finite_difference(outcomes: Outcomes, scores: Scores, constants: Constants) 
     k = constants
     return losses.finite_difference_loss(
         outcomes, scores, k.lams, window=k.window, cost_window=k.cost_window, weights=k.weights
+    )
+
+
+def dual_finite_difference(outcomes: Outcomes, scores: Scores, constants: Constants, *, flips: Flips = "all") -> Array:
+    """DIFD (Bi-DFCL, B5) at the constants' temperature and window; "nearest" flips: the softmax form of IFD (D10)."""
+    k = constants
+    return losses.dual_finite_difference_loss(
+        outcomes, scores, k.lams, flips=flips, temperature=k.temperature, window=k.window, weights=k.weights
+    )
+
+
+def perturbed(outcomes: Outcomes, scores: Scores, constants: Constants, *, samples: int = 8) -> Array:
+    """The decision perturbed by normal noise of the constants' temperature.
+
+    The noise is the same for every batch; batches are shuffled, so it is another for each person in each epoch.
+    """
+    k, key = constants, jax.random.key(0)
+    return losses.perturbed_loss(
+        outcomes, scores, k.lams, key=key, scale=k.temperature, samples=samples, weights=k.weights
     )
 
 

@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,12 +30,35 @@ def test_temperature_and_window_are_in_spreads_of_the_score():
         assert float(fitted.weights[k]) == pytest.approx(1 / (0.7 * spread))
 
 
+def test_the_median_margin_is_half_of_everybodys_way_to_another_decision():
+    score = jnp.array([[0.0, 5.0, 4.0], [9.0, 1.0, 1.0], [2.0, 2.0, 0.0], [0.0, 0.0, 3.0]])
+    # Margins of 1, 8, 0 and 3.
+    assert float(constants.best_margin(score)) == pytest.approx(2)
+    assert float(constants.best_margin(score, quantile=1.0)) == pytest.approx(8)
+    for quantile in (0.2, 0.5):
+        k = constants.fitted(OUTCOMES, BUDGETS, spread=partial(constants.best_margin, quantile=quantile))
+        for lam, temperature in zip(k.lams, k.temperature, strict=True):
+            best = np.sort(np.asarray(OUTCOMES.r - lam * OUTCOMES.c), axis=1)
+            # The quantile lies between two of 2,000 people.
+            assert np.mean(best[:, -1] - best[:, -2] < temperature / 2) == pytest.approx(quantile, abs=1e-3)
+
+
+def test_annealed_lengths_are_multiples_and_the_terms_keep_their_weights():
+    start = constants.fitted(OUTCOMES, BUDGETS)
+    now = constants.annealed(start, 0.25)
+    for length in ("temperature", "window", "cost_window"):
+        np.testing.assert_array_equal(getattr(now, length), 0.25 * getattr(start, length))
+    for same in ("lams", "weights", "budgets"):
+        np.testing.assert_array_equal(getattr(now, same), getattr(start, same))
+
+
+@pytest.mark.parametrize("spread", [constants.score_spread, constants.best_margin])
 @pytest.mark.parametrize("unit", [0.1, 100.0])
-def test_the_loss_with_fitted_constants_is_free_of_the_unit_of_money(unit):
+def test_the_loss_with_fitted_constants_is_free_of_the_unit_of_money(unit, spread):
     scaled = Outcomes(OUTCOMES.r * unit, OUTCOMES.c * unit)
     losses = []
     for outcomes, budgets in ((OUTCOMES, BUDGETS), (scaled, BUDGETS * unit)):
-        k = constants.fitted(outcomes, budgets)
+        k = constants.fitted(outcomes, budgets, spread=spread)
         surfaces = truth(Outcomes(outcomes.r[::-1], outcomes.c[::-1]))
         for method in (entropy_regularised, finite_difference):
             loss, gradient = jax.value_and_grad(method)(outcomes, surfaces, k)
@@ -74,7 +99,8 @@ def test_tracking_a_model_that_still_predicts_money_changes_nothing():
 
 def test_predictions_that_tell_no_treatment_apart_give_usable_constants():
     flat = Outcomes(jnp.ones((10, 3)), jnp.zeros((10, 3)))
-    assert all(np.isfinite(leaf).all() for leaf in constants.fitted(flat, BUDGETS))
+    for spread in (constants.score_spread, constants.best_margin):
+        assert all(np.isfinite(leaf).all() for leaf in constants.fitted(flat, BUDGETS, spread=spread))
 
 
 def test_published_constants():

@@ -24,7 +24,7 @@ class StudyConfig:
     prediction: Literal["squares", "cross_entropy"] = "squares"
     warm: FitConfig = field(default_factory=lambda: FitConfig(epochs=20, batch_size=512, learning_rate=3e-3))
     decision: FitConfig = field(default_factory=lambda: FitConfig(epochs=12, batch_size=1024, learning_rate=1e-3))
-    alpha: float = 0.0  # weight of the prediction loss beside the decision loss
+    alpha: float = 0.0  # weight of the prediction loss beside the decision loss, but for methods with their own
     constants: Literal["fitted", "criteo", "marketing"] = "fitted"  # or the published ones of an experiment
     select: Literal["value", "aucc"] = "value"  # what chooses a checkpoint on the validation part
     settle: Literal["aipw", "ipw"] = "aipw"  # what settles a policy's value where the truth is not known

@@ -83,6 +83,13 @@ def warm_start(two_stage: Fit, model: Model, seeds: Seeds, config: StudyConfig) 
     return Warm(two_stage, outcomes, (settling, seeds.budgets, met))
 
 
+class Shared(NamedTuple):
+    """What all batches of an epoch share; leaves [s, ...]."""
+
+    constants: constants.Constants
+    epoch: Array  # [s] from 0
+
+
 def train_method(
     key: Array, name: str, method: Method, model: Model, seeds: Seeds, warm: Warm, config: StudyConfig, hooks: Hooks
 ) -> Fit:
@@ -91,15 +98,20 @@ def train_method(
     The checkpoint is the one whose policy has the highest value on the validation part, the start included.
     """
 
-    def objective(outcomes: Outcomes, rows: Rows, shared: constants.Constants) -> Array:
-        decision = method.loss(outcomes, rows.extra, shared)
-        if config.alpha == 0:
+    def objective(outcomes: Outcomes, rows: Rows, shared: Shared) -> Array:
+        now = constants.annealed(shared.constants, method.annealing(shared.epoch))
+        decision = method.loss(outcomes, rows.extra, now)
+        if method.alpha is None and config.alpha == 0:
             return decision
-        return config.alpha * prediction_loss(outcomes, rows.trial, kind=config.prediction) + decision
+        alpha = jnp.asarray(config.alpha if method.alpha is None else method.alpha(shared.epoch), decision.dtype)
+        return alpha * prediction_loss(outcomes, rows.trial, kind=config.prediction) + decision
 
-    def renew(params: Params, shared: constants.Constants) -> constants.Constants:
-        some, predicted = jax.tree.map(lambda leaf: leaf[:, :TRACKED_ROWS], (seeds.train, warm.outcomes))
-        return _tracked_for_all(model, params, shared, some, predicted)
+    def renew(params: Params, shared: Shared) -> Shared:
+        now = shared.constants
+        if method.tracked and config.constants == "fitted":
+            some, predicted = jax.tree.map(lambda leaf: leaf[:, :TRACKED_ROWS], (seeds.train, warm.outcomes))
+            now = _tracked_for_all(model, params, now, some, predicted)
+        return Shared(now, shared.epoch + 1)
 
     def train() -> Fit:
         surfaces = jax.jit(jax.vmap(method.scores))(seeds.train, warm.outcomes)
@@ -107,14 +119,14 @@ def train_method(
             jax.random.split(key, seeds.number),
             warm.fit.params,
             Rows(seeds.train, surfaces),
-            loss_constants(method, config, warm.outcomes, seeds.budgets),
+            Shared(loss_constants(method, config, warm.outcomes, seeds.budgets), jnp.zeros(seeds.number)),
             seeds.valid.x,
             warm.judge,
             model=model,
             objective=objective,
             validate=cost_curve_area if config.select == "aucc" else mean_value,
             config=replace(config.decision, learning_rate=config.decision.learning_rate * method.pace),
-            renew=renew if method.tracked and config.constants == "fitted" else None,
+            renew=renew,
             on_epoch=hooks.on_stage(name, config.decision.epochs, seeds.train.t.size),
         )
 

@@ -37,6 +37,11 @@ def raw(trial: Trial, outcomes_hat: Outcomes) -> Scores:
     return score_surfaces.ipw(trial)
 
 
+def unweighted(trial: Trial, outcomes_hat: Outcomes) -> Scores:
+    """Raw outcomes as they are, as the authors' code has (D6): an ablation, biased where propensities differ."""
+    return raw(trial._replace(p=jnp.ones_like(trial.p)), outcomes_hat)
+
+
 def centred_in_own_units(trial: Trial, outcomes_hat: Outcomes) -> Scores:
     """Centred scores, each person's in the unit of their predicted base."""
     return score_surfaces.in_own_units(

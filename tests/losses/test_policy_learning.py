@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dfcl_jax import Outcomes, Scores, Trial, scores
+from dfcl_jax import Outcomes, Scores, Trial, methods, scores
 from dfcl_jax.losses import policy_learning_loss
 from dfcl_jax.solvers import hard
 from dfcl_jax.types import pick
@@ -77,12 +77,16 @@ def test_ipw_scores_and_temperature_1_are_the_published_loss():
     p = np.bincount(t, minlength=M) / N
     r, c = rng.normal(size=(2, N))
     trial = Trial(*(jnp.asarray(a) for a in (np.zeros((N, 1)), t, r, c, p)))
-    published = 0.0
+    published = unweighted = 0.0
     for lam in np.asarray(LAMS):
         a = np.asarray(OUTCOMES.r - lam * OUTCOMES.c)
         z = np.exp(a) / np.exp(a).sum(axis=1, keepdims=True)
         published -= ((r - lam * c) * z[np.arange(N), t] / p[t]).mean()
+        unweighted -= ((r - lam * c) * z[np.arange(N), t]).mean()
     assert float(policy_learning_loss(OUTCOMES, scores.ipw(trial), LAMS)) == pytest.approx(published, rel=1e-12)
+    # The authors' code leaves the weights out.
+    surfaces = methods.unweighted(trial, OUTCOMES)
+    assert float(policy_learning_loss(OUTCOMES, surfaces, LAMS)) == pytest.approx(unweighted, rel=1e-12)
 
 
 def test_unbiased_for_the_smoothed_loss_on_the_true_outcomes():

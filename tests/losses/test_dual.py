@@ -88,7 +88,7 @@ def test_edge_cases_give_finite_values_and_gradients(name):
         "ties": (tied, scores.ipw(trial), LAMS, BUDGETS),
         "tiny propensity": (outcomes, scores.ipw(tiny), LAMS, BUDGETS),
         "lam 0, budget for all": (outcomes, scores.ipw(trial), 0 * LAMS, BUDGETS + 1e6),
-        "lam huge, budget for none": (outcomes, scores.ipw(trial), LAMS * 1e9, 0 * BUDGETS),
+        "lam huge, budget for none": (outcomes, scores.ipw(trial), LAMS * 1e30, 0 * BUDGETS),
         "truth without a difference": (outcomes, scores.truth(tied), LAMS, BUDGETS),
         "doubly robust": (outcomes, scores.aipw(trial, outcomes), LAMS, BUDGETS),
     }.items():

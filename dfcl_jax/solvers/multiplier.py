@@ -115,7 +115,7 @@ def multiplier(outcomes: Outcomes, budget: ArrayLike) -> Array:
     """lam*(B), []: what one more unit of budget would bring (DFCL, D2).
 
     The least multiplier at which decisions that are strictly better than the cheaper ones cost at most `budget` per
-    person; 0 where the budget pays for everybody's best treatment.
+    person; 0 where the budget pays for everybody's best treatment, the steepest slope where it pays for no step.
 
     Raises:
         InputError: surfaces that disagree in shape or are not finite; a budget that is negative or not finite.

@@ -261,6 +261,14 @@ def test_bootstrap_replicates_are_a_vmap():
         np.testing.assert_array_equal(plans.arm[k], allocate(outcomes, 0.4, weights=weights[k]).arm)
 
 
+def test_plans_of_many_budgets_share_their_hulls():
+    outcomes = random_outcomes(4, 50, 4)
+    many = jax.make_jaxpr(jax.vmap(allocate, in_axes=(None, 0)))(outcomes, jnp.linspace(0.1, 0.5, 7))
+    calls = [call for call in many.eqns if call.params.get("name") == "upper_hull"]
+    # Arms and costs [m, n], slopes [m-1, n]: none has an axis of budgets.
+    assert [[part.aval.shape for part in call.outvars] for call in calls] == [[(4, 50), (4, 50), (3, 50)]]
+
+
 def test_a_budget_between_two_floats_is_rounded_down():
     outcomes = Outcomes(jnp.array([[0, 1]] * 10, jnp.float32), jnp.array([[0, 0.1]] * 10, jnp.float32))
     # float32(0.1) is above 0.1: at a budget of 0.1 the tenth person is not paid for.

@@ -80,16 +80,19 @@ def _bisected(hull: Hull, budget: Array, weights: Array | None) -> tuple[Array, 
     """The multiplier, and how far along their hulls people get before a step is not paid for."""
     lam = hull_multiplier(hull, budget, weights)
     strict, tied = level_above(hull, lam), (hull.slope >= lam).sum(axis=0, dtype=jnp.int32)
-    place = jnp.arange(strict.shape[0])
-    costs = at_level(hull.cost, strict), at_level(hull.cost, tied)
+    tied = jnp.where(lam > 0, tied, strict)
+    (m, n), first = hull.cost.shape, jnp.arange(strict.shape[0]) * hull.slope.shape[0]
 
-    def too_dear(people: Array) -> Array:
-        return over_budget(jnp.where(place < people, costs[1], costs[0]), budget, weights).hi > 0
+    def level(k: Array) -> Array:
+        # Person by person, each up to m - 1 steps: as the path has those who tie.
+        return strict + jnp.clip(k - first, 0, tied - strict)
 
-    # All who are tied are too dear together: one alone need not be searched for.
-    alone = (tied > strict).sum() <= 1
-    movers = least(too_dear, jnp.array(0), jnp.where(alone, 1, strict.shape[0] + 1)) - 1
-    return lam, jnp.where((place < movers) & (lam > 0), tied, strict)
+    def too_dear(k: Array) -> Array:
+        return over_budget(at_level(hull.cost, level(k)), budget, weights).hi > 0
+
+    # All steps that tie are too dear together: one alone need not be searched for.
+    alone = (tied - strict).sum() <= 1
+    return lam, level(least(too_dear, jnp.array(0), jnp.where(alone, 1, n * (m - 1))) - 1)
 
 
 @jax.jit
@@ -102,11 +105,13 @@ def _along_path(
         return levels_after(unit, k, hull.slope.shape[1])
 
     def too_dear(k: Array) -> Array:
-        return (k > 0) & (over_budget(at_level(hull.cost, level(k)), budget, weights).hi > 0)
+        return over_budget(at_level(hull.cost, level(k)), budget, weights).hi > 0
 
     # The path's totals are rounded, the budget is kept exactly.
-    steps = jax.lax.while_loop(too_dear, lambda k: k - 1, jnp.asarray(steps))
-    return jnp.append(jnp.asarray(lams), 0)[steps].astype(budget.dtype), level(steps)
+    lams = jnp.append(jnp.asarray(lams), 0)
+    steps = jax.lax.while_loop(lambda k: (k > 0) & too_dear(k), lambda k: k - 1, jnp.asarray(steps))
+    steps = jax.lax.while_loop(lambda k: (lams[k] > 0) & ~too_dear(k + 1), lambda k: k + 1, steps)
+    return lams[steps].astype(budget.dtype), level(steps)
 
 
 @partial(jax.jit, static_argnames="top_ups")

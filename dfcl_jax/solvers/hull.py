@@ -1,7 +1,7 @@
 """Each person's upper hull: the treatments that are best at some multiplier, in order of cost."""
 
-from functools import partial
-from typing import Any, NamedTuple
+from functools import partial, reduce
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -56,21 +56,19 @@ def upper_hull(outcomes: Outcomes) -> Hull:
 def _hull_of_columns(r: Array, c: Array) -> Hull:
     """The hulls of revenue and cost [m, n]."""
     m, n = r.shape
-    arm, cost, revenue = jnp.zeros(n, jnp.int32), c[0], r[0]
-    for j in range(1, m):
-        better = (c[j] < cost) | ((c[j] == cost) & (r[j] > revenue))
-        arm, cost, revenue = _choose(better, (j, c[j], r[j]), (arm, cost, revenue))
+    cost = reduce(jnp.minimum, c)
+    revenue = reduce(jnp.maximum, jnp.where(c == cost[None], r, -jnp.inf))
+    arm = _first((c == cost[None]) & (r == revenue[None]), jnp.zeros(n, jnp.int32))
 
     def advance(state: tuple[Array, Array, Array, Hull]) -> tuple[Array, Array, Array, Hull]:
         k, arm, revenue, hull = state
         cost, ceiling = hull.cost[k], jnp.where(k > 0, hull.slope[k - 1], jnp.inf)
-        slope, next_arm, next_cost, next_revenue = jnp.zeros_like(cost), arm, cost, revenue
-        for j in range(m):
-            run, rise = c[j] - cost, r[j] - revenue
-            steep = jnp.where(run > 0, rise / run, 0)
-            slope, next_arm, next_cost, next_revenue = _choose(
-                steep > slope, (steep, j, c[j], r[j]), (slope, next_arm, next_cost, next_revenue)
-            )
+        run, rise = c - cost[None], r - revenue[None]
+        steep = jnp.where(run > 0, rise / run, 0)
+        # First how steep, then which: one loop that carries all of a treatment runs at half the speed.
+        slope = reduce(jnp.maximum, steep)
+        next_arm = _first((steep == slope[None]) & (slope > 0)[None], arm)
+        next_cost, next_revenue = at_level(c, next_arm), at_level(r, next_arm)
         # Exact slopes fall along a hull; rounded ones may not, or be past the largest float.
         slope = jnp.minimum(jnp.minimum(slope, ceiling), jnp.finfo(slope.dtype).max)
         hull = Hull(
@@ -88,8 +86,11 @@ def _hull_of_columns(r: Array, c: Array) -> Hull:
     return jax.lax.while_loop(goes_on, advance, (jnp.array(0), arm, revenue, hull))[-1]
 
 
-def _choose(better: Array, new: tuple[Any, ...], old: tuple[Array, ...]) -> tuple[Array, ...]:
-    return tuple(jnp.where(better, a, b) for a, b in zip(new, old, strict=True))
+def _first(holds: Array, otherwise: Array) -> Array:
+    """The first row of `holds` [m, n] that is true in each column, [n] int; `otherwise` where none is."""
+    for j in reversed(range(holds.shape[0])):
+        otherwise = jnp.where(holds[j], j, otherwise)
+    return otherwise
 
 
 def level_above(hull: Hull, lam: Array) -> Array:

@@ -65,17 +65,20 @@ def find_cut(batches: Callable[[], Iterable[Outcomes]], n: int, budget: float) -
 def decide(outcomes: Outcomes, cut: Cut) -> tuple[np.ndarray, Cut]:
     """The treatments of a batch of people, [k] int, and what the cut leaves for the people who come after them.
 
-    Everybody takes the steps that are steeper than lam; those who tie at lam take theirs too, in order, until one
-    has no room. Over all batches that is the plan of `allocate(..., top_ups=0)`.
+    Everybody takes the steps that are steeper than lam; then the steps that tie at lam are taken, person by person,
+    until one has no room. Over all batches that is the plan of `allocate(..., top_ups=0)`.
     """
     arm, cost, slope = _hull(outcomes)
     lam, people = np.float32(cut.lam), np.arange(cost.shape[1])
-    strict = (slope > lam).sum(axis=0)
-    tied = (slope >= lam).sum(axis=0) if lam > 0 else strict
-    spent = np.cumsum(cost[tied, people].astype(np.float64) - cost[strict, people])
-    movers = int(np.searchsorted(spent, cut.room, side="right"))
-    room = float(cut.room - spent[-1]) if movers == len(people) else -np.inf
-    return arm[np.where(people < movers, tied, strict), people], cut._replace(room=room)
+    level = (slope > lam).sum(axis=0)
+    if lam == 0:
+        return arm[level, people], cut
+    person, step = np.nonzero((slope == lam).T)
+    spent = np.cumsum(np.append(0, cost[step + 1, person].astype(np.float64) - cost[step, person]))
+    paid = int(np.searchsorted(spent[1:], cut.room, side="right"))
+    level += np.bincount(person[:paid], minlength=len(people))
+    room = cut.room - float(spent[-1]) if paid == len(person) else -np.inf
+    return arm[level, people], cut._replace(room=room)
 
 
 _upper_hull = jax.jit(upper_hull)

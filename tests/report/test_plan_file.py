@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -88,6 +90,9 @@ def test_of_people_who_tie_the_first_are_moved_also_across_batches(tmp_path):
     np.testing.assert_array_equal(arms_of(table), expected)
     assert (plan.n, plan.lam, plan.spend, plan.value, plan.gap) == (1000, 2.0, 1.0, 2.0, 0.0)
     assert plan.shares == {"none": 0.8, "small": 0.0, "medium": 0.2, "large": 0.0}
+    # Of the 4 that one more person has left, the first step costs 3.
+    _, table = plan_of(tmp_path / "people.parquet", tmp_path / "more.parquet", 1.004, batch=64)
+    np.testing.assert_array_equal(arms_of(table), np.where(np.arange(1000) == 200, 1, expected))
 
 
 @pytest.mark.parametrize("kind", ["whole", "any"])
@@ -106,6 +111,46 @@ def test_spend_is_never_above_the_budget_and_less_than_a_step_below(tmp_path, ki
         assert plan.spend == pytest.approx(spend / N, rel=1e-12)
         assert plan.value <= plan.bound
         assert plan.gap <= plan.lam * dearest / N * (1 + 1e-6)
+
+
+def test_of_a_hundred_thousand_people_the_plan_spends_all_but_a_ten_thousandth_of_the_budget(tmp_path):
+    rng = np.random.default_rng(5)
+    c = np.sort(rng.random((100_000, M), np.float32), axis=1)
+    pq.write_table(as_table(Outcomes(jnp.asarray(np.sqrt(c)), jnp.asarray(c))), tmp_path / "people.parquet")
+    for budget in (0.25, 0.5, 0.7):
+        plan, table = plan_of(tmp_path / "people.parquet", tmp_path / f"{budget}.parquet", budget, batch=2**15)
+        spend = table["cost"].to_numpy().astype(np.float64).mean()
+        # What is left pays for less than one step, of at most 1 in 25,000.
+        assert (1 - 1e-4) * budget <= spend <= budget
+        assert plan.spend == pytest.approx(spend, rel=1e-12)
+
+
+MEASURED = """
+import resource, sys
+from pathlib import Path
+import numpy as np, pyarrow as pa, pyarrow.parquet as pq
+from dfcl_jax.report.plan_file import plan_predictions
+
+folder, roles = Path(sys.argv[1]), [f"{role}{j}" for role in "rc" for j in range(4)]
+for groups in (2, 40):
+    with pq.ParquetWriter(folder / f"{groups}.parquet", pa.schema([(name, pa.float32()) for name in roles])) as writer:
+        for seed in range(groups):
+            columns = np.random.default_rng(seed).random((8, 2**15), np.float32)
+            writer.write_table(pa.table(list(columns), names=roles))
+    options = dict(budget=0.3, revenue=roles[:4], cost=roles[4:], batch=2**15)
+    plan_predictions(folder / f"{groups}.parquet", folder / f"{groups}.plan", **options)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_memory_does_not_grow_with_the_rows(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, str(tmp_path)], stdout=subprocess.PIPE, text=True, check=True
+    )
+    small, large = (int(line) for line in done.stdout.split() if line.isdigit())
+    assert (tmp_path / "40.parquet").stat().st_size > 35 * 2**20
+    # Twenty times the rows, 38 MiB more: a quarter of that is room for what allocators keep.
+    assert large - small < 10 * 2**10
 
 
 def test_a_folder_of_parts_is_the_file_that_they_make_up(tmp_path):

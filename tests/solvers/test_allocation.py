@@ -167,12 +167,26 @@ def test_bisection_and_path_give_the_same_plan(seed):
     whole = Outcomes(*(jnp.asarray(rng.integers(0, 6, (40, 4)), jnp.float64) for _ in range(2)))
     for outcomes in (whole, random_outcomes(seed, 40, 4)):
         weights = rng.poisson(1.0, 40) if seed % 3 == 0 else None
-        cheapest, richest = budget_path(outcomes, weights=weights).spend[[0, -1]]
-        for share in (0.0, 0.1, 0.45, 0.9, 1.0):
-            budget = float(cheapest + share * (richest - cheapest)) * (1 + 1e-9)
-            plans = [allocate(outcomes, budget, weights=weights, method=method) for method in ("bisect", "path")]
-            np.testing.assert_array_equal(plans[0].arm, plans[1].arm)
-            assert float(plans[0].lam) == float(plans[1].lam)
+        spend = np.asarray(budget_path(outcomes, weights=weights).spend)
+        # At vertices, where a total that is rounded may be on either side, and between them.
+        vertices = spend[[0, len(spend) // 5, len(spend) // 2, -1]]
+        for budget in (*vertices, *(spend[0] + np.array([0.1, 0.45, 0.9]) * np.ptp(spend))):
+            for top_ups in (0, 64):
+                plans = [
+                    allocate(outcomes, float(budget), weights=weights, method=method, top_ups=top_ups)
+                    for method in ("bisect", "path")
+                ]
+                np.testing.assert_array_equal(plans[0].arm, plans[1].arm)
+                assert float(plans[0].lam) == float(plans[1].lam)
+
+
+@pytest.mark.parametrize("method", ["bisect", "path"])
+def test_of_one_persons_steps_that_tie_those_that_the_budget_pays_for_are_taken(method):
+    # Both steps of either person have slope 2; of the budget of 9 the second person's first costs 3 of the 4 left.
+    r, c = jnp.array([[0.0, 6.0, 10.0]] * 2), jnp.array([[0.0, 3.0, 5.0]] * 2)
+    plan = allocate(Outcomes(r, c), 9 / 2, method=method, top_ups=0)
+    assert plan.arm.tolist() == [2, 1]
+    assert float(plan.lam) == 2
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -245,6 +259,14 @@ def test_bootstrap_replicates_are_a_vmap():
     plans = jax.vmap(lambda w: allocate(outcomes, 0.4, weights=w))(weights)
     for k in range(4):
         np.testing.assert_array_equal(plans.arm[k], allocate(outcomes, 0.4, weights=weights[k]).arm)
+
+
+def test_plans_of_many_budgets_share_their_hulls():
+    outcomes = random_outcomes(4, 50, 4)
+    many = jax.make_jaxpr(jax.vmap(allocate, in_axes=(None, 0)))(outcomes, jnp.linspace(0.1, 0.5, 7))
+    calls = [call for call in many.eqns if call.params.get("name") == "upper_hull"]
+    # Arms and costs [m, n], slopes [m-1, n]: none has an axis of budgets.
+    assert [[part.aval.shape for part in call.outvars] for call in calls] == [[(4, 50), (4, 50), (3, 50)]]
 
 
 def test_a_budget_between_two_floats_is_rounded_down():

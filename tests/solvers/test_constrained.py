@@ -174,6 +174,34 @@ def test_known_answer():
     assert float(plan.nu[1]) == 0
 
 
+def test_multipliers_are_what_one_more_unit_of_a_limit_would_bring():
+    outcomes, n = smooth(8, 2000, 4), 2000
+    segment = np.arange(n) % 2
+    limits = {
+        "budget": 0.3,
+        "capacity": np.array([np.inf, np.inf, 500, 150]),
+        "segment_budgets": np.array([0.2, np.inf]),
+    }
+    plan = allocate_within(outcomes, segment=segment, **limits)
+    # Money of all people, money of the first segment's, places at the last two treatments.
+    cases = {
+        "budget": (0.01, plan.lam),
+        "segment_budgets": (np.array([0.01, 0]), plan.nu[0] / 2),
+        "capacity": (np.array([0, 0, 0, 10]), plan.mu[3] / n),
+    }
+    for name, (move, slope) in cases.items():
+        size = float(np.max(move))
+        up, down = (
+            float(allocate_within(outcomes, segment=segment, **(limits | {name: limits[name] + sign * move})).bound)
+            for sign in (1, -1)
+        )
+        assert float(slope) > 0
+        # The bound is concave in every limit; over 2,000 people its slope changes by a few per cent within the move.
+        assert up - float(plan.bound) <= float(slope) * size * 1.01
+        assert float(plan.bound) - down >= float(slope) * size * 0.99
+        assert (up - down) / 2 == pytest.approx(float(slope) * size, rel=0.05)
+
+
 def test_a_capacity_of_none_closes_a_treatment():
     outcomes = smooth(0, 300, 4)
     plan = allocate_within(outcomes, 0.2, capacity=np.array([np.inf, np.inf, 0, np.inf]))

@@ -1,4 +1,4 @@
-"""The online experiment: several policies side by side on randomised groups of the people of each day (DFCL section 5)."""
+"""The online experiment (DFCL section 5): policies side by side on randomised groups of the people of each day."""
 
 from collections.abc import Callable, Sequence
 from functools import partial

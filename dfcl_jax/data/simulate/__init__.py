@@ -10,14 +10,16 @@ from dfcl_jax.data.simulate.confounded import (
     hybrid,
     targeted,
 )
-from dfcl_jax.data.simulate.criteo_features import published_features
+from dfcl_jax.data.simulate.criteo_features import FEATURES, published_features
 from dfcl_jax.data.simulate.criteo_like import CriteoDials, CriteoLike, criteo_like, criteo_population
+from dfcl_jax.data.simulate.functions import RandomFunction, draw_function
 from dfcl_jax.data.simulate.marketing import DISCOUNTS, WIDE, Marketing, MarketingDials, marketing, marketing_population
 from dfcl_jax.data.simulate.population import Population, Simulation, draw, first_people, stream
 from dfcl_jax.data.simulate.table import simulation_table
 
 __all__ = [
     "DISCOUNTS",
+    "FEATURES",
     "WIDE",
     "Confounded",
     "CriteoDials",
@@ -27,6 +29,7 @@ __all__ = [
     "Marketing",
     "MarketingDials",
     "Population",
+    "RandomFunction",
     "Simulation",
     "Targeted",
     "agreeing",
@@ -34,6 +37,7 @@ __all__ = [
     "criteo_like",
     "criteo_population",
     "draw",
+    "draw_function",
     "first_people",
     "hybrid",
     "marketing",

@@ -37,7 +37,8 @@ class CriteoDials:
         if self.published and self.d != len(FEATURES):
             refuse("d", found=self.d, expected=f"{len(FEATURES)}, as published")
         visit, conversion = self.rates
-        for name, rate, most in (("visit_rate", visit, 1), ("conversion_rate", conversion, visit or 1)):
+        most_conversions = 1 if visit is None else visit
+        for name, rate, most in (("visit_rate", visit, 1), ("conversion_rate", conversion, most_conversions)):
             if rate is not None and not 0 < rate < most:
                 refuse(name, found=rate, expected=f"a rate above 0 and below {most:g}")
         if not -1 <= self.effect_correlation <= 1:
@@ -47,7 +48,10 @@ class CriteoDials:
     def rates(self) -> tuple[float | None, float | None]:
         """Visits and conversions expected; None where they fall out as they do."""
         visit, conversion = (VISIT_RATE, CONVERSION_RATE) if self.published else (None, None)
-        return self.visit_rate or visit, self.conversion_rate or conversion
+        return (
+            visit if self.visit_rate is None else self.visit_rate,
+            conversion if self.conversion_rate is None else self.conversion_rate,
+        )
 
 
 @jax.tree_util.register_dataclass

@@ -87,11 +87,11 @@ def _draw(population: Population, key: Array, first: Array, n: int) -> Simulatio
     p = population.propensities(truth)
     log_p = jnp.broadcast_to(jnp.log(jnp.atleast_2d(p)), truth.r.shape)
     t = jax.vmap(jax.random.categorical)(t_keys, log_p).astype(jnp.int32)
-    r, c = respond_each(population, noise_keys, truth, t)
+    r, c = _respond_each(population, noise_keys, truth, t)
     return Simulation(Trial(x, t, r, c, p), truth)
 
 
-def respond_each(population: Population, keys: Array, truth: Outcomes, t: Array) -> tuple[Array, Array]:
+def _respond_each(population: Population, keys: Array, truth: Outcomes, t: Array) -> tuple[Array, Array]:
     """`population.respond` with a key [n] for each person."""
 
     def one(key: Array, truth: Outcomes, t: Array) -> tuple[Array, Array]:

@@ -9,7 +9,7 @@ import pytest
 from dfcl_jax import InputError, metrics, scores, solvers
 from dfcl_jax.data import simulate, sources
 from dfcl_jax.data.parts import open_parts, write_parts
-from dfcl_jax.types import pick
+from dfcl_jax.types import pick, take
 
 KEY = jax.random.key(0)
 PEOPLE = jax.random.key(1)
@@ -26,14 +26,19 @@ def criteo():
     return simulate.criteo_population(KEY)
 
 
-@pytest.fixture(scope="module", params=["wide", "criteo"])
-def population(request):
-    return request.getfixturevalue(request.param)
+@pytest.fixture(scope="module")
+def wide_simulation(wide):
+    return simulate.draw(wide, PEOPLE, N)
 
 
 @pytest.fixture(scope="module")
-def simulation(population):
-    return simulate.draw(population, PEOPLE, N)
+def criteo_simulation(criteo):
+    return simulate.draw(criteo, PEOPLE, N)
+
+
+@pytest.fixture(scope="module", params=["wide", "criteo"])
+def simulation(request):
+    return request.getfixturevalue(f"{request.param}_simulation")
 
 
 def same(one, other):
@@ -42,18 +47,15 @@ def same(one, other):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
 
 
-def test_a_stream_is_what_memory_would_hold(population):
-    whole = simulate.draw(population, PEOPLE, 1000)
-    parts = list(simulate.stream(population, PEOPLE, 1000, chunk=300))
+def test_a_stream_is_what_memory_would_hold(criteo, criteo_simulation):
+    """Whoever person i is depends neither on the chunk nor on how many there are."""
+    parts = list(simulate.stream(criteo, PEOPLE, 1000, chunk=300))
     assert [len(part.trial.t) for part in parts] == [300, 300, 300, 100]
-    shared = parts[0].trial.p
-    parts = [part._replace(trial=part.trial._replace(p=jnp.zeros((len(part.trial.t), 1)))) for part in parts]
-    joined = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
-    same(joined._replace(trial=joined.trial._replace(p=shared)), whole)
-
-
-def test_people_do_not_depend_on_how_many_there_are(population):
-    same(simulate.draw(population, PEOPLE, 50), simulate.first_people(simulate.draw(population, PEOPLE, 1000), 50))
+    whole = simulate.first_people(criteo_simulation, 1000)
+    for start, part in zip((0, 300, 600, 900), parts, strict=True):
+        rows = np.arange(start, min(start + 300, 1000))
+        same(part.trial, take(whole.trial, rows))
+        same(part.truth, jax.tree.map(lambda surface, rows=rows: surface[rows], whole.truth))
 
 
 def test_features_are_standard(simulation):
@@ -72,8 +74,10 @@ def test_what_is_seen_is_the_truth_of_the_treatment_given_on_average(simulation)
         assert (np.abs(difference.mean(axis=0)) <= 4.5 * difference.std(axis=0) / np.sqrt(N) + 1e-12).all()
 
 
-def test_the_seen_value_of_a_policy_is_its_true_value_and_its_estimate_on_the_trial(population, simulation):
+@pytest.mark.parametrize("name", ["wide", "criteo"])
+def test_the_seen_value_of_a_policy_is_its_true_value_and_its_estimate_on_the_trial(name, request):
     """Monte-Carlo value = EOM = truth, each within 4.5 standard errors."""
+    population, simulation = (request.getfixturevalue(f"{name}{part}") for part in ("", "_simulation"))
     truth = simulation.truth
     arm = solvers.hard(truth, 1.0)
     expected = np.asarray(pick(truth.r, arm))
@@ -84,11 +88,11 @@ def test_the_seen_value_of_a_policy_is_its_true_value_and_its_estimate_on_the_tr
         assert abs(difference.mean()) < 4.5 * difference.std() / np.sqrt(N)
 
 
-def test_wide_features_are_numeric_categorical_and_irrelevant(wide):
+def test_wide_features_are_numeric_categorical_and_irrelevant(wide, wide_simulation):
     dials = simulate.WIDE
     assert dials.d == 107
     assert dials.numeric == 60
-    x = np.asarray(simulate.draw(wide, PEOPLE, 20_000).trial.x)
+    x = np.asarray(wide_simulation.trial.x[:20_000])
     levels = [len(np.unique(x[:, k])) for k in range(dials.d)]
     assert levels[60:81] == [2] * 21  # indicators
     assert max(levels[20:40]) < 15  # rounded
@@ -108,17 +112,18 @@ def test_wide_features_are_numeric_categorical_and_irrelevant(wide):
     assert np.abs(np.corrcoef(x[:, 81:], x[:, :60], rowvar=False)[:26, 26:]).max() < 5 / np.sqrt(20_000)
 
 
-def test_weeks_shift_demand_and_features_but_not_the_functions(wide):
-    x = simulate.draw(wide, PEOPLE, 5000).trial.x
+def test_weeks_shift_demand_and_features_but_not_the_functions(wide, wide_simulation):
+    x = wide_simulation.trial.x
     week = wide.in_week(3)
-    same(wide.in_week(0), wide)
+    assert not wide.in_week(0).drift.any()
+    assert wide.in_week(0).season == 0
     same(week.outcomes(x).r, wide.outcomes(x).r * jnp.exp(week.season))
-    later = simulate.draw(week, PEOPLE, 5000).trial.x
+    later = simulate.draw(week, PEOPLE, N).trial.x
     # Rounding aside, normal columns move by the drift in their own deviations.
     columns = slice(40, 60)
     moved = (later - x).mean(axis=0)[columns]
     np.testing.assert_allclose(moved, week.drift[0, columns] / wide.scaling.deviation[0, columns], rtol=1e-9)
-    seasons = jax.vmap(lambda k: wide.in_week(k).season)(jnp.arange(1, 401))
+    seasons = jax.jit(jax.vmap(lambda k: wide.in_week(k).season))(jnp.arange(1, 401))
     # Five standard errors of a standard deviation over 400 weeks.
     assert float(seasons.std()) == pytest.approx(0.1, rel=5 / np.sqrt(800))
 
@@ -179,8 +184,8 @@ def test_numbers_that_make_no_population_are_refused(make, message):
         make()
 
 
-def test_criteo_has_the_published_rates(criteo):
-    trial, truth = simulate.draw(criteo, PEOPLE, N)
+def test_criteo_has_the_published_rates(criteo_simulation):
+    trial, truth = criteo_simulation
     p = jnp.array([0.15, 0.85])
     for seen, expected, rate in ((trial.c, truth.c @ p, 0.046992), (trial.r, truth.r @ p, 0.00292)):
         # Expected rates are exact over 65,536 reference people and so have their error and that of these people.
@@ -221,8 +226,8 @@ def test_criteo_features_are_like_the_file(data_folder):
             assert (modes[0] == modes[1]).all()
 
 
-def test_the_oracle_has_no_regret_and_nobody_less(wide):
-    _, truth = simulate.draw(wide, PEOPLE, 2000)
+def test_the_oracle_has_no_regret_and_nobody_less(wide_simulation):
+    _, truth = simulate.first_people(wide_simulation, 2000)
     budgets = [0.02, 0.05, 0.1]
     oracle = metrics.regret(truth, truth, budgets)
     np.testing.assert_allclose(oracle.regret, 0, atol=1e-9)
@@ -233,21 +238,20 @@ def test_the_oracle_has_no_regret_and_nobody_less(wide):
     np.testing.assert_allclose(made.optimum, solvers.budget_path(truth).at(np.array(budgets)).value)
 
 
-def test_parts_hold_the_stream_in_its_order(tmp_path, criteo):
-    logged = simulate.targeted(criteo, KEY)
-    whole = simulate.simulation_table(simulate.draw(logged, PEOPLE, 700), truth=True)
-    batches = (simulate.simulation_table(s, truth=True) for s in simulate.stream(logged, PEOPLE, 700, chunk=200))
-    write_parts(batches, tmp_path / "trial", rows_per_part=300)
+def test_parts_hold_the_stream_in_its_order(tmp_path, criteo, criteo_simulation):
+    whole = simulate.simulation_table(simulate.first_people(criteo_simulation, 1000), truth=True)
+    batches = (simulate.simulation_table(s, truth=True) for s in simulate.stream(criteo, PEOPLE, 1000, chunk=300))
+    write_parts(batches, tmp_path / "trial", rows_per_part=500)
     assert sorted(file.name for file in (tmp_path / "trial").iterdir()) == ["part-00000.parquet", "part-00001.parquet"]
-    (read,) = open_parts(tmp_path / "trial", whole.column_names).batches(1000)
+    (read,) = open_parts(tmp_path / "trial", whole.column_names).batches(2000)
     assert read.schema.equals(whole.schema)
     np.testing.assert_allclose(read.to_pandas(), whole.to_pandas(), rtol=1e-6, atol=1e-6)
     with pytest.raises(InputError, match="which exists"):
         write_parts(iter([whole]), tmp_path / "trial")
 
 
-def test_parts_that_are_not_complete_do_not_appear(tmp_path, criteo):
-    table = simulate.simulation_table(simulate.draw(criteo, PEOPLE, 50))
+def test_parts_that_are_not_complete_do_not_appear(tmp_path, criteo_simulation):
+    table = simulate.simulation_table(simulate.first_people(criteo_simulation, 50))
 
     def broken():
         yield table
@@ -258,6 +262,10 @@ def test_parts_that_are_not_complete_do_not_appear(tmp_path, criteo):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_columns_have_the_names_asked_for(criteo):
-    table = simulate.simulation_table(simulate.draw(criteo, PEOPLE, 50), sources.CRITEO)
+def test_columns_have_the_names_asked_for(criteo_simulation):
+    table = simulate.simulation_table(criteo_simulation, sources.CRITEO)
     assert table.column_names == [*(f"f{k}" for k in range(12)), "treatment", "conversion", "visit"]
+    logged = criteo_simulation._replace(trial=criteo_simulation.trial._replace(p=jnp.full((N, 2), 0.5)))
+    names = simulate.simulation_table(logged, truth=True).column_names[12:]
+    pairs = [f"{name}_{j}" for name in ("propensity", "true_revenue", "true_cost") for j in (0, 1)]
+    assert names == ["treatment", "revenue", "cost", *pairs]

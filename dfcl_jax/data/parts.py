@@ -1,5 +1,7 @@
-"""Parquet data sets larger than memory: a file or a folder of parts, read in batches of one size."""
+"""Parquet data sets larger than memory: a file or a folder of parts, read and written in batches."""
 
+import os
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,6 +67,49 @@ def open_parts(path: Path, columns: Sequence[str], *, numeric: Sequence[str] = (
     if rows == 0 or schema is None:
         refuse(f"data {path}", found="no rows", expected="at least one")
     return Parts(files, schema, rows)
+
+
+def write_parts(batches: Iterable[pa.Table], folder: Path, *, rows_per_part: int = 2**20) -> None:
+    """Write rows to `folder`, a new one, in parts of whole batches; it appears only when it is complete.
+
+    Until then it is `.NAME.partial` beside it, which is gone if writing ends early.
+
+    Args:
+        batches: tables of one schema.
+        folder: to be, in a folder that exists.
+        rows_per_part: a part ends with the batch that reaches so many rows.
+
+    Raises:
+        InputError: `folder` exists or cannot be made, before a batch is taken.
+    """
+    partial = folder.with_name(f".{folder.name}.partial")
+    if folder.exists():
+        refuse("data folder", found=f"{folder}, which exists", expected="a new one")
+    try:
+        partial.mkdir()
+    except OSError as error:
+        refuse(
+            "data folder", found=f"{partial}, which cannot be made ({error.strerror})", expected="a place to write to"
+        )
+    try:
+        rest = iter(batches)
+        for part, first in enumerate(rest):
+            _write_part(partial / f"part-{part:05d}.parquet", first, rest, rows_per_part)
+        os.rename(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write_part(path: Path, first: pa.Table, rest: Iterator[pa.Table], rows: int) -> None:
+    with open(path, "wb") as file:
+        with pq.ParquetWriter(file, first.schema) as writer:
+            writer.write_table(first)
+            written = first.num_rows
+            while written < rows and (batch := next(rest, None)) is not None:
+                writer.write_table(batch)
+                written += batch.num_rows
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def numbered(batches: Iterable[pa.Table]) -> Iterator[tuple[int, pa.Table]]:

@@ -7,6 +7,7 @@ from dfcl_jax.metrics.cost_curve import aucc, exact_aucc, marginal_roi_score, mt
 from dfcl_jax.metrics.gain import contrasts, qini, qini_area, untargeted, with_control
 from dfcl_jax.metrics.intervals import Interval, normal_interval, paired_interval, seeds_interval
 from dfcl_jax.metrics.policy_value import eom, influence, policy_value
+from dfcl_jax.metrics.regret import Regret, regret
 from dfcl_jax.metrics.uplift import causalml_auuc, causalml_qini, sklift_auuc, sklift_qini
 from dfcl_jax.metrics.value_steps import Curve, Normalise, PolicyValue, ValueSteps, value_steps
 
@@ -15,6 +16,7 @@ __all__ = [
     "Interval",
     "Normalise",
     "PolicyValue",
+    "Regret",
     "Replicates",
     "ValueSteps",
     "aucc",
@@ -36,6 +38,7 @@ __all__ = [
     "policy_value",
     "qini",
     "qini_area",
+    "regret",
     "roi_score",
     "seeds_interval",
     "sklift_auuc",

@@ -5,6 +5,7 @@ from dfcl_jax.report.plan import Plan, plan_for, proven_best
 from dfcl_jax.report.plan_file import FilePlan, plan_people, plan_predictions
 from dfcl_jax.report.predictor import Predictor, load_predictor
 from dfcl_jax.report.run_folder import RunFolder, load_fit, open_run
+from dfcl_jax.report.simulated_file import write_simulation
 from dfcl_jax.report.simulated_run import run_simulated
 from dfcl_jax.report.table_run import TableConfig, run_table
 
@@ -27,4 +28,5 @@ __all__ = [
     "run_simulated",
     "run_study",
     "run_table",
+    "write_simulation",
 ]

@@ -3,6 +3,7 @@
 from dfcl_jax.study.comparison import CHEAPEST, ORACLE, Study, compare
 from dfcl_jax.study.config import Hooks, Seeds, StudyConfig, default_budgets, stack_seeds
 from dfcl_jax.study.evaluation import Evaluation, evaluate
+from dfcl_jax.study.online import Policy, online, online_lifts, policy_of
 from dfcl_jax.study.variance import variances
 
 __all__ = [
@@ -10,12 +11,16 @@ __all__ = [
     "ORACLE",
     "Evaluation",
     "Hooks",
+    "Policy",
     "Seeds",
     "Study",
     "StudyConfig",
     "compare",
     "default_budgets",
     "evaluate",
+    "online",
+    "online_lifts",
+    "policy_of",
     "stack_seeds",
     "variances",
 ]

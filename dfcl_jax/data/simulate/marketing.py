@@ -1,0 +1,193 @@
+"""Five discounts on a population with heavy-tailed base demand."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.scipy.special import ndtri
+
+from dfcl_jax.data.simulate.features import mixed, normal_features
+from dfcl_jax.data.simulate.functions import Moments, RandomFunction, draw_function, moments
+from dfcl_jax.data.simulate.population import REFERENCE, Simulation
+from dfcl_jax.errors import refuse
+from dfcl_jax.types import Outcomes, Trial, pick
+
+DISCOUNTS = (0.0, 0.05, 0.10, 0.15, 0.20)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MarketingDials:
+    """What makes the population easy or hard; sample size is another dial, a net's `hidden` layers are capacity."""
+
+    d: int = 30  # features: numeric ones, indicators of categories, irrelevant ones
+    categories: tuple[int, ...] = ()  # levels of each categorical feature, an indicator for each level
+    irrelevant: int = 0  # features that nothing depends on
+    base_spread: float = 1.0  # s, standard deviation of log base demand: the tail; 0 makes it homogeneous
+    noise: float = 0.5  # standard deviation over mean of a revenue seen, of people who order
+    ordering: float = 1.0  # share of people who order at all: how rare a label is
+    nonlinearity: float = 1.0  # weight of what a linear model misses
+    units: int = 12  # of the nets in the true functions: capacity that they ask for
+    cost_correlation: float = 1.0  # of log demand that pays and log demand that costs; 1: cost is the discount paid
+    week_spread: float = 0.1  # standard deviation of a week's shift of log demand, and of each feature
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that are none of a population."""
+        if self.numeric < 2:
+            refuse("d", found=self.d, expected="at least 2 more than indicators and irrelevant features")
+        checks = {
+            "base_spread": (self.base_spread, 0 <= self.base_spread < float("inf"), "a number of at least 0"),
+            "noise": (self.noise, 0 < self.noise < float("inf"), "a number above 0"),
+            "ordering": (self.ordering, 0 < self.ordering <= 1, "a share above 0"),
+            "cost_correlation": (self.cost_correlation, -1 <= self.cost_correlation <= 1, "a number of -1 to 1"),
+            "categories": (self.categories, all(levels > 1 for levels in self.categories), "at least 2 levels each"),
+        }
+        for name, (value, good, expected) in checks.items():
+            if not good:
+                refuse(name, found=value, expected=expected)
+
+    @property
+    def numeric(self) -> int:
+        """How many features are numeric and not irrelevant."""
+        return self.d - sum(self.categories) - self.irrelevant
+
+
+# As many features as the paper's marketing data: 60 numeric, a third of them log-normal, 4 categories, 26 irrelevant.
+WIDE = MarketingDials(d=107, categories=(3, 4, 6, 8), irrelevant=26)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Marketing:
+    """Five discounts, given with equal probability, and how people answer them.
+
+    With z_b, z_A, z_k random functions of the features, b = exp(s z_b - s^2 / 2), A = 1.2 sigmoid(2 z_A - 2) and
+    k = 6 exp(z_k), the expected outcomes of a discount d_j are
+    R_j = b (1 + A (1 - exp(-k d_j)) / (1 - exp(-0.2 k))) and C_j = d_j R_j: the discount is paid on every order.
+    Revenue seen is R_t Gamma(1/v, v) with v = noise^2, cost d_t times that; only a share q of people order, for whom it
+    is 1/q times as much. With a `cost_correlation` rho below 1 the discount is paid on demand of another base,
+    C_j = d_j R_j b' / b, log b' = s (rho z_b + sqrt(1 - rho^2) z_c) - s^2 / 2.
+    """
+
+    scaling: Moments  # of the features, [1, d]
+    base: RandomFunction
+    lift: RandomFunction
+    rate: RandomFunction
+    cost: RandomFunction
+    week_key: Array
+    drift: Array  # [1, columns] the week's shift of what features are made of
+    season: Array  # [] the week's shift of log demand
+    dials: MarketingDials = field(metadata={"static": True})
+
+    def features(self, key: Array, n: int) -> Array:
+        """N people's features, [n, d]."""
+        return self.scaling.standardise(_raw_features(key, n, self.dials, self.drift))
+
+    def outcomes(self, x: Array) -> Outcomes:
+        """What every discount brings and costs people of features x [n, d] on average, [n, 5] each."""
+        s, rho, discounts = self.dials.base_spread, self.dials.cost_correlation, jnp.array(DISCOUNTS)
+        z_b = self.base(x)
+        base = jnp.exp(s * z_b - s**2 / 2)[:, None] * jnp.exp(self.season)
+        lift = 1.2 * jax.nn.sigmoid(2 * self.lift(x) - 2)[:, None]
+        rate = 6 * jnp.exp(self.rate(x))[:, None]
+        revenue = base * (1 + lift * jnp.expm1(-rate * discounts[None, :]) / jnp.expm1(-rate * discounts[-1]))
+        cost = discounts[None, :] * revenue
+        if rho < 1:
+            cost = cost * jnp.exp(s * ((rho - 1) * z_b + (1 - rho**2) ** 0.5 * self.cost(x)))[:, None]
+        return Outcomes(r=revenue, c=cost)
+
+    def respond(self, key: Array, truth: Outcomes, t: Array) -> tuple[Array, Array]:
+        """Revenue and cost seen under treatment t [n], [n] each."""
+        shape, q = 1 / self.dials.noise**2, self.dials.ordering
+        revenue = pick(truth.r, t)
+        r = revenue * jax.random.gamma(key, shape, t.shape) / shape
+        if q < 1:
+            r = r * jax.random.bernoulli(jax.random.fold_in(key, 1), q, t.shape) / q
+        if self.dials.cost_correlation < 1:
+            return r, r * pick(truth.c, t) / revenue
+        return r, jnp.array(DISCOUNTS)[t] * r
+
+    def propensities(self, truth: Outcomes) -> Array:
+        """Equal ones, [5]."""
+        del truth
+        return jnp.full(len(DISCOUNTS), 1 / len(DISCOUNTS))
+
+    def in_week(self, week: Array | int) -> "Marketing":
+        """The same functions of the features in another week: demand and features are shifted, but for week 0."""
+        season_key, drift_key = jax.random.split(jax.random.fold_in(self.week_key, week))
+        size = jnp.where(jnp.asarray(week) == 0, 0.0, self.dials.week_spread).astype(self.drift.dtype)
+        drift = size * jax.random.normal(drift_key, self.drift.shape)
+        return replace(self, drift=drift, season=size * jax.random.normal(season_key))
+
+
+def marketing(key: Array, n: int, **dials: Any) -> Simulation:
+    """A trial of five discounts on a population drawn anew for each key; see `Marketing`.
+
+    Features and functions are standardised over these n people. For several trials, weeks or a stream of one
+    population, `marketing_population`.
+
+    Args:
+        key: population, people and outcomes; the same key gives the same trial.
+        n: people.
+        dials: of `MarketingDials`, such as d and base_spread.
+    """
+    given = MarketingDials(**dials)
+    x_key, *function_keys, t_key, noise_key = jax.random.split(key, 6)
+    raw = _raw_features(x_key, n, given)
+    population = _measured(key, function_keys, raw, given)
+    x = population.scaling.standardise(raw)
+    truth = population.outcomes(x)
+    t = jax.random.randint(t_key, (n,), 0, len(DISCOUNTS))
+    r, c = population.respond(noise_key, truth, t)
+    return Simulation(Trial(x, t, r, c, population.propensities(truth)), truth)
+
+
+def marketing_population(key: Array, dials: MarketingDials = MarketingDials()) -> Marketing:
+    """A population to draw people from (`draw`, `stream`), week 0 of it (`Marketing.in_week`).
+
+    Its features and functions are standard over 65,536 people of their own.
+    """
+    x_key, *function_keys = jax.random.split(key, 4)
+    return _measured(key, function_keys, _raw_features(x_key, REFERENCE, dials), dials)
+
+
+def _measured(key: Array, function_keys: list[Array], raw: Array, dials: MarketingDials) -> Marketing:
+    """The population whose features and functions are standard over the people `raw` [n, d]."""
+    scaling = moments(raw)
+    x = scaling.standardise(raw)
+    cost_key, week_key = jax.random.split(jax.random.fold_in(key, 1))
+    functions = (
+        draw_function(
+            function_key,
+            x,
+            informative=dials.d - dials.irrelevant,
+            units=dials.units,
+            nonlinearity=dials.nonlinearity,
+        )
+        for function_key in (*function_keys, cost_key)
+    )
+    drift = jnp.zeros((1, dials.numeric + len(dials.categories)), raw.dtype)
+    return Marketing(scaling, *functions, week_key, drift, season=jnp.zeros((), raw.dtype), dials=dials)
+
+
+def _raw_features(key: Array, n: int, dials: MarketingDials, drift: Array | float = 0.0) -> Array:
+    """Numeric features, indicators of categories, irrelevant features, as they come, [n, d].
+
+    Categories are cut from further columns like the numeric ones, level l with a share proportional to 1 / l;
+    irrelevant features are normal and independent of all else.
+    """
+    informative = dials.numeric + len(dials.categories)
+    z, irrelevant = normal_features(key, n, informative, dials.irrelevant)
+    z = z + drift
+    x = mixed(z[:, : dials.numeric])
+    if dials.d == dials.numeric:
+        return x
+    indicators = [_indicators(z[:, dials.numeric + k], levels) for k, levels in enumerate(dials.categories)]
+    return jnp.concatenate([x, *indicators, irrelevant], axis=1)
+
+
+def _indicators(z: Array, levels: int) -> Array:
+    shares = 1 / jnp.arange(1, levels + 1)
+    cuts = ndtri(jnp.cumsum(shares / shares.sum())[:-1])
+    return jax.nn.one_hot((z[:, None] > cuts[None, :]).sum(axis=1), levels, dtype=z.dtype)

@@ -1,7 +1,11 @@
 """Tests run in float64 and refuse implicit rank promotion; what must hold in float32 says so."""
 
+import importlib.util
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import jax
 import numpy as np
@@ -32,3 +36,22 @@ def reference() -> dict[str, np.ndarray]:
         pytest.skip("needs fixtures/dfcl_reference.npz beside the folder of DFCL_DATA")
     with np.load(file) as arrays:
         return dict(arrays)
+
+
+@pytest.fixture(scope="session")
+def experiment() -> Callable[[str], ModuleType]:
+    """Loads experiments/NAME.py, which is in no package."""
+
+    def load(name: str) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(
+            f"experiments_{name}", Path(__file__).parents[1] / "experiments" / f"{name}.py"
+        )
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        # The command line looks up the types of the options there.
+        sys.modules[spec.name] = module
+        spec.loader.exec_module(module)
+        return module
+
+    return load

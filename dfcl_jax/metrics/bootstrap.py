@@ -13,6 +13,7 @@ from dfcl_jax.errors import refuse
 from dfcl_jax.metrics.intervals import Interval, z_score
 
 Sampling = Literal["poisson", "half"]
+Method = Literal["percentile", "normal"]
 # (data, weights [n]) -> pytree of arrays
 Statistic = Callable[[Any, Array], Any]
 
@@ -32,7 +33,7 @@ class Replicates(NamedTuple):
         """Standard errors, leaves [...]."""
         return jax.tree.map(lambda draws: np.nanstd(draws, axis=0, ddof=1), self.draws)
 
-    def interval(self, *, level: float = 0.95, method: Literal["percentile", "normal"] = "percentile") -> Any:
+    def interval(self, *, level: float = 0.95, method: Method = "percentile") -> Any:
         """Each leaf's two-sided `Interval` of coverage `level`.
 
         "percentile" ends at quantiles of the draws, "normal" at estimate +- z standard errors. Draws that are NaN (a
@@ -62,8 +63,10 @@ def bootstrap(
 ) -> Replicates:
     """Replicates of statistic(data, weights), weights [n] drawn anew for each, beside its value at weights 1.
 
-    People are weighed, not copied: what does not depend on weights (a budget path) is done once. A difference between two policies is a statistic like any other, and
-    its interval is the paired one, as both see the same weights.
+    People are weighed, not copied: what does not depend on weights (a budget path) is done once. A difference between
+    two policies is a statistic like any other, and its interval is the paired one, as both see the same weights. What
+    is chosen by the same people, such as the multiplier of a budget that estimated spend meets, is chosen anew in each
+    replicate: the interval is on the value at the multiplier that the whole population would choose.
 
     - "poisson": Poisson(1), the limit of drawing n of n people with return, person by person.
     - "half": 2 or 0 with equal chance, a random half of the people; of the same variance. A statistic that sorts by
@@ -116,4 +119,4 @@ def draw_weights(key: Array, n: int, sampling: Sampling = "poisson") -> Array:
     # The inverse distribution function of Poisson(1) at a uniform number: how many of its steps lie below.
     below = np.cumsum([1 / np.prod(np.arange(1.0, k + 1)) for k in range(12)]) / np.e
     u = jax.random.uniform(key, (n,))
-    return sum((u >= share).astype(u.dtype) for share in below)
+    return sum(((u >= share).astype(u.dtype) for share in below), jnp.zeros_like(u))

@@ -15,13 +15,14 @@ from dfcl_jax.types import Outcomes, Scores, Trial, num_arms
 T = TypeVar("T")
 
 
+def as_array(values: Any) -> Array:
+    """A table, a list of numbers or an array of NumPy as an array."""
+    return values if isinstance(values, Array) else jnp.asarray(np.asarray(values))
+
+
 def as_arrays(tree: T) -> T:
-    """The tree with its tables and lists of numbers as arrays."""
-
-    def array(leaf: Any) -> Array:
-        return leaf if isinstance(leaf, Array) else jnp.asarray(np.asarray(leaf))
-
-    return jax.tree.map(array, tree, is_leaf=lambda leaf: isinstance(leaf, list))
+    """The tree with its leaves as arrays."""
+    return jax.tree.map(as_array, tree, is_leaf=lambda leaf: isinstance(leaf, list))
 
 
 def check_settling(outcomes: Outcomes, scores: Scores) -> tuple[Outcomes, Scores]:
@@ -82,13 +83,38 @@ def check_trial(trial: Trial) -> Trial:
     return trial._replace(t=trial.t.astype(jnp.int32))
 
 
-def check_people(name: str, column: ArrayLike, n: int) -> Array:
-    """One finite number for each of n units, [n]."""
-    array = as_arrays(column)
-    if jnp.shape(array) != (n,):
-        refuse(name, found=f"shape {jnp.shape(array)}", expected=f"one for each of {n} units")
-    _check_numbers(name, array)
-    return jnp.asarray(array)
+def check_features(trial: Trial) -> np.ndarray:
+    """The features of a trial as float64, [n, d]; refused if one is not finite."""
+    x = np.asarray(trial.x, np.float64)
+    bad = np.argwhere(~np.isfinite(x))
+    if bad.size:
+        unit, feature = bad[0]
+        refuse(f"trial, feature {feature} of unit {unit}", found=float(x[unit, feature]), expected="a finite number")
+    return x
+
+
+def check_people(name: str, column: ArrayLike, n: int, *, least: float | None = None) -> Array:
+    """One finite number, not below `least`, for each of n units, [n]."""
+    array = as_array(column)
+    if array.shape != (n,):
+        refuse(name, found=f"shape {array.shape}", expected=f"one for each of {n} units")
+    _check_numbers(name, array, least=least)
+    return array
+
+
+def check_weights(weights: ArrayLike | None, n: int, dtype: Any) -> Array:
+    """How many people each of n rows stands for, [n]: one if `weights` is None."""
+    return jnp.ones(n, dtype) if weights is None else check_people("weights", weights, n, least=0).astype(dtype)
+
+
+def check_arms(arm: ArrayLike, n: int, m: int) -> Array:
+    """A ready-made policy: one of m treatments for each of n units, [n]."""
+    array = check_people("policy", arm, n, least=0)
+    if is_concrete(array):
+        bad = np.flatnonzero((np.asarray(array) >= m) | (np.asarray(array) != np.floor(array)))
+        if bad.size:
+            refuse(f"policy of unit {bad[0]}", found=array[bad[0]].item(), expected=f"a whole number of 0..{m - 1}")
+    return array.astype(jnp.int32)
 
 
 def _check_numbers(name: str, values: Any, *, least: float | None = None) -> None:

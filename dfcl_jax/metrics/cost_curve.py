@@ -8,7 +8,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from dfcl_jax.errors import refuse
-from dfcl_jax.metrics.checks import as_arrays, check_people, check_trial
+from dfcl_jax.metrics.checks import as_array, as_arrays, check_people, check_trial, check_weights
 from dfcl_jax.metrics.ranking import Ranking, rank, totals
 from dfcl_jax.types import Outcomes, Trial, num_arms
 
@@ -45,8 +45,7 @@ def aucc(score: ArrayLike, trial: Trial, *, points: int = 200, weights: ArrayLik
     Raises:
         InputError: the trial has more than two treatments, or a score is missing.
     """
-    score, trial = _of_two(score, trial)
-    return _sampled_area(score[:, None], trial, weights, points)
+    return _sampled_area(*_of_two(score, trial, weights), points)
 
 
 def exact_aucc(score: ArrayLike, trial: Trial, *, weights: ArrayLike | None = None) -> Array:
@@ -54,8 +53,7 @@ def exact_aucc(score: ArrayLike, trial: Trial, *, weights: ArrayLike | None = No
 
     Our own definition: `aucc` as its points become infinitely many, and exactly 0.5 for a straight curve.
     """
-    score, trial = _of_two(score, trial)
-    return _exact_area(score[:, None], trial, weights)
+    return _exact_area(*_of_two(score, trial, weights))
 
 
 def mt_aucc(score: ArrayLike, trial: Trial, *, points: int = 200, weights: ArrayLike | None = None) -> Array:
@@ -70,23 +68,26 @@ def mt_aucc(score: ArrayLike, trial: Trial, *, points: int = 200, weights: Array
         points: as in `aucc`; 0 for the exact area.
         weights: how many people each row stands for, [n].
     """
-    trial, score = check_trial(trial), as_arrays(score)
-    if score.shape != (trial.t.shape[0], num_arms(trial) - 1):
-        refuse(
-            "score", found=f"shape {score.shape}", expected=f"({trial.t.shape[0]}, {num_arms(trial) - 1}), a step each"
-        )
-    return _sampled_area(score, trial, weights, points) if points else _exact_area(score, trial, weights)
+    trial, steps = check_trial(trial), as_array(score)
+    n, m = trial.t.shape[0], num_arms(trial)
+    if steps.shape != (n, m - 1):
+        refuse("score", found=f"shape {steps.shape}", expected=f"({n}, {m - 1}), a step each")
+    for j in range(m - 1):
+        check_people(f"score of step {j}", steps[:, j], n)
+    weights = check_weights(weights, n, trial.r.dtype)
+    return _sampled_area(steps, trial, weights, points) if points else _exact_area(steps, trial, weights)
 
 
-def _of_two(score: ArrayLike, trial: Trial) -> tuple[Array, Trial]:
+def _of_two(score: ArrayLike, trial: Trial, weights: ArrayLike | None) -> tuple[Array, Trial, Array]:
     trial = check_trial(trial)
+    n = trial.t.shape[0]
     if num_arms(trial) != 2:
         refuse("trial", found=f"{num_arms(trial)} treatments", expected="2, for a cost curve; several have `mt_aucc`")
-    return check_people("score", score, trial.t.shape[0]), trial
+    return check_people("score", score, n)[:, None], trial, check_weights(weights, n, trial.r.dtype)
 
 
 @partial(jax.jit, static_argnums=3)
-def _sampled_area(score: Array, trial: Trial, weights: ArrayLike | None, points: int) -> Array:
+def _sampled_area(score: Array, trial: Trial, weights: Array, points: int) -> Array:
     cost, revenue = (part[1:] for part in _incremental(score, trial, weights))
     # Cost is not monotone along the ranking, its running maximum is, and first reaches a level at the same person.
     levels = cost[-1] * jnp.arange(1, points) / points
@@ -95,15 +96,14 @@ def _sampled_area(score: Array, trial: Trial, weights: ArrayLike | None, points:
 
 
 @jax.jit
-def _exact_area(score: Array, trial: Trial, weights: ArrayLike | None) -> Array:
+def _exact_area(score: Array, trial: Trial, weights: Array) -> Array:
     cost, revenue = _incremental(score, trial, weights)
     return jnp.trapezoid(revenue, cost) / (revenue[-1] * cost[-1])
 
 
-def _incremental(score: Array, trial: Trial, weights: ArrayLike | None) -> tuple[Array, Array]:
+def _incremental(score: Array, trial: Trial, w: Array) -> tuple[Array, Array]:
     """Cost and revenue of treated less control down the ranking of all steps, [2n+1], or [n+1] with two treatments."""
     ranking = _rank_steps(score, trial.t)
-    w = jnp.ones_like(trial.r) if weights is None else jnp.asarray(weights, trial.r.dtype)
     arms = jax.ops.segment_sum(w, trial.t, num_segments=score.shape[1] + 1)
     share = (w / jnp.where(arms > 0, arms, 1)[trial.t])[ranking.person] if score.shape[1] > 1 else w[ranking.person]
     sums = totals(ranking, trial.r, trial.c, share)

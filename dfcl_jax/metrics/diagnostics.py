@@ -3,17 +3,16 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jax.typing import ArrayLike
 from scipy.stats import chi2, rankdata
 
 from dfcl_jax.errors import refuse
-from dfcl_jax.metrics.checks import check_settling, check_trial
-from dfcl_jax.metrics.policy_value import eom
+from dfcl_jax.metrics.checks import as_array, as_arrays, check_features, check_settling, check_trial
 from dfcl_jax.scores import observation_weights
 from dfcl_jax.solvers import hard
+from dfcl_jax.solvers.checks import check_outcomes
 from dfcl_jax.types import Outcomes, Scores, Trial, num_arms, pick
 
 # Of a column that is a combination of others nothing is left in float64 but rounding.
@@ -53,9 +52,9 @@ def balance(trial: Trial, *, names: Sequence[str] | None = None) -> tuple[pd.Dat
     """Whether people differ by treatment in what was known before it.
 
     The difference of a feature at a treatment is (weighted mean there - mean of all) / standard deviation, weights
-    1 / p; of a balanced trial it is of the order of `error`, its standard error. The test of all features and treatments
-    together is that of `arm_shares` with sum_i (1[t_i = j] - p_ij) x_i; features that are combinations of others do not
-    count.
+    1 / p; of a balanced trial it is of the order of `error`, its standard error. The test of all features and
+    treatments together is that of `arm_shares` with sum_i (1[t_i = j] - p_ij) x_i; features that are combinations of
+    others do not count.
 
     Args:
         trial: n people.
@@ -63,10 +62,13 @@ def balance(trial: Trial, *, names: Sequence[str] | None = None) -> tuple[pd.Dat
 
     Returns:
         A row for each feature and treatment (difference, error), and the test.
+
+    Raises:
+        InputError: as `checks.check_trial`; a feature that is not finite, or names that are too many or too few.
     """
     trial = check_trial(trial)
     given, p = _given(trial)
-    x = np.asarray(trial.x, np.float64)
+    x = check_features(trial)
     names = [f"x{k}" for k in range(x.shape[1])] if names is None else list(names)
     if len(names) != x.shape[1]:
         refuse("names", found=f"{len(names)}", expected=f"one for each of {x.shape[1]} features")
@@ -105,20 +107,24 @@ def overlap(trial: Trial) -> pd.DataFrame:
     return frame.rename_axis("treatment").reset_index()
 
 
-def matched(outcomes: Outcomes, scores: Scores, budgets: ArrayLike) -> pd.DataFrame:
-    """How many people of the trial had what a policy would give them: a row for each budget.
+def matched(outcomes: Outcomes, scores: Scores, lams: ArrayLike) -> pd.DataFrame:
+    """How many people of the trial had what a policy would give them: a row for each multiplier.
 
     `matched` counts them; `effective_size` is (sum w)^2 / sum w^2 over them, of which few mean a wide interval whatever
-    n is. The policy is that of `eom`, without its people at random.
+    n is.
+
+    Args:
+        outcomes: what decides, [n, m] each.
+        scores: what settles, [n, m] each, with the weights of the observations in them.
+        lams: multipliers, `eom(...).lam` of the budgets, [b].
+
+    Raises:
+        InputError: as `checks.check_settling`.
     """
     outcomes, scores = check_settling(outcomes, scores)
-    lams = eom(outcomes, scores, budgets).lam
-    rows = []
-    for budget, lam in zip(np.atleast_1d(np.asarray(budgets)), lams, strict=True):
-        w = np.asarray(pick(scores.w, hard(outcomes, lam)), np.float64)
-        size = _effective(w.sum(), (w**2).sum())
-        rows.append({"budget": budget, "matched": int((w > 0).sum()), "effective_size": float(size)})
-    return pd.DataFrame(rows)
+    weights = np.stack([np.asarray(pick(scores.w, hard(outcomes, lam)), np.float64) for lam in as_array(lams)])
+    size = _effective(weights.sum(axis=1), (weights**2).sum(axis=1))
+    return pd.DataFrame({"matched": (weights > 0).sum(axis=1), "effective_size": size})
 
 
 def calibration(outcomes: Outcomes, scores: Scores, *, bins: int = 10, control: int | None = None) -> pd.DataFrame:
@@ -167,8 +173,14 @@ class PredictionQuality(NamedTuple):
 
 
 def prediction_quality(outcomes: Outcomes, trial: Trial) -> PredictionQuality:
-    """Squared error and, of outcomes of 0 and 1, log loss of the predictions at the treatments given (DFCL section 5)."""
-    trial, outcomes = check_trial(trial), Outcomes(*(jnp.asarray(np.asarray(s)) for s in outcomes))
+    """Squared error and, of outcomes of 0 and 1, log loss of predictions at the treatments given (DFCL, section 5).
+
+    Raises:
+        InputError: as `checks.check_trial`; predictions that are not [n, m] or hold NaN.
+    """
+    trial, outcomes = check_trial(trial), check_outcomes(as_arrays(outcomes))
+    if outcomes.r.shape != (len(trial.t), num_arms(trial)):
+        refuse("outcomes", found=f"shape {outcomes.r.shape}", expected=f"({len(trial.t)}, {num_arms(trial)})")
     mse, logloss = [], []
     for predicted, seen in ((outcomes.r, trial.r), (outcomes.c, trial.c)):
         y_hat, y = (np.asarray(v, np.float64) for v in (pick(predicted, trial.t), seen))

@@ -8,7 +8,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from dfcl_jax.errors import refuse
-from dfcl_jax.metrics.checks import as_arrays
+from dfcl_jax.metrics.checks import as_array, as_arrays
 from dfcl_jax.metrics.value_steps import Curve, Normalise, ValueSteps, value_steps
 from dfcl_jax.types import Outcomes, Scores
 
@@ -21,20 +21,21 @@ def contrasts(outcomes: Outcomes, *, control: int = 0) -> Outcomes:
     return Outcomes(*(jnp.delete(s, control, axis=1) - s[:, [control]] for s in as_arrays(outcomes)))
 
 
-def with_control(reward: ArrayLike, cost: ArrayLike) -> Outcomes:
+def with_control(revenue: ArrayLike, cost: ArrayLike) -> Outcomes:
     """K contrasts, [n, K] each, as m = K + 1 treatments, the first a control that brings and costs nothing.
 
     Args:
-        reward: revenue over the control's.
+        revenue: over the control's.
         cost: cost over the control's; one number for each treatment, [K], will do.
 
     Raises:
         InputError: shapes that disagree.
     """
-    reward, cost = as_arrays((reward, cost))
-    if reward.ndim != 2 or cost.shape not in (reward.shape, reward.shape[1:]):
-        refuse("contrasts", found=f"{reward.shape} and {cost.shape}", expected="[n, K] and [n, K] or [K]")
-    return Outcomes(*(jnp.pad(jnp.broadcast_to(s, reward.shape), ((0, 0), (1, 0))) for s in (reward, cost)))
+    r, c = as_array(revenue), as_array(cost)
+    if r.ndim != 2 or c.shape not in (r.shape, r.shape[1:]):
+        refuse("contrasts", found=f"{r.shape} and {c.shape}", expected="[n, K] and [n, K] or [K]")
+    c = c if c.ndim == 2 else c[None, :]
+    return Outcomes(*(jnp.pad(jnp.broadcast_to(s, r.shape), ((0, 0), (1, 0))) for s in (r, c)))
 
 
 def untargeted(outcomes: Outcomes, scores: Scores) -> ValueSteps:
@@ -65,7 +66,7 @@ def qini(
         normalise: see `policy_value`.
         weights: how many people each row stands for, [n].
     """
-    value = steps.at(budgets, weights=weights, normalise=normalise, spend="predicted").revenue
+    value = steps.at(as_array(budgets), weights=weights, normalise=normalise, spend="predicted").revenue
     return value - _control_revenue(steps, control, normalise, weights)
 
 

@@ -1,15 +1,12 @@
 """The value of a policy on a trial: the expected outcome metric (EOM)."""
 
-from functools import partial
-
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
 from dfcl_jax.errors import is_concrete
-from dfcl_jax.metrics.checks import check_scores
+from dfcl_jax.metrics.checks import as_array, check_arms, check_scores, check_weights
 from dfcl_jax.metrics.value_steps import Normalise, PolicyValue, Spend, value_steps
 from dfcl_jax.solvers import check_budgets
 from dfcl_jax.types import Outcomes, Scores, pick
@@ -28,10 +25,14 @@ def policy_value(
         scores: what settles, [n, m] each.
         normalise: what the sums are divided by.
         weights: how many people each row stands for, [n] (a bootstrap replicate).
+
+    Raises:
+        InputError: as `checks.check_scores`; treatments that are not one of m for each person; weights that are
+            negative or not finite (outside `jit`).
     """
     scores = check_scores(scores)
-    arm, people = jnp.asarray(arm), jnp.ones(scores.r.shape[0], scores.r.dtype)
-    people = people if weights is None else jnp.asarray(weights, people.dtype)
+    n, m = scores.r.shape
+    arm, people = check_arms(arm, n, m), check_weights(weights, n, scores.r.dtype)
     size = people @ pick(scores.w, arm) if normalise == "matched" else people.sum()
     size = jnp.where(size > 0, size, 1)
     return people @ pick(scores.r, arm) / size, people @ pick(scores.c, arm) / size
@@ -49,7 +50,7 @@ def influence(arm: ArrayLike, scores: Scores, *, normalise: Normalise = "sample"
         normalise: as in `policy_value`.
     """
     scores = check_scores(scores)
-    arm = jnp.asarray(arm)
+    arm = check_arms(arm, *scores.r.shape)
     r, c, w = (pick(surface, arm) for surface in scores)
     if normalise == "sample":
         return Outcomes(r, c)
@@ -76,8 +77,11 @@ def eom(
     "estimated" spend is what the scores say, as in the paper. A policy whose tightest decisions still overspend (its
     predicted costs are off) is mixed with the treatment of least estimated cost for as large a share of people, at
     random, as meets the budget: nobody is credited for money that the budget does not have. Where that treatment alone
-    costs more than the budget, revenue and cost are NaN. "predicted" spend is what `outcomes` say, as a platform
-    without a trial would plan; the estimated cost may then be above the budget or below it.
+    costs more than the budget, revenue and cost are NaN. The multiplier is chosen by the scores that settle the policy:
+    an interval must choose it anew, as `bootstrap` does.
+
+    "predicted" spend is what `outcomes` say, as a platform without a trial would plan; the estimated cost may then be
+    above the budget or below it.
 
     Args:
         outcomes: what decides, [n, m] each.
@@ -93,9 +97,7 @@ def eom(
     """
     if is_concrete(budgets):
         check_budgets(np.asarray(budgets))
-    return _settled(value_steps(outcomes, scores), jnp.atleast_1d(jnp.asarray(budgets)), weights, normalise, spend)
-
-
-@partial(jax.jit, static_argnums=(3, 4))
-def _settled(steps, budgets, weights, normalise, spend):
-    return steps.at(budgets, weights=weights, normalise=normalise, spend=spend)
+    steps = value_steps(outcomes, scores)
+    if weights is not None:
+        weights = check_weights(weights, scores.r.shape[0], steps.lam.dtype)
+    return steps.at(jnp.atleast_1d(as_array(budgets)), weights=weights, normalise=normalise, spend=spend)

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from dfcl_jax.errors import refuse
-from dfcl_jax.metrics.checks import check_people, check_trial
+from dfcl_jax.errors import is_concrete, refuse
+from dfcl_jax.metrics.checks import check_people, check_trial, check_weights
 from dfcl_jax.metrics.ranking import Ranking, Totals, chord, rank, totals
 from dfcl_jax.types import Trial, num_arms
 
@@ -67,12 +67,11 @@ def _checked(score: ArrayLike, trial: Trial, weights: ArrayLike | None) -> tuple
     if num_arms(trial) != 2:
         refuse("trial", found=f"{num_arms(trial)} treatments", expected="2, for an uplift curve")
     n = trial.t.shape[0]
-    weights = jnp.ones_like(trial.r) if weights is None else jnp.asarray(weights, trial.r.dtype)
-    return check_people("score", score, n), trial, weights
+    return check_people("score", score, n), trial, check_weights(weights, n, trial.r.dtype)
 
 
 def _check_binary(trial: Trial) -> None:
-    if not isinstance(trial.r, jax.core.Tracer) and not bool(((trial.r == 0) | (trial.r == 1)).all()):
+    if is_concrete(trial.r) and not bool(((trial.r == 0) | (trial.r == 1)).all()):
         refuse("trial, revenue", found="other numbers", expected="0 and 1, as the package asks")
 
 

@@ -1,5 +1,6 @@
 """A policy at every budget in steps, each with what scores say of it: the whole value curve at once."""
 
+from functools import partial
 from typing import Literal, NamedTuple
 
 import jax
@@ -63,6 +64,7 @@ class ValueSteps(NamedTuple):
     tie: Array  # [s] int, steps before the first of the same slope
     length: Array  # [] int, steps there are
 
+    @partial(jax.jit, static_argnames="normalise")
     def curve(self, *, weights: ArrayLike | None = None, normalise: Normalise = "sample") -> Curve:
         """The value curve, s + 1 points.
 
@@ -81,6 +83,7 @@ class ValueSteps(NamedTuple):
             vertex=_with_start(self.end),
         )
 
+    @partial(jax.jit, static_argnames=("normalise", "spend"))
     def at(
         self,
         budgets: ArrayLike,

@@ -1,6 +1,7 @@
 """Reports: run folders, tables, figures, plans, and the command line of the experiments."""
 
 from dfcl_jax.report.command import RunConfig, command, experiment, run_study
+from dfcl_jax.report.evaluation_run import EvaluationConfig, run_evaluation
 from dfcl_jax.report.plan import Plan, plan_for, proven_best
 from dfcl_jax.report.plan_file import FilePlan, plan_people, plan_predictions
 from dfcl_jax.report.predictor import Predictor, load_predictor
@@ -10,6 +11,7 @@ from dfcl_jax.report.simulated_run import run_simulated
 from dfcl_jax.report.table_run import TableConfig, run_table
 
 __all__ = [
+    "EvaluationConfig",
     "FilePlan",
     "Plan",
     "Predictor",
@@ -25,6 +27,7 @@ __all__ = [
     "plan_people",
     "plan_predictions",
     "proven_best",
+    "run_evaluation",
     "run_simulated",
     "run_study",
     "run_table",

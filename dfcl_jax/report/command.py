@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import jax
 import tyro
@@ -23,6 +23,9 @@ from dfcl_jax.report.predictor import describe_models
 from dfcl_jax.report.progress import StudyProgress
 from dfcl_jax.report.run_folder import RunFolder, is_finished, open_run
 from dfcl_jax.study import Hooks, Study, StudyConfig, compare
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Config = TypeVar("Config")
 
@@ -68,13 +71,12 @@ def experiment(name: str, config: RunConfig, **data: Any) -> Iterator[RunFolder]
         refuse("seeds", found=config.seeds, expected="at least 1")
     if config.out is None and config.resume:
         refuse("--resume", found="no --out", expected="the --out of the run to go on with")
-    out = config.out or Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"
-    provenance = _provenance(name, config, data)
-    if config.resume and is_finished(out, provenance):
+    out, origin = run_path(name, config.out), provenance(name, config, data)
+    if config.resume and is_finished(out, origin):
         print((out / "table.md").read_text(), f"Nothing to resume: {out} is complete", sep="\n")
         sys.exit(0)
     try:
-        with open_run(out, provenance, resume=config.resume) as run:
+        with open_run(out, origin, resume=config.resume) as run:
             yield run
     except KeyboardInterrupt:
         print(f"interrupted: go on with --out {out} --resume, or start anew without it", file=sys.stderr)
@@ -82,7 +84,13 @@ def experiment(name: str, config: RunConfig, **data: Any) -> Iterator[RunFolder]
     print(f"Written to {out}")
 
 
-def _provenance(name: str, config: RunConfig, data: dict[str, Any]) -> dict[str, Any]:
+def run_path(name: str, out: Path | None) -> Path:
+    """Where a run is written to: `out`, or a folder with the name of the experiment and the time."""
+    return out or Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"
+
+
+def provenance(name: str, config: "DataclassInstance", data: dict[str, Any]) -> dict[str, Any]:
+    """What determines a run: experiment, options, what identifies the data, versions and machine."""
     options = {key: value for key, value in asdict(config).items() if key not in ("out", "resume")}
     versions = {package: version(package) for package in ("dfcl-jax", "jax", "flax", "optax", "numpy")}
     machine = {"python": platform.python_version(), "backend": jax.default_backend()}

@@ -1,6 +1,7 @@
 """The files and figures of an evaluation."""
 
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,10 +11,13 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from dfcl_jax.report.figures import COLOURS, MARKERS
+from dfcl_jax.report.summary import markdown_table
 from dfcl_jax.study import Evaluation
 
 # Below this a chi-square test doubts that the trial was randomised as it says.
 DOUBT = 0.01
+# Below as many people who had what the policy gives, an interval is itself uncertain.
+FEW = 100
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
@@ -27,28 +31,32 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
 
 def draw_values(evaluation: Evaluation, path: Path) -> None:
     """Revenue against budget with bands of 95%, and beside it the paired differences to the first policy."""
-    figure = Figure(figsize=(11, 4.4), layout="constrained")
-    left, right = figure.subplots(1, 2)
     policies = list(dict.fromkeys(evaluation.values.policy))
-    for k, policy in enumerate(policies):
-        style = {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[k % len(MARKERS)], "markersize": 5}
-        rows = evaluation.values[evaluation.values.policy == policy]
-        left.plot(rows.budget, rows.revenue, label=policy, linewidth=1.5, **style)
-        left.fill_between(rows.budget, rows.low, rows.high, color=style["color"], alpha=0.15, linewidth=0)
-        rows = evaluation.differences[evaluation.differences.policy == policy]
-        if len(rows):
-            right.plot(rows.budget, rows.difference, linewidth=1.5, **style)
-            right.fill_between(rows.budget, rows.low, rows.high, color=style["color"], alpha=0.15, linewidth=0)
-    right.axhline(0, color=COLOURS[0], linewidth=1.5)
-    _label(left, "Value of the policy, 95% band", "budget per person", "revenue per person")
-    _label(right, f"Difference to {policies[0]}, paired, 95% band", "budget per person", "revenue per person")
-    handles, labels = left.get_legend_handles_labels()
+    panels = [(evaluation.values, "revenue", "Value of the policy, 95% band")]
+    if len(policies) > 1:
+        panels.append((evaluation.differences, "difference", f"Difference to {policies[0]}, paired, 95% band"))
+    figure = Figure(figsize=(5.5 * len(panels), 4.4), layout="constrained")
+    row = np.atleast_1d(figure.subplots(1, len(panels)))
+    for axes, (frame, column, title) in zip(row, panels, strict=True):
+        for k, policy in enumerate(policies):
+            rows, style = frame[frame.policy == policy], _style(k)
+            axes.plot(rows.budget, rows[column], label=policy, linewidth=1.5, **style)
+            axes.fill_between(rows.budget, rows.low, rows.high, color=style["color"], alpha=0.15, linewidth=0)
+        _label(axes, title, "budget per person", "revenue per person")
+    if len(policies) > 1:
+        row[1].axhline(0, color=COLOURS[0], linewidth=1.5)
+    handles, labels = row[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     figure.savefig(path, dpi=150)
 
 
 def draw_calibration(calibration: pd.DataFrame, path: Path) -> None:
-    """Estimated against predicted outcomes by decile, a panel for each outcome and a row for each policy."""
+    """Estimated against predicted outcomes by decile, a panel for each outcome and a row for each policy.
+
+    Axes are logarithmic where all is above 0: most deciles of a skewed outcome would else lie on one spot.
+    """
+    # What is certain, such as the cost of a free treatment, needs no calibration.
+    calibration = calibration[calibration.error > 0]
     policies, outcomes = (list(dict.fromkeys(calibration[column])) for column in ("policy", "outcome"))
     figure = Figure(figsize=(5.2 * len(outcomes), 4.2 * len(policies)), layout="constrained")
     panels = np.reshape(figure.subplots(len(policies), len(outcomes)), (len(policies), len(outcomes)))
@@ -57,7 +65,6 @@ def draw_calibration(calibration: pd.DataFrame, path: Path) -> None:
             part = calibration[(calibration.policy == policy) & (calibration.outcome == outcome)]
             for treatment, of in part.groupby("treatment"):
                 k = int(str(treatment))
-                style = {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[k % len(MARKERS)], "markersize": 4}
                 axes.errorbar(
                     of.predicted,
                     of.estimated,
@@ -65,20 +72,23 @@ def draw_calibration(calibration: pd.DataFrame, path: Path) -> None:
                     label=f"treatment {k}",
                     linewidth=1,
                     capsize=2,
-                    **style,
+                    **_style(k),
                 )
             ends = [part.predicted.min(), part.predicted.max()]
             axes.plot(ends, ends, color="black", linestyle="--", linewidth=1)
+            if part.predicted.min() > 0 and (part.estimated - 1.96 * part.error).min() > 0:
+                axes.set_xscale("log")
+                axes.set_yscale("log")
             _label(axes, f"{policy}: {outcome}", f"predicted {outcome}, mean of a decile", "estimated, 95% interval")
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 6), frameon=False)
     figure.savefig(path, dpi=150)
 
 
-def draw_balance(balance: pd.DataFrame, path: Path, *, most: int = 25) -> None:
+def draw_balance(balance: pd.DataFrame, path: Path, *, most: int = 15) -> None:
     """Standardised differences of the features that differ most, with intervals of 95%."""
     worst = (balance.difference.abs() / balance.error).groupby(balance.feature).max().nlargest(most).index[::-1]
-    figure = Figure(figsize=(7, 1.6 + 0.28 * len(worst)), layout="constrained")
+    figure = Figure(figsize=(7.5, 1.6 + 0.28 * len(worst)), layout="constrained")
     axes = figure.subplots()
     arms = sorted(balance.treatment.unique())
     for k, arm in enumerate(arms):
@@ -89,56 +99,83 @@ def draw_balance(balance: pd.DataFrame, path: Path, *, most: int = 25) -> None:
             np.arange(len(worst)) + offset,
             xerr=1.96 * rows.error,
             linestyle="",
-            marker=MARKERS[k % len(MARKERS)],
-            color=COLOURS[k % len(COLOURS)],
-            markersize=4,
-            linewidth=1,
+            elinewidth=1,
             label=f"treatment {arm}",
+            **_style(k),
         )
     axes.axvline(0, color="black", linewidth=1)
     axes.set_yticks(np.arange(len(worst)), labels=list(worst))
+    axes.set_ylim(-0.7, len(worst) - 0.3)
     _label(axes, "Balance before treatment", "difference to all, in standard deviations, 95% interval", "")
-    figure.legend(loc="outside lower center", ncols=min(len(arms), 4), frameon=False)
+    figure.legend(loc="outside lower center", ncols=min(len(arms), 5), columnspacing=1, frameon=False)
     figure.savefig(path, dpi=150)
 
 
-def tables(evaluation: Evaluation) -> list[Table]:
-    """Values, differences and areas for a terminal."""
-    shown = (
+class Shown(NamedTuple):
+    """A table of text."""
+
+    title: str
+    headers: list[str]
+    rows: list[list[str]]
+
+
+def shown(evaluation: Evaluation) -> list[Shown]:
+    """Values, differences and areas, a column for each policy."""
+    first = evaluation.values.policy.iloc[0]
+    frames = (
         ("Revenue per person, 95% intervals", evaluation.values, "revenue", "budget"),
-        ("Difference to the first policy, paired", evaluation.differences, "difference", "budget"),
-        ("Areas", evaluation.areas, "value", "metric"),
+        (f"Difference to {first}, paired, 95% intervals", evaluation.differences, "difference", "budget"),
+        ("Areas, 95% intervals", evaluation.areas, "value", "metric"),
     )
     result = []
-    for title, frame, what, key in shown:
+    for title, frame, what, key in frames:
         if frame.empty:
             continue
-        table = Table(title=title, box=SIMPLE_HEAD, title_justify="left")
         policies = list(dict.fromkeys(frame.policy))
-        for header in (key, *policies):
-            table.add_column(header, justify="right")
-        for value, rows in frame.groupby(key, sort=False):
-            cells = {
-                row.policy: f"{getattr(row, what):.4g} [{row.low:.4g}, {row.high:.4g}]" for row in rows.itertuples()
-            }
-            table.add_row(value if isinstance(value, str) else f"{value:.4g}", *(cells[policy] for policy in policies))
-        result.append(table)
+        rows = []
+        for at, part in frame.groupby(key, sort=False):
+            cells = [f"{row[what]:#.4g} [{row.low:#.4g}, {row.high:#.4g}]" for _, row in part.iterrows()]
+            rows.append([at if isinstance(at, str) else f"{at:.4g}", *cells])
+        result.append(Shown(title, [key, *policies], rows))
     return result
 
 
+def terminal_tables(evaluation: Evaluation) -> list[Table]:
+    """Values, differences and areas for a terminal."""
+    tables = []
+    for title, headers, rows in shown(evaluation):
+        table = Table(title=title, box=SIMPLE_HEAD, title_justify="left")
+        for header in headers:
+            table.add_column(header, justify="right")
+        for row in rows:
+            table.add_row(*row)
+        tables.append(table)
+    return tables
+
+
+def markdown(evaluation: Evaluation) -> str:
+    """Values, differences, areas and doubts as Markdown."""
+    parts = [f"{title}\n\n{markdown_table(headers, rows)}" for title, headers, rows in shown(evaluation)]
+    return "\n".join(parts + [f"{doubt}\n" for doubt in doubts(evaluation)])
+
+
 def doubts(evaluation: Evaluation) -> list[str]:
-    """What makes the figures doubtful, in words."""
+    """What makes the figures doubtful, a sentence each."""
+    tests, values = evaluation.tests, evaluation.values
     notes = [
-        f"the trial does not look randomised as it says: {row.test} test, p = {row.p_value:.2g}"
-        for row in evaluation.tests.itertuples()
-        if row.p_value < DOUBT
+        f"Doubtful: the trial does not look randomised as it says ({row['test']} test, p = {row['p_value']:.2g})."
+        for row in tests[tests.p_value < DOUBT].to_dict("records")
     ]
-    few = evaluation.values[evaluation.values.effective_size < 100]
-    for row in few.itertuples():
-        notes.append(
-            f"{row.policy} at budget {row.budget:.4g} rests on {row.effective_size:.0f} people that had its treatment"
-        )
-    return notes
+    few = values[values.effective_size < FEW].to_dict("records")
+    return notes + [
+        f"Doubtful: {row['policy']} at budget {row['budget']:.4g} rests on {row['effective_size']:.0f} people "
+        "who had what it gives."
+        for row in few
+    ]
+
+
+def _style(k: int) -> dict[str, Any]:
+    return {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[k % len(MARKERS)], "markersize": 4}
 
 
 def _label(axes: Axes, title: str, x: str, y: str) -> None:

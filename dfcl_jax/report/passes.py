@@ -6,7 +6,8 @@ from contextlib import contextmanager
 
 import pyarrow as pa
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from dfcl_jax.report.progress import progress_bar
 
 # Goes over the batches of a stage while a bar shows how far it is.
 Pass = Callable[[str, Iterable[pa.Table]], Iterator[pa.Table]]
@@ -19,15 +20,7 @@ def passes(rows: int, console: Console | None = None) -> Iterator[Pass]:
     Where the output is no terminal, a line for each stage instead.
     """
     console = console or Console()
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[status]}"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )
+    bar = progress_bar(console)
     task = bar.add_task("", total=rows, status="")
 
     def over(stage: str, batches: Iterable[pa.Table]) -> Iterator[pa.Table]:

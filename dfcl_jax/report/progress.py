@@ -1,12 +1,38 @@
-"""One progress bar for a whole study."""
+"""Progress bars: one for a whole study, one for a stage that counts things."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from dfcl_jax.train import Record
+
+
+def progress_bar(console: Console) -> Progress:
+    """Stage, bar, per cent, status and time left; nothing where the output is no terminal."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[status]}"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+
+
+@contextmanager
+def counted(stage: str, total: int, things: str, *, console: Console) -> Iterator[Callable[[int], None]]:
+    """A bar for one stage, told how many of `total` things are done; a line instead where there is no terminal."""
+    bar, began = progress_bar(console), time.perf_counter()
+    task = bar.add_task(stage, total=total, status="compiling")
+    with bar:
+        yield lambda done: bar.update(task, completed=done, status=f"{done:,} of {total:,} {things}")
+    if not console.is_terminal:
+        took = time.perf_counter() - began
+        console.print(f"{stage}: {total:,} {things} in {took:.1f} s", highlight=False, soft_wrap=True)
 
 
 class StudyProgress:
@@ -17,15 +43,7 @@ class StudyProgress:
 
     def __init__(self, epochs: int, *, console: Console):
         self._console = console
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[status]}"),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
+        self._bar = progress_bar(console)
         self._task = self._bar.add_task("", total=epochs, status="compiling")
 
     def __enter__(self) -> "StudyProgress":

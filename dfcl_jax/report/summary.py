@@ -96,9 +96,12 @@ def _cell(column: str, row: pd.Series) -> str:
 
 def markdown(summary: pd.DataFrame, caption: str) -> str:
     """The summary as a Markdown table under its caption."""
-    headers, rows = cells(summary)
-    lines = [headers, ["---"] * len(headers), *rows]
-    return f"{caption}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    return f"{caption}\n\n{markdown_table(*cells(summary))}"
+
+
+def markdown_table(headers: list[str], rows: list[list[str]]) -> str:
+    """Headers and rows as a Markdown table."""
+    return "".join(f"| {' | '.join(line)} |\n" for line in (headers, ["---"] * len(headers), *rows))
 
 
 def terminal_table(summary: pd.DataFrame) -> Table:

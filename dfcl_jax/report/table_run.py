@@ -15,14 +15,13 @@ from rich.table import Table as TerminalTable
 from dfcl_jax import scores
 from dfcl_jax.data import Split, Table, read_frame, split_table
 from dfcl_jax.data.encode import Scaling, encode
-from dfcl_jax.errors import refuse
 from dfcl_jax.methods import METHODS, TWO_STAGE, Method
 from dfcl_jax.report.command import RunConfig, experiment, run_study
 from dfcl_jax.report.plan import Plan, plan_for, proven_best
 from dfcl_jax.report.predictor import load_predictor
 from dfcl_jax.report.run_folder import RunFolder
-from dfcl_jax.solvers import check_budgets
-from dfcl_jax.study import Study, default_budgets
+from dfcl_jax.study import Study
+from dfcl_jax.study.config import chosen_budgets
 from dfcl_jax.types import Trial
 
 
@@ -80,14 +79,7 @@ def _people(path: Path, split: Split) -> pd.DataFrame:
 
 def _budgets(config: TableConfig, table: Table) -> Sequence[float]:
     t, r, c, p = (jnp.asarray(part) for part in (table.t, table.r, table.c, table.p))
-    mean_costs = scores.ipw(Trial(jnp.empty((len(t), 0)), t, r, c, p)).c.mean(axis=0)
-    if not config.budgets:
-        return default_budgets(mean_costs)
-    check_budgets(np.asarray(config.budgets))
-    least = float(mean_costs.min())
-    if min(config.budgets) < least - 1e-6 * abs(least):
-        refuse("budget", found=min(config.budgets), expected=f"at least {least:.4g}, the cheapest mean cost")
-    return config.budgets
+    return chosen_budgets(config.budgets, scores.ipw(Trial(jnp.empty((len(t), 0)), t, r, c, p)).c.mean(axis=0))
 
 
 def _checksum(table: Table) -> int:

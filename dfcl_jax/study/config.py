@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 from dfcl_jax.data import Split
 from dfcl_jax.errors import refuse
 from dfcl_jax.models import Link, NetworkConfig
+from dfcl_jax.solvers import check_budgets
 from dfcl_jax.train import Fit, FitConfig, Record
 from dfcl_jax.types import Outcomes, Trial, in_units, stack
 
@@ -84,6 +85,21 @@ def default_budgets(
         refuse("mean costs of the treatments", found=f"{costs.min():.6g} for all", expected="costs that differ")
     digits = 2 - int(np.floor(np.log10(np.ptp(costs))))
     return tuple(round(float(costs.min() + fraction * np.ptp(costs)), digits) for fraction in fractions)
+
+
+def chosen_budgets(budgets: Sequence[float], mean_costs: ArrayLike) -> Sequence[float]:
+    """The budgets asked for, or `default_budgets` where there are none.
+
+    Raises:
+        InputError: a budget that is negative, not finite, or below the cheapest treatment's mean cost.
+    """
+    if not budgets:
+        return default_budgets(mean_costs)
+    check_budgets(np.asarray(budgets))
+    least = float(np.min(mean_costs))
+    if min(budgets) < least - 1e-6 * abs(least):
+        refuse("budget", found=min(budgets), expected=f"at least {least:.4g}, the cheapest mean cost")
+    return budgets
 
 
 def stack_seeds(splits: Sequence[Split], budgets: Sequence[float], link: Link) -> Seeds:

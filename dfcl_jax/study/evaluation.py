@@ -1,10 +1,9 @@
 """An evaluation: ready-made predictions judged on a trial, every figure with its interval."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -27,6 +26,7 @@ class Evaluation(NamedTuple):
     balance: pd.DataFrame  # feature, treatment, difference, error
     overlap: pd.DataFrame  # treatment, least_propensity, largest_weight, effective_size
     calibration: pd.DataFrame  # policy, outcome, treatment, bin, people, predicted, estimated, error
+    quality: pd.DataFrame  # policy, mse_r, mse_c, logloss_r, logloss_c
     tests: pd.DataFrame  # test, statistic, freedom, p_value: is the trial randomised as it says
 
 
@@ -62,33 +62,34 @@ def evaluate(
     trial = metrics.check_trial(trial)
     shares, shares_test = diagnostics.arm_shares(trial)
     balance, balance_test = diagnostics.balance(trial, names=names)
-    steps = {name: metrics.value_steps(outcomes, settling) for name, outcomes in policies.items()}
-    data = (steps, {name: metrics.marginal_roi_score(outcomes) for name, outcomes in policies.items()}, trial)
-    statistic = partial(_figures, tuple(map(float, budgets)), _areas_of(trial))
+    at = np.asarray(budgets, np.float64)
+    # Lists, for a dictionary would come back from the bootstrap in the order of its names.
+    steps = [metrics.value_steps(outcomes, settling) for outcomes in policies.values()]
+    data = (steps, [metrics.marginal_roi_score(outcomes) for outcomes in policies.values()], trial)
+    areas = _areas_of(trial, settling)
+    statistic = partial(_figures, tuple(map(float, budgets)), tuple(area for _, area in areas))
     boot = metrics.bootstrap(statistic, data, len(trial.t), key=key, replicates=replicates, on_batch=on_batch)
-    intervals = boot.interval()
-    values, differences, areas, calibration = [], [], [], []
-    for name, outcomes in policies.items():
-        at = metrics.eom(outcomes, settling, jnp.asarray(budgets))
-        matched = diagnostics.matched(outcomes, settling, budgets)
-        settled = {"cost": at.cost, "lam": at.lam, "mixed": at.mixed}
-        people = {column: matched[column] for column in ("matched", "effective_size")}
-        values.append(_rows(name, intervals["revenue"][name], "revenue", {"budget": budgets}, settled | people))
-        if name in intervals["difference"]:
-            differences.append(_rows(name, intervals["difference"][name], "difference", {"budget": budgets}))
-        found = intervals["area"][name]
-        stacked = Interval(*(np.array([getattr(i, part) for i in found.values()]) for part in Interval._fields))
-        areas.append(_rows(name, stacked, "value", {"metric": list(found)}))
-        calibration.append(diagnostics.calibration(outcomes, settling).assign(policy=name))
+    revenue, difference, area = boot.interval()
+    differences = [_rows(interval, "difference", budget=at) for interval in difference]
     nothing = pd.DataFrame(columns=["policy", "budget", "difference", "low", "high"])
+    metric = [f"Qini area to {at.max():.4g}", *(name for name, _ in areas)]
+    values = []
+    for outcomes, of, interval in zip(policies.values(), steps, revenue, strict=True):
+        settled = of.at(at)
+        matched = diagnostics.matched(outcomes, settling, settled.lam)
+        point = pd.DataFrame({part: np.asarray(getattr(settled, part)) for part in ("cost", "lam", "mixed")})
+        values.append(pd.concat([_rows(interval, "revenue", budget=at), point, matched], axis=1))
     return Evaluation(
-        values=pd.concat(values, ignore_index=True),
-        differences=pd.concat(differences, ignore_index=True) if differences else nothing,
-        areas=pd.concat(areas, ignore_index=True),
+        values=_by_policy(policies, values),
+        differences=_by_policy(list(policies)[1:], differences) if differences else nothing,
+        areas=_by_policy(policies, [_rows(i, "value", metric=metric) for i in area]),
         shares=shares,
         balance=balance,
         overlap=diagnostics.overlap(trial),
-        calibration=pd.concat(calibration, ignore_index=True),
+        calibration=_by_policy(policies, [diagnostics.calibration(o, settling) for o in policies.values()]),
+        quality=pd.DataFrame(
+            [{"policy": p} | diagnostics.prediction_quality(o, trial)._asdict() for p, o in policies.items()]
+        ),
         tests=pd.DataFrame([("shares", *shares_test), ("balance", *balance_test)], columns=_TEST_COLUMNS),
     )
 
@@ -99,10 +100,14 @@ _TEST_COLUMNS = ["test", "statistic", "freedom", "p_value"]
 Area = Callable[..., Array]
 
 
-def _areas_of(trial: Trial) -> tuple[tuple[str, Area], ...]:
-    """The areas of cost and uplift curves that can be had of a trial."""
+def _areas_of(trial: Trial, settling: Scores) -> tuple[tuple[str, Area], ...]:
+    """The areas of cost and uplift curves that can be had of a trial, by name."""
+    if trial.p.ndim == 2:
+        # Such a curve takes every person of a treatment alike, so propensities must not differ between people.
+        return ()
     if num_arms(trial) > 2:
-        return (("MT-AUCC", metrics.mt_aucc),)
+        rising = bool((np.diff(np.asarray(settling.c).mean(axis=0)) > 0).all())
+        return (("MT-AUCC", metrics.mt_aucc),) if rising else ()
     areas = [
         ("AUCC", metrics.aucc),
         ("exact AUCC", metrics.exact_aucc),
@@ -118,25 +123,25 @@ def _of_one_step(area: Area, score: Array, trial: Trial, weights: Array) -> Arra
     return area(score[:, 0], trial, weights=weights)
 
 
-def _figures(budgets: tuple[float, ...], areas: tuple[tuple[str, Area], ...], data: Any, weights: Array) -> Any:
+def _figures(budgets: tuple[float, ...], areas: tuple[Area, ...], data: Any, weights: Array) -> Any:
+    """Revenue of each policy, its difference to the first, and its areas."""
     steps, rankings, trial = data
-    revenue = {name: s.at(jnp.array(budgets), weights=weights).revenue for name, s in steps.items()}
-    first, *others = revenue
-    area = {
-        name: {f"Qini area to {max(budgets):.4g}": metrics.qini_area(s, max(budgets), weights=weights)}
-        | {metric: of(rankings[name], trial, weights=weights) for metric, of in areas}
-        for name, s in steps.items()
-    }
-    return {
-        "revenue": revenue,
-        "difference": {name: revenue[name] - revenue[first] for name in others},
-        "area": area,
-    }
+    revenue = [each.at(jnp.array(budgets), weights=weights).revenue for each in steps]
+    area = [
+        jnp.stack(
+            [metrics.qini_area(each, max(budgets), weights=weights)]
+            + [area_of(ranking, trial, weights=weights) for area_of in areas]
+        )
+        for each, ranking in zip(steps, rankings, strict=True)
+    ]
+    return revenue, [value - revenue[0] for value in revenue[1:]], area
 
 
-def _rows(
-    name: str, interval: Interval, what: str, keys: dict[str, Any], more: dict[str, Any] | None = None
-) -> pd.DataFrame:
-    more = jax.tree.map(np.asarray, more or {})
-    ends = {what: interval.mean, "low": interval.low, "high": interval.high}
-    return pd.DataFrame({"policy": name} | {key: list(v) for key, v in keys.items()} | ends | more)
+def _rows(interval: Interval, what: str, **keys: Any) -> pd.DataFrame:
+    return pd.DataFrame(keys | {what: interval.mean, "low": interval.low, "high": interval.high})
+
+
+def _by_policy(policies: Iterable[str], tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The policies' tables below one another, with the name of the policy in front."""
+    named = [table.assign(policy=p)[["policy", *table]] for p, table in zip(policies, tables, strict=True)]
+    return pd.concat(named, ignore_index=True)

@@ -1,15 +1,18 @@
+from functools import partial
+from itertools import permutations
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from dfcl_jax import InputError, Outcomes, Trial
-from dfcl_jax.metrics import aucc, roi_score
+from dfcl_jax.metrics import aucc, exact_aucc, mt_aucc, roi_score
 
 
 def trial_of(t, r, c) -> Trial:
-    t, r, c = (jnp.asarray(np.asarray(a, np.float64)) for a in (t, r, c))
-    return Trial(jnp.zeros((len(t), 1)), t.astype(int), r, c, jnp.array([0.5, 0.5]))
+    columns = [jnp.asarray(np.asarray(a, np.float64)) for a in (t, r, c)]
+    return Trial(jnp.zeros((len(t), 1)), columns[0].astype(int), columns[1], columns[2], jnp.array([0.5, 0.5]))
 
 
 @pytest.mark.parametrize("case", [0, 1])
@@ -66,3 +69,97 @@ def test_more_than_two_treatments_have_no_cost_curve():
     trial = Trial(jnp.zeros((3, 1)), jnp.arange(3), jnp.ones(3), jnp.ones(3), jnp.full(3, 1 / 3))
     with pytest.raises(InputError, match="trial: found 3 treatments, expected 2"):
         aucc(jnp.zeros(3), trial)
+
+
+def test_a_curve_by_hand():
+    # Treated 1 and 3 and control 2 and 4 down the ranking; each counts by half, the number of people of its arm.
+    trial = trial_of([1, 0, 1, 0], r=[4, 1, 2, 1], c=[2, 0, 2, 0])
+    score = np.array([4.0, 3, 2, 1])
+    # Cost 0, 1, 1, 2, 2 and revenue 0, 2, 1.5, 2.5, 2: trapezes of 1 and of (1.5 + 2.5) / 2, over 2 x 2.
+    assert float(exact_aucc(score, trial)) == pytest.approx((1 + 2) / 4)
+    # Cost reaches 1 at the first person; then the end: (2 + 2) / (2 x 3).
+    assert float(aucc(score, trial, points=2)) == pytest.approx(4 / 6)
+
+
+def test_the_exact_area_is_the_limit_of_points():
+    x, trial = published_example()
+    # 20,000 points on a curve whose steps are 1 / 1000 high: half a point's width, and the 1 in points + 1.
+    assert float(aucc(x, trial, points=20_000)) == pytest.approx(float(exact_aucc(x, trial)), abs=2e-3)
+
+
+def of_three(n: int = 300) -> tuple[np.ndarray, Trial]:
+    rng = np.random.default_rng(1)
+    t = rng.choice(3, n, p=[0.5, 0.3, 0.2])
+    r, c = rng.random(n) + 0.3 * t, 0.5 * t * rng.random(n)
+    columns = (np.zeros((n, 1)), t, r, c, np.array([0.5, 0.3, 0.2]))
+    return rng.normal(size=(n, 2)), Trial(*map(jnp.asarray, columns))
+
+
+def mt_aucc_by_hand(score, trial, points):
+    """Every person's two parts in a table, sorted, walked down row by row."""
+    t, r, c = (np.asarray(part) for part in (trial.t, trial.r, trial.c))
+    weight = len(t) / np.bincount(t)
+    rows = [(score[i, t[i]], 0, weight[t[i]], r[i], c[i]) for i in range(len(t)) if t[i] < 2]
+    rows += [(score[i, t[i] - 1], 1, weight[t[i]], r[i], c[i]) for i in range(len(t)) if t[i] > 0]
+    _, treated, w, r, c = np.array(sorted(rows, key=lambda row: -row[0])).T
+    sizes = [(w * (treated == k)).sum() for k in (0, 1)]
+    part = w * np.where(treated == 1, 1 / sizes[1], -1 / sizes[0])
+    cost, revenue = np.cumsum(part * c), np.cumsum(part * r)
+    first = [int(np.argmax(cost >= cost[-1] * k / points)) for k in range(1, points)] + [len(cost) - 1]
+    return revenue[first].sum() / (revenue[-1] * (points + 1))
+
+
+def test_of_several_treatments_every_person_counts_at_the_step_above_and_below():
+    score, trial = of_three()
+    # Sums of 600 float64 numbers in another order.
+    assert float(mt_aucc(score, trial, points=50)) == pytest.approx(mt_aucc_by_hand(score, trial, 50), rel=1e-9)
+
+
+def test_with_two_treatments_it_is_the_area_of_the_one_step():
+    x, trial = published_example()
+    assert float(mt_aucc(x[:, None], trial)) == pytest.approx(float(aucc(x, trial)), rel=1e-12)
+    assert float(mt_aucc(x[:, None], trial, points=0)) == pytest.approx(float(exact_aucc(x, trial)), rel=1e-12)
+
+
+@pytest.mark.parametrize("metric", [aucc, exact_aucc])
+def test_ties_do_not_depend_on_the_order_of_rows(metric):
+    x, trial = published_example()
+    x, order = x.round(1), np.random.default_rng(1).permutation(2000)
+    shuffled = trial_of(trial.t[order], trial.r[order], trial.c[order])
+    assert float(metric(x[order], shuffled)) == pytest.approx(float(metric(x, trial)), rel=1e-9)
+
+
+def test_people_of_one_score_are_taken_at_the_mean_of_all_orders():
+    trial = trial_of([1, 0, 1, 0, 1, 0], r=[4, 1, 2, 1, 3, 0], c=[2, 0, 2, 0, 1, 0])
+    score = np.array([2.0, 2, 1, 1, 1, 1])
+    orders = [[*head, *tail] for head in permutations([0, 1]) for tail in permutations([2, 3, 4, 5])]
+    curves = np.mean([down(trial, order) for order in orders], axis=0)
+    assert float(exact_aucc(score, trial)) == pytest.approx(np.trapezoid(curves[1], curves[0]) / curves[:, -1].prod())
+
+
+def down(trial, order):
+    sign = np.where(np.asarray(trial.t) == 1, 1, -1) / 3
+    return [np.concatenate([[0], np.cumsum((sign * np.asarray(y))[order])]) for y in (trial.c, trial.r)]
+
+
+@pytest.mark.parametrize("metric", [aucc, exact_aucc, partial(mt_aucc, points=100)])
+def test_a_row_of_weight_two_is_two_rows(metric):
+    x, trial = published_example()
+    weights = np.arange(2000) % 3
+    copies = np.repeat(np.arange(2000), weights)
+    copied = trial_of(trial.t[copies], trial.r[copies], trial.c[copies])
+    score = x[:, None] if isinstance(metric, partial) else x
+    # Copies tie; within a tie the curve of copies is straight, where the weighed person is a single step.
+    assert float(metric(score, trial, weights=weights)) == pytest.approx(float(metric(score[copies], copied)), abs=2e-3)
+
+
+def test_bad_scores_and_weights_are_named():
+    score, trial = of_three()
+    with pytest.raises(InputError, match=r"score: found shape \(300, 1\), expected \(300, 2\), a step each"):
+        mt_aucc(score[:, :1], trial)
+    score[3, 1] = np.nan
+    with pytest.raises(InputError, match="score of step 1 of unit 3: found nan, expected a finite number"):
+        mt_aucc(score, trial)
+    x, trial = published_example()
+    with pytest.raises(InputError, match=r"weights of unit 0: found -1.0, expected a finite number of at least 0"):
+        aucc(x, trial, weights=np.full(2000, -1.0))

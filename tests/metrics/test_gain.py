@@ -1,7 +1,8 @@
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dfcl_jax import InputError, scores
+from dfcl_jax import InputError, Trial, scores
 from dfcl_jax.metrics import contrasts, qini, qini_area, untargeted, value_steps, with_control
 
 # Three people, two treatments beside a free control; published path of maq: spend 1, 2, 4, 5 and the gains below.
@@ -13,7 +14,7 @@ def test_known_path():
     steps = value_steps(EXAMPLE, scores.truth(EXAMPLE))
     np.testing.assert_allclose(qini(steps, SPENDS), GAINS, rtol=1e-12)
     # Between vertices the curve is straight: halfway up the last step.
-    np.testing.assert_allclose(qini(steps, [4.5]), [(125 / 3 + 45) / 2], rtol=1e-12)
+    np.testing.assert_allclose(qini(steps, np.array([4.5])), [(125 / 3 + 45) / 2], rtol=1e-12)
 
 
 @pytest.mark.parametrize("budget", [0.5, 1.0, 3.3, 5.0, 7.0])
@@ -27,7 +28,7 @@ def test_the_area_is_the_integral_of_the_curve(budget):
 def test_without_targeting_the_curve_is_that_of_mean_outcomes():
     steps = untargeted(EXAMPLE, scores.truth(EXAMPLE))
     # Means (80 / 3 at 3, 115 / 3 at 6): two chords, everybody moving at random along them.
-    np.testing.assert_allclose(qini(steps, [1.5, 3.0, 6.0]), [40 / 3, 80 / 3, 115 / 3], rtol=1e-12)
+    np.testing.assert_allclose(qini(steps, np.array([1.5, 3, 6])), [40 / 3, 80 / 3, 115 / 3], rtol=1e-12)
 
 
 def test_gain_is_over_the_control():
@@ -59,14 +60,11 @@ def test_contrasts_and_back():
 
 def test_published_contrasts_of_weighted_means():
     # Of a published example: treatments of equal chance, outcome +-42 and a uniform number.
-    np.random.seed(42)
-    w = np.random.choice([0, 1, 2], 2000)
-    y = 42.0 * (w == 1) - 42 * (w == 2) + np.random.rand(2000)
-    from dfcl_jax import Trial
-
-    trial = Trial(np.zeros((2000, 1)), w, y, np.zeros(2000), np.full(3, 1 / 3))
-    surfaces = scores.ipw(Trial(*map(np.asarray, trial)))
-    means = np.asarray(surfaces.r.mean(axis=0))
+    rng = np.random.RandomState(42)
+    w = rng.choice([0, 1, 2], 2000)
+    y = 42.0 * (w == 1) - 42 * (w == 2) + rng.rand(2000)
+    trial = Trial(*map(jnp.asarray, (np.zeros((2000, 1)), w, y, np.zeros(2000), np.full(3, 1 / 3))))
+    means = np.asarray(scores.ipw(trial).r.mean(axis=0))
     np.testing.assert_allclose(means[1:] - means[0], [41.51013928, -41.09905001], rtol=1e-8)
 
 

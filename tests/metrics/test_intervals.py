@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dfcl_jax.metrics import paired_interval
+from dfcl_jax.metrics import normal_interval, paired_interval, seeds_interval
 
 
 def test_known_answer():
@@ -35,3 +35,30 @@ def test_one_seed_gives_no_interval():
     assert interval.mean == 1.5
     assert np.isnan(interval.low)
     assert np.isnan(interval.high)
+
+
+def test_seeds_on_one_test_part_share_its_error():
+    estimates = np.array([1.0, 2.0, 3.0])
+    # Without any error of the test part it is Student's interval over seeds.
+    alone, paired = seeds_interval(estimates, 0.0), paired_interval(estimates)
+    np.testing.assert_allclose(alone, paired, rtol=1e-12)
+    # With seeds that agree it is the normal interval of the test part.
+    agreed = seeds_interval(np.ones(3), 0.5)
+    assert agreed.high - 1 == pytest.approx(1.959963984540054 * 0.5, rel=1e-6)
+
+
+def test_seeds_on_one_test_part_are_covered_95_percent_of_the_time():
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(4000):
+        shared = rng.normal(0, 0.5)
+        interval = seeds_interval(0.3 + shared + rng.normal(0, 1, 5), 0.5)
+        covered += interval.low <= 0.3 <= interval.high
+    # Three standard errors of a share of .95 over 4,000 draws, and 1% for Satterthwaite's approximation.
+    assert abs(covered / 4000 - 0.95) < 3 * np.sqrt(0.95 * 0.05 / 4000) + 0.01
+
+
+def test_a_normal_interval_by_hand():
+    # Mean 2, standard deviation 1, of three people.
+    interval = normal_interval(np.array([1.0, 2, 3]))
+    np.testing.assert_allclose([interval.low, interval.high], 2 + np.array([-1, 1]) * 1.959963984540054 / np.sqrt(3))

@@ -21,7 +21,7 @@ def example() -> tuple[np.ndarray, Trial]:
 
 
 def test_published_figures_of_ten_people():
-    score = [0.1, 0.3, 0.5, 0.7, 0.9, 0.2, 0.4, 0.6, 0.8, 1.0]
+    score = np.array([0.1, 0.3, 0.5, 0.7, 0.9, 0.2, 0.4, 0.6, 0.8, 1.0])
     trial = trial_of([0] * 5 + [1] * 5, [0, 0, 0, 0, 1, 0, 0, 1, 1, 1])
     assert float(causalml_qini(score, trial)) == pytest.approx(0.0416666667, abs=1e-10)
     assert float(causalml_auuc(score, trial)) == pytest.approx(0.5128787879, abs=1e-10)

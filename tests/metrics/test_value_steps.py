@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,8 +17,8 @@ def noisy(n: int = 60, m: int = 4, seed: int = 0) -> tuple[Outcomes, Trial]:
     r = rng.uniform(0, 1, (n, m)) + c
     t = rng.integers(0, m, n)
     rows = np.arange(n)
-    trial = Trial(np.zeros((n, 1)), t, r[rows, t] + rng.normal(0, 1, n), c[rows, t], np.full(m, 1 / m))
-    return Outcomes(jnp.asarray(r), jnp.asarray(c)), jax.tree.map(jnp.asarray, trial)
+    seen = (np.zeros((n, 1)), t, r[rows, t] + rng.normal(0, 1, n), c[rows, t], np.full(m, 1 / m))
+    return Outcomes(jnp.asarray(r), jnp.asarray(c)), Trial(*map(jnp.asarray, seen))
 
 
 @pytest.mark.parametrize("normalise", ["sample", "matched"])
@@ -66,11 +68,11 @@ def test_a_row_of_weight_two_is_two_rows():
     weights = np.arange(60) % 3
     copies = np.repeat(np.arange(60), weights)
     budgets = np.array([0.1, 0.3, 0.6])
-    for options in ({}, {"normalise": "matched"}, {"spend": "predicted"}):
-        weighted = eom(outcomes, settling, budgets, weights=weights, **options)
-        copied = eom(*jax.tree.map(lambda s: s[copies], (outcomes, settling)), budgets, **options)
-        for one, other in zip(weighted[:3], copied[:3], strict=True):
-            np.testing.assert_allclose(one, other, rtol=1e-9)
+    many, scored = jax.tree.map(lambda s: s[copies], (outcomes, settling))
+    matched, predicted = partial(eom, normalise="matched"), partial(eom, spend="predicted")
+    for metric in (eom, matched, predicted):
+        weighted, copied = metric(outcomes, settling, budgets, weights=weights), metric(many, scored, budgets)
+        np.testing.assert_allclose(jnp.stack(weighted[:3]), jnp.stack(copied[:3]), rtol=1e-9)
 
 
 def test_ties_do_not_depend_on_the_order_of_rows():
@@ -78,12 +80,13 @@ def test_ties_do_not_depend_on_the_order_of_rows():
     outcomes = jax.tree.map(lambda s: jnp.round(s, 1), outcomes)
     settling, order = scores.ipw(trial), np.random.default_rng(1).permutation(60)
     budgets = np.array([0.1, 0.2, 0.3])
-    shuffled = eom(*jax.tree.map(lambda s: s[order], (outcomes, settling)), budgets)
+    other, others = jax.tree.map(lambda s: s[order], (outcomes, settling))
+    shuffled = eom(other, others, budgets)
     np.testing.assert_allclose(eom(outcomes, settling, budgets).revenue, shuffled.revenue, rtol=1e-9)
 
 
 def test_predicted_spend_meets_the_budget_where_it_is_predicted():
-    outcomes, trial = noisy()
+    outcomes, _ = noisy()
     dear = Outcomes(outcomes.r, 2 * outcomes.c)
     by_truth = eom(dear, scores.truth(outcomes), np.array([0.3]), spend="predicted")
     # Costs predicted twice too high: half of the budget is spent.
@@ -107,5 +110,7 @@ def test_bad_surfaces_are_named():
         value_steps(outcomes, Scores(*(s[:59] for s in settling)))
     with pytest.raises(InputError, match="scores, cost of unit 3 at treatment 2: found nan"):
         value_steps(outcomes, settling._replace(c=settling.c.at[3, 2].set(jnp.nan)))
-    with pytest.raises(InputError, match="scores, weight of unit 5 at treatment 0: found -1.0, expected .* at least 0"):
+    with pytest.raises(
+        InputError, match=r"scores, weight of unit 5 at treatment 0: found -1.0, expected .* at least 0"
+    ):
         value_steps(outcomes, settling._replace(w=settling.w.at[5, 0].set(-1)))

@@ -69,7 +69,7 @@ class Config:
 
     batches: tuple[int, ...] = (100_000, 300_000)
     rounds: int = 9  # every candidate takes one step a round, after a first that is not timed
-    chunks: tuple[int, ...] = (512, 1024, 2048, 4096)  # of the bare matrix products, of which the fastest counts
+    chunks: tuple[int, ...] = (1024, 2048, 4096)  # of the bare matrix products, of which the fastest counts
     epochs: tuple[int, ...] = (1_000_000, 4_000_000, 14_000_000)  # rows of epochs of IFD, each in a process of its own
     chunk: int | None = None  # of the step
     out: Path | None = None  # a JSON file for the figures
@@ -196,7 +196,7 @@ def epoch(n: int, chunk: int | None) -> dict[str, float]:
     held = sum(leaf.nbytes for leaf in jax.tree.leaves(rows))
     trainer = make_trainer(MODEL, recipe.objective, lambda outcomes, judge: outcomes.r.mean(), config, n)
     params = MODEL.init(jax.random.key(1), rows.trial.x[:1])
-    state = trainer.start(jax.random.key(2), params, rows.trial.x[:1], None, jnp.ones(()))
+    state = jax.jit(trainer.start)(jax.random.key(2), params, rows.trial.x[:1], None, jnp.ones(()))
     valid = rows.trial.x[:1]
     compiled = jax.jit(trainer.epoch, donate_argnums=0).lower(state, rows, None, valid, None).compile()
     begin = time.perf_counter()

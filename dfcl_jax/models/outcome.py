@@ -12,6 +12,8 @@ from dfcl_jax.types import Outcomes
 
 Params = Any
 Link = Literal["identity", "softplus", "sigmoid"]
+Compute = Literal["float32", "bfloat16"]
+Through = Literal["both", "revenue"]
 
 _LINKS: dict[str, Callable[[Array], Array]] = {
     "identity": lambda a: a,
@@ -27,6 +29,9 @@ class Model(NamedTuple):
     apply: Callable[[Params, Array], Outcomes]  # (params, x [n, d]) -> Outcomes, [n, m] each
     # (params, x) -> Outcomes, [k, n, m] each, of members that are trained each by its own loss; None: there are none
     members: Callable[[Params, Array], Outcomes] | None = None
+    # The same as `members`, or as `apply`, but revenue and cost share no more than a trunk, so that the gradient of
+    # one costs its own part; None: nothing would be saved
+    apart: Callable[[Params, Array], Outcomes] | None = None
 
 
 def mlp(m: int, *, hidden: Sequence[int] = (64, 32, 32), link: Link = "identity") -> Model:
@@ -54,7 +59,12 @@ def shared_trunk(
         head: widths of each head's hidden layers.
         link: as in `mlp`.
     """
-    return _from_module(_SharedTrunk(m=m, trunk=tuple(trunk), head=tuple(head)), link)
+    both, one = (_SharedTrunk(heads=heads, trunk=tuple(trunk), head=tuple(head)) for heads in (2 * m, m))
+
+    def apart(params: Params, x: Array) -> Outcomes:
+        return Outcomes(*(_LINKS[link](jnp.asarray(one.apply(_half(params, k), x))) for k in (0, 1)))
+
+    return _from_module(both, link)._replace(apart=apart)
 
 
 def ensemble(model: Model, k: int) -> Model:
@@ -72,7 +82,33 @@ def ensemble(model: Model, k: int) -> Model:
     def apply(params: Params, x: Array) -> Outcomes:
         return jax.tree.map(lambda surfaces: surfaces.mean(axis=0), members(params, x))
 
-    return Model(init, apply, members)
+    return Model(init, apply, members, model.apart and jax.vmap(model.apart, in_axes=(0, None)))
+
+
+def in_precision(apply: Callable[[Params, Array], Outcomes], compute: Compute) -> Callable[[Params, Array], Outcomes]:
+    """`apply` with hidden layers in bfloat16, if so asked; parameters, gradients and predictions stay as they are.
+
+    Features, parameters and hidden units are rounded to 8 bits, by up to 2^-9 of each; the last layer multiplies and
+    adds in float32, so that predictions of two treatments still differ where the layers do.
+    """
+    if compute == "float32":
+        return apply
+
+    def rounded(params: Params, x: Array) -> Outcomes:
+        return apply(*jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), (params, x)))
+
+    return rounded
+
+
+def through_revenue(model: Model) -> Callable[[Params, Array], Outcomes]:
+    """The model with no gradient on cost predictions, as the authors ran DFCL-IFD on Criteo; [k, n, m] of k members."""
+    surfaces = model.apart or model.members or model.apply
+
+    def revenue(params: Params, x: Array) -> Outcomes:
+        r, c = surfaces(params, x)
+        return Outcomes(r, jax.lax.stop_gradient(c))
+
+    return revenue
 
 
 class _MLP(nn.Module):
@@ -83,11 +119,11 @@ class _MLP(nn.Module):
     def __call__(self, x: Array) -> Array:
         for width in self.hidden:
             x = nn.relu(nn.Dense(width)(x))
-        return nn.Dense(2 * self.m)(x)
+        return nn.Dense(2 * self.m, dtype=_at_least_single(x))(x)
 
 
 class _SharedTrunk(nn.Module):
-    m: int
+    heads: int
     trunk: tuple[int, ...]
     head: tuple[int, ...]
 
@@ -95,13 +131,28 @@ class _SharedTrunk(nn.Module):
     def __call__(self, x: Array) -> Array:
         for width in self.trunk:
             x = nn.relu(nn.Dense(width)(x))
-        heads = 2 * self.m
         # All heads read the trunk, so their first layer is one matrix product.
         first, *others = (*self.head, 1)
-        h = nn.Dense(heads * first, name="heads_0")(x).reshape(x.shape[0], heads, first)
+        h = nn.Dense(self.heads * first, name="heads_0")(x).reshape(x.shape[0], self.heads, first)
         for k, width in enumerate(others, start=1):
+            if k == len(others):
+                h = h.astype(_at_least_single(h))
             h = _HeadLayer(width, name=f"heads_{k}")(nn.relu(h))
         return h[:, :, 0]
+
+
+def _half(params: Params, k: int) -> Params:
+    """The parameters of a `_SharedTrunk` with the heads of revenue alone, k = 0, or of cost, k = 1."""
+    axes = {name: -1 if name == "heads_0" else 0 for name in params["params"] if name.startswith("heads")}
+    halves = {
+        name: jax.tree.map(lambda leaf, axis=axis: jnp.split(leaf, 2, axis)[k], params["params"][name])
+        for name, axis in axes.items()
+    }
+    return {"params": params["params"] | halves}
+
+
+def _at_least_single(x: Array) -> jnp.dtype:
+    return jnp.promote_types(x.dtype, jnp.float32)
 
 
 class _HeadLayer(nn.Module):
@@ -115,6 +166,9 @@ class _HeadLayer(nn.Module):
         initializer = nn.initializers.lecun_normal(in_axis=-2, out_axis=-1, batch_axis=(0,))
         kernel = self.param("kernel", initializer, (heads, size, self.width))
         bias = self.param("bias", nn.initializers.zeros_init(), (heads, self.width))
+        if self.width == 1:
+            # A product so thin is faster on a CPU as what it is, a weighted sum.
+            return (h * kernel[None, :, :, 0]).sum(axis=2, keepdims=True) + bias[None]
         return jnp.einsum("nhi,hiw->nhw", h, kernel) + bias[None]
 
 

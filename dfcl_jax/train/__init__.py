@@ -1,20 +1,27 @@
 """Training of outcome models on a prediction loss and on decision losses."""
 
+from dfcl_jax.train.checkpoint import Checkpoints
 from dfcl_jax.train.config import FitConfig
 from dfcl_jax.train.loop import Fit, Record, State, Trainer, fit, make_trainer, predict
+from dfcl_jax.train.record import Epoch, RecordFile, TensorBoard, watch
 from dfcl_jax.train.step import Learner, Rows, Step, make_step
 
 __all__ = [
+    "Checkpoints",
+    "Epoch",
     "Fit",
     "FitConfig",
     "Learner",
     "Record",
+    "RecordFile",
     "Rows",
     "State",
     "Step",
+    "TensorBoard",
     "Trainer",
     "fit",
     "make_step",
     "make_trainer",
     "predict",
+    "watch",
 ]

@@ -22,7 +22,7 @@ from dfcl_jax.methods import TWO_STAGE, Method
 from dfcl_jax.report import figures, summary
 from dfcl_jax.report.predictor import describe_models
 from dfcl_jax.report.progress import StudyProgress
-from dfcl_jax.report.run_folder import RunFolder, is_complete, open_run
+from dfcl_jax.report.run_folder import RunFolder, is_complete, open_run, unfinished
 from dfcl_jax.study import Hooks, Study, StudyConfig, compare
 from dfcl_jax.train import Checkpoints, Epoch, Record, RecordFile, TensorBoard, watch
 from dfcl_jax.train.record import check_tensorboard
@@ -97,7 +97,8 @@ def experiment(name: str, config: RunConfig, **data: Any) -> Iterator[RunFolder]
             yield run
     except (KeyboardInterrupt, OSError) as error:
         ended = "interrupted" if isinstance(error, KeyboardInterrupt) else "ended"
-        print(f"{ended}: go on with --out {out} --resume, or start anew without it", file=sys.stderr)
+        how = f"go on with --out {out} --resume, or start anew without it"
+        print(f"{ended}: {how if unfinished(out).exists() else 'nothing to go on with'}", file=sys.stderr)
         raise
     print(f"Written to {out}")
 

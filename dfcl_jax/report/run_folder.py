@@ -75,7 +75,7 @@ def open_run(out: Path, config: dict[str, Any], *, resume: bool = False) -> Iter
     """
     if not out.name:
         refuse("run folder", found=f"{out}", expected="a folder with a name")
-    partial = out.with_name(f"{out.name}.partial")
+    partial = unfinished(out)
     text = _as_text(config)
     if out.exists():
         refuse("run folder", found=f"{out}, which exists", expected="a new one: choose another with --out")
@@ -100,6 +100,11 @@ def open_run(out: Path, config: dict[str, Any], *, resume: bool = False) -> Iter
                 shutil.rmtree(partial)
             raise
     os.rename(partial, out)
+
+
+def unfinished(out: Path) -> Path:
+    """Where the run folder `out` is until it is complete."""
+    return out.with_name(f"{out.name}.partial")
 
 
 def _has_checkpoints(partial: Path) -> bool:

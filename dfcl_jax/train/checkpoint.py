@@ -5,7 +5,6 @@ checksum of every other file. It is made under a hidden name and moved to its pl
 goes; so whatever ends the process, one of the two is there. Its name is the number of epochs it holds, or `finished`.
 """
 
-import errno
 import json
 import logging
 import os
@@ -23,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dfcl_jax.errors import refuse
-from dfcl_jax.files import write_atomically
+from dfcl_jax.files import cannot_write, write_atomically
 from dfcl_jax.train.config import FitConfig
 
 FINISHED = "finished"
@@ -177,18 +176,10 @@ def write_checkpoint(folder: Path, name: str, tree: Any, identity: dict[str, Any
         os.rename(partial, folder / name)
     except (OSError, ValueError) as error:  # orbax raises a full disk as a ValueError
         shutil.rmtree(partial, ignore_errors=True)
-        raise OSError(_cannot_write(folder, error)) from error
+        kept = f"; that of epoch {max(before)} is intact" if before else "; there is none before it"
+        raise cannot_write(f"checkpoint {folder}", error, rest=kept) from error
     for number in before:
         shutil.rmtree(folder / str(number))
-
-
-def _cannot_write(folder: Path, error: Exception) -> str:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    if os.strerror(errno.ENOSPC) in str(error):
-        reason = os.strerror(errno.ENOSPC).lower()
-    epochs = max(_numbers(folder), default=0)
-    before = f"that of epoch {epochs} is intact" if epochs else "there is none before it"
-    return f"checkpoint {folder}: found {reason}, expected a place to write to; {before}"
 
 
 def _numbers(folder: Path) -> list[int]:

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from dfcl_jax.errors import refuse
-from dfcl_jax.files import write_atomically
+from dfcl_jax.files import append_line, write_atomically
 from dfcl_jax.train.loop import Record
 
 
@@ -83,8 +83,7 @@ class RecordFile:
             self._drop_from(epoch)
             self._stage = epoch.stage
         fields = epoch._asdict() | {"loss": _numbers(epoch.loss), "value": _numbers(epoch.value)}
-        with open(self._path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(fields) + "\n")
+        append_line(self._path, json.dumps(fields))
 
     def _drop_from(self, epoch: Epoch) -> None:
         """Drop what a process that was killed wrote of the stage since its last checkpoint, and half a line."""
@@ -129,13 +128,14 @@ class TensorBoard:
             self.close()
             # Points that a resumed fit makes again are shown once.
             again = epoch.epoch if epoch.epoch > 1 else None
-            self._writer = SummaryWriter(str(self._folder / epoch.stage), purge_step=again)
+            name = f".from-{epoch.epoch}"  # beside the second that the file is made in
+            self._writer = SummaryWriter(str(self._folder / epoch.stage), purge_step=again, filename_suffix=name)
             self._stage = epoch.stage
         for name in ("loss", "value"):
             for seed, number in enumerate(_numbers(getattr(epoch, name))):
                 if number is not None:
-                    self._writer.add_scalar(f"{name}/seed {seed}", number, epoch.epoch)
-        self._writer.add_scalar("rows per second", epoch.rows_per_second, epoch.epoch)
+                    self._writer.add_scalar(f"{name}/seed_{seed}", number, epoch.epoch)
+        self._writer.add_scalar("rows_per_second", epoch.rows_per_second, epoch.epoch)
         self._writer.add_scalar("memory", epoch.memory, epoch.epoch)
         self._writer.flush()
 

@@ -7,7 +7,7 @@ import pytest
 
 from dfcl_jax import METHODS, InputError
 from dfcl_jax.data import simulate
-from dfcl_jax.report import RunConfig, command, load_fit, run_simulated
+from dfcl_jax.report import RunConfig, command, run_simulated
 from dfcl_jax.study import StudyConfig
 from dfcl_jax.train import FitConfig
 
@@ -21,7 +21,7 @@ def run(out, *, resume=False, methods=ONE, parts=(1000, 500, 1000)):
     return run_simulated("small", config, DRAW, parts, methods, arms=("0%", "5%", "10%", "15%", "20%"))
 
 
-def test_an_interrupted_run_resumed_is_the_run_uninterrupted(tmp_path, monkeypatch, capsys):
+def test_an_interrupted_run_resumed_is_the_run_uninterrupted(compiled_once, tmp_path, monkeypatch, capsys):
     run(tmp_path / "whole")
 
     def interrupted(outcomes, surfaces, constants):
@@ -54,43 +54,3 @@ def test_a_part_without_people_is_refused_and_nothing_is_written(tmp_path):
     with pytest.raises(InputError, match=r"people for training, validation and test: found \(1000, 500, 0\)"):
         run(tmp_path / "run", parts=(1000, 500, 0))
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("options", "error"),
-    [
-        (
-            ["--tensorboard"],
-            'tensorboard: found no package tensorboardX, expected it: pip install "dfcl-jax[tensorboard]"',
-        ),
-        (["--checkpoint-seconds", "-1"], "seconds between checkpoints: found -1.0, expected at least 0"),
-    ],
-)
-def test_options_that_cannot_be_met_are_refused_before_any_work(monkeypatch, capsys, options, error):
-    monkeypatch.setattr("dfcl_jax.train.record.find_spec", lambda name: None)
-    monkeypatch.setattr(sys, "argv", ["small", *options])
-    with pytest.raises(SystemExit) as stop:
-        command(lambda config: pytest.fail("started"), RunConfig)
-    assert stop.value.code == 2
-    assert capsys.readouterr().err == f"error: {error}\n"
-
-
-def test_a_full_disk_ends_in_two_lines_and_says_how_to_go_on(tmp_path, monkeypatch, capsys):
-    def no_space(descriptor):
-        raise OSError(28, "No space left on device")
-
-    def full_after_the_first_stage(outcomes, surfaces, constants):
-        monkeypatch.setattr("os.fsync", no_space)
-        return ONE["PL-centred"].loss(outcomes, surfaces, constants)
-
-    methods = {"PL-centred": ONE["PL-centred"]._replace(loss=full_after_the_first_stage)}
-    monkeypatch.setattr(sys, "argv", ["small"])
-    with pytest.raises(SystemExit) as stop:
-        command(lambda config: run(tmp_path / "run", methods=methods), RunConfig)
-    assert stop.value.code == 2
-    ended, error = capsys.readouterr().err.splitlines()
-    assert ended == f"ended: go on with --out {tmp_path / 'run'} --resume, or start anew without it"
-    assert error.startswith(
-        f"error: checkpoint {tmp_path / 'run.partial' / 'checkpoint' / 'PL-centred'}: found no space"
-    )
-    assert load_fit(tmp_path / "run.partial", "TSM-SL").loss.shape == (1, 2)

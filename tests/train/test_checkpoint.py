@@ -8,13 +8,11 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from dfcl_jax import InputError, Trial
 from dfcl_jax.losses import prediction_loss
@@ -82,31 +80,17 @@ def assert_same(one: Fit, other: Fit) -> None:
     jax.tree.map(np.testing.assert_array_equal, one._asdict(), other._asdict())
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The fits of this file are one program."""
-    options = {"jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled"))}
-    options |= {"jax_persistent_cache_min_compile_time_secs": 0, "jax_persistent_cache_min_entry_size_bytes": -1}
-    before = {name: getattr(jax.config, name) for name in options}
-    _configure(options)
-    yield
-    _configure(before)
-
-
-def _configure(options: dict[str, Any]) -> None:
-    for name, value in options.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
+pytestmark = pytest.mark.usefixtures("compiled_once")
 
 
 @pytest.fixture(scope="module")
-def whole() -> Fit:
+def whole(compiled_once: None) -> Fit:
     """The fit uninterrupted, without checkpoints."""
     return run()
 
 
 @pytest.fixture(scope="module")
-def at_three(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def at_three(compiled_once: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a fit that ended after three epochs of five; to be copied."""
     folder = tmp_path_factory.mktemp("fits") / "fit"
     stopped(folder, 3)

@@ -93,8 +93,8 @@ def test_tensorboard_has_a_curve_for_each_seed_and_shows_epochs_run_again_once(t
         for scalar in event.summary.value:
             assert (scalar.tag, event.step) not in shown
             shown[scalar.tag, event.step] = scalar.simple_value
-    assert [shown["loss/seed 0", epoch] for epoch in (1, 2, 3)] == [1.0, 1.0, 7.0]
-    assert {tag for tag, _ in shown} == {"loss/seed 0", "loss/seed 1", "value/seed 0", "rows per second", "memory"}
+    assert [shown["loss/seed_0", epoch] for epoch in (1, 2, 3)] == [1.0, 1.0, 7.0]
+    assert {tag for tag, _ in shown} == {"loss/seed_0", "loss/seed_1", "value/seed_0", "rows_per_second", "memory"}
 
 
 def test_without_its_package_tensorboard_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

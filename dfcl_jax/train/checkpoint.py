@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 
 from dfcl_jax.errors import refuse
 from dfcl_jax.files import cannot_write, write_atomically
@@ -125,7 +126,8 @@ class Keeper:
         return jax.tree.map(keyed, tree, like)
 
     def _write(self, name: str, tree: Any) -> None:
-        write_checkpoint(self._folder, name, jax.tree.map(_host, tree), self._identity)
+        if jax.process_index() == 0:
+            write_checkpoint(self._folder, name, tree, self._identity)
 
 
 @contextmanager
@@ -167,7 +169,7 @@ def write_checkpoint(folder: Path, name: str, tree: Any, identity: dict[str, Any
             shutil.rmtree(left)
         partial.mkdir(parents=True)
         with _quietly():
-            _checkpointer().save((partial / _ARRAYS).absolute(), tree)
+            _checkpointer().save((partial / _ARRAYS).absolute(), jax.tree.map(_host, tree))
         (partial / _FIT).write_text(json.dumps(identity, indent=1))
         files = [file for file in sorted(partial.rglob("*")) if file.is_file()]
         checksums = {file.relative_to(partial).as_posix(): _checksum(file, sync=True) for file in files}
@@ -228,7 +230,12 @@ def _arrays(path: Path, like: Any) -> Any:
 def _checkpointer() -> Any:
     import orbax.checkpoint as ocp  # here, because most programs that import this library keep no checkpoints
 
-    return ocp.PyTreeCheckpointer()
+    # Every process reads, and the first alone writes: what is kept is the same in all.
+    me = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"checkpoint {me}"
+    )
+    return ocp.Checkpointer(ocp.PyTreeCheckpointHandler(multiprocessing_options=alone), multiprocessing_options=alone)
 
 
 @contextmanager
@@ -248,7 +255,10 @@ def _is_key(leaf: Any) -> bool:
 
 
 def _host(leaf: Any) -> np.ndarray:
-    return np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+    leaf = jax.random.key_data(leaf) if _is_key(leaf) else leaf
+    if isinstance(leaf, jax.Array) and not (leaf.is_fully_addressable or leaf.is_fully_replicated):
+        return multihost_utils.process_allgather(leaf, tiled=True)
+    return np.asarray(leaf)
 
 
 def _identity(of: str, config: FitConfig, arguments: Sequence[Any]) -> dict[str, Any]:

@@ -1,16 +1,13 @@
 import sys
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 
 from dfcl_jax import InputError
 from dfcl_jax.report import RunConfig, command, experiment
-from dfcl_jax.train import Fit, FitConfig
-from dfcl_jax.train.checkpoint import keeping
-
-KEYS = jax.random.split(jax.random.key(0), 1)
+from dfcl_jax.report.run_folder import stage_folder
+from dfcl_jax.train.checkpoint import FINISHED, write_checkpoint
 
 
 def ended_by(error: BaseException, out: Path, monkeypatch: pytest.MonkeyPatch, *, kept: bool) -> int:
@@ -19,8 +16,7 @@ def ended_by(error: BaseException, out: Path, monkeypatch: pytest.MonkeyPatch, *
     def main(config: RunConfig) -> None:
         with experiment("test", config) as run:
             if kept:
-                with keeping(run.checkpoints("first"), FitConfig(), (KEYS, *[None] * 6)) as keeper:
-                    keeper.finish(Fit({}, np.ones((1, 1)), np.ones((1, 1))))
+                write_checkpoint(stage_folder(run.path, "first"), FINISHED, np.ones(1), {})
             raise error
 
     monkeypatch.setattr(sys, "argv", ["test", "--out", str(out)])

@@ -10,8 +10,9 @@ from dfcl_jax.data import simulate, split_simulation
 from dfcl_jax.models import NetworkConfig
 from dfcl_jax.report import load_predictor, open_run
 from dfcl_jax.report.predictor import describe_models
-from dfcl_jax.train import Fit, FitConfig
-from dfcl_jax.train.checkpoint import keeping
+from dfcl_jax.report.run_folder import stage_folder
+from dfcl_jax.train import Fit
+from dfcl_jax.train.checkpoint import FINISHED, write_checkpoint
 
 DRAW = jax.jit(lambda seed: simulate.marketing(jax.random.key(seed), 60, d=9))
 SPLITS = [split_simulation(DRAW(seed), 20, 20) for seed in range(2)]
@@ -31,8 +32,7 @@ def test_a_loaded_predictor_is_the_model_that_was_trained_whatever_its_network(t
     curves = (np.ones((1, 2)), np.ones((1, 2)))
     with open_run(tmp_path / "run", {}) as run:
         describe_models(run, SPLITS, network, ("a", "b", "c", "d", "e"))
-        with keeping(run.checkpoints("method"), FitConfig(), (keys, params, X, None, np.ones(2), X, None)) as keeper:
-            keeper.finish(Fit(params, *curves))
+        write_checkpoint(stage_folder(run.path, "method"), FINISHED, Fit(params, *curves), {})
     for seed in range(2):
         wanted = jax.jit(model.apply)(jax.tree.map(lambda leaf, seed=seed: leaf[seed], params), X)
         loaded = load_predictor(tmp_path / "run", "method", seed=seed).in_units(X)

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -45,14 +46,24 @@ def accuracy(outcomes, trial):
     return -prediction_loss(outcomes, trial)
 
 
-def run(folder: Path | None = None, *, keys=KEYS, train=TRAIN, config=CONFIG, seconds=0.0, of="", **how) -> Fit:
+def run(
+    folder: Path | None = None,
+    *,
+    keys=KEYS,
+    train=TRAIN,
+    config=CONFIG,
+    seconds=0.0,
+    of="",
+    objective=scaled,
+    **how: Any,
+) -> Fit:
     """A fit whose constant is renewed from the parameters, so that it too must come back."""
     checkpoints = None if folder is None else Checkpoints(folder, seconds, of)
-    how = {"objective": scaled} | how
     return fit(
-        keys, START, Rows(train), jnp.ones(SEEDS), VALID.x, VALID, model=MODEL, validate=accuracy, config=config,
+        keys, START, Rows(train), jnp.ones(SEEDS), VALID.x, VALID,
+        model=MODEL, objective=objective, validate=accuracy, config=config, checkpoints=checkpoints,
         renew=lambda params, shared: 0.9 * shared + 0.01 * params["params"]["Dense_0"]["bias"].sum(axis=1),
-        checkpoints=checkpoints, **how,
+        **how,
     )  # fmt: skip
 
 

@@ -1,10 +1,11 @@
 import json
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.proto import event_pb2
 
 from dfcl_jax import InputError
 from dfcl_jax.train import Epoch, Record, RecordFile, TensorBoard, watch
@@ -66,14 +67,14 @@ def test_observers_see_epochs_from_one_with_their_time_and_memory():
         assert 2**25 < epoch.memory < 2**45
 
 
-def events(folder: Path) -> list[Event]:
+def events(folder: Path) -> list[Any]:
     """The events of one folder: length, checksum, event, checksum, and so on."""
     found = []
     for file in sorted(folder.iterdir()):
         data = file.read_bytes()
         while data:
             length = struct.unpack("<Q", data[:8])[0]
-            found.append(Event.FromString(data[12 : 12 + length]))
+            found.append(event_pb2.Event.FromString(data[12 : 12 + length]))  # type: ignore[attr-defined]
             data = data[16 + length :]
     return found
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,8 +22,10 @@ from dfcl_jax.methods import TWO_STAGE, Method
 from dfcl_jax.report import figures, summary
 from dfcl_jax.report.predictor import describe_models
 from dfcl_jax.report.progress import StudyProgress
-from dfcl_jax.report.run_folder import RunFolder, is_finished, open_run
+from dfcl_jax.report.run_folder import RunFolder, is_complete, open_run, unfinished
 from dfcl_jax.study import Hooks, Study, StudyConfig, compare
+from dfcl_jax.train import Checkpoints, Epoch, Record, RecordFile, TensorBoard, watch
+from dfcl_jax.train.record import check_tensorboard
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -30,11 +33,15 @@ if TYPE_CHECKING:
 Config = TypeVar("Config")
 
 
+# Options that change nothing about what comes of a run.
+BESIDE_THE_RUN = ("out", "resume", "checkpoint_seconds", "tensorboard")
+
+
 def command(main: Callable[[Config], object], config: type[Config]) -> None:
-    """Run an experiment from the command line: exit code 2 for bad input, 130 when interrupted."""
+    """Run an experiment from the command line: exit code 2 for bad input or a full disk, 130 when interrupted."""
     try:
         main(tyro.cli(config))
-    except InputError as error:
+    except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
@@ -49,15 +56,27 @@ class RunConfig:
     """Run folder, a new one; runs/EXPERIMENT-TIME if not given."""
     resume: bool = False
     """Go on with the unfinished run of --out."""
+    checkpoint_seconds: float = Checkpoints.seconds
+    """Longest training that a run which is killed may lose, beside the epoch in hand."""
+    tensorboard: bool = False
+    """Write curves for TensorBoard to the run folder's tensorboard/ (needs the extra `tensorboard`)."""
     seeds: int = 5
     """Seeds, numbered from --first-seed; they train side by side."""
     first_seed: int = 0
     study: StudyConfig = field(default_factory=StudyConfig)
 
+    def __post_init__(self) -> None:
+        """Refuse now what would be refused when the data are read."""
+        Checkpoints("", self.checkpoint_seconds)
+        if self.tensorboard:
+            check_tensorboard()
+
 
 @contextmanager
 def experiment(name: str, config: RunConfig, **data: Any) -> Iterator[RunFolder]:
     """The run folder of an experiment, with what determines the run in config.json.
+
+    Whatever ends the run, the terminal says how to go on if there is something to go on with.
 
     Args:
         name: of the experiment.
@@ -72,14 +91,16 @@ def experiment(name: str, config: RunConfig, **data: Any) -> Iterator[RunFolder]
     if config.out is None and config.resume:
         refuse("--resume", found="no --out", expected="the --out of the run to go on with")
     out, origin = run_path(name, config.out), provenance(name, config, data)
-    if config.resume and is_finished(out, origin):
+    if config.resume and is_complete(out, origin):
         print((out / "table.md").read_text(), f"Nothing to resume: {out} is complete", sep="\n")
         sys.exit(0)
     try:
         with open_run(out, origin, resume=config.resume) as run:
             yield run
-    except KeyboardInterrupt:
-        print(f"interrupted: go on with --out {out} --resume, or start anew without it", file=sys.stderr)
+    except (KeyboardInterrupt, OSError) as error:
+        ended = "interrupted" if isinstance(error, KeyboardInterrupt) else "ended"
+        how = f"go on with --out {out} --resume, or start anew without it"
+        print(f"{ended}: {how if unfinished(out).exists() else 'nothing to go on with'}", file=sys.stderr)
         raise
     print(f"Written to {out}")
 
@@ -91,7 +112,7 @@ def run_path(name: str, out: Path | None) -> Path:
 
 def provenance(name: str, config: "DataclassInstance", data: dict[str, Any]) -> dict[str, Any]:
     """What determines a run: experiment, options, what identifies the data, versions and machine."""
-    options = {key: value for key, value in asdict(config).items() if key not in ("out", "resume")}
+    options = {key: value for key, value in asdict(config).items() if key not in BESIDE_THE_RUN}
     versions = {package: version(package) for package in ("dfcl-jax", "jax", "flax", "optax", "numpy")}
     machine = {"python": platform.python_version(), "backend": jax.default_backend()}
     return {"experiment": name, "options": options, "data": data, "versions": versions, "machine": machine}
@@ -108,19 +129,25 @@ def run_study(
 ) -> Study:
     """Compare methods with progress on the terminal, and write everything that came of it to the run folder."""
     console = Console()
+    describe_models(run, splits, config.study.network, arms)
+    observers: list[Callable[[Epoch], None]] = [RecordFile(run.path / "record.jsonl")]
+    if config.tensorboard:
+        observers.append(TensorBoard(run.path / "tensorboard"))
     stages = [(TWO_STAGE, config.study.warm.epochs)] + [(name, config.study.decision.epochs) for name in methods]
     with StudyProgress(sum(epochs for _, epochs in stages), console=console) as progress:
         for stage, epochs in stages:
             if run.has_stage(stage):
                 progress.skip(stage, epochs)
-        hooks = Hooks(stored=run.stored, on_stage=progress.on_stage)
+
+        def on_stage(stage: str, epochs: int, rows: int) -> Callable[[int, Record], None]:
+            return watch(stage, rows, *observers, progress.on_stage(stage, epochs))
+
+        hooks = Hooks(on_stage, partial(run.checkpoints, seconds=config.checkpoint_seconds))
         study = compare(jax.random.key(config.first_seed), splits, budgets, methods, config.study, hooks)
     table, caption = summary.summarise(study), summary.caption(study)
     study.values.to_csv(run.path / "metrics.csv", index=False)
     study.quality.to_csv(run.path / "quality.csv", index=False)
-    study.history.to_csv(run.path / "history.csv", index=False)
     run.write_text("table.md", summary.markdown(table, caption))
     figures.value_against_budget(study, run.path / "value_by_budget.png")
-    describe_models(run, study, splits, config.study.network, arms)
     console.print(summary.terminal_table(table), caption, sep="\n", highlight=False)
     return study

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from dfcl_jax.data import Encoder, Split, encode
 from dfcl_jax.errors import refuse
 from dfcl_jax.models import Model, NetworkConfig, Params
 from dfcl_jax.report.run_folder import RunFolder, load_fit
-from dfcl_jax.study import Study
+from dfcl_jax.study import money_units
 from dfcl_jax.train import predict
 from dfcl_jax.types import Outcomes, num_arms
 
@@ -50,13 +50,11 @@ class Predictor(NamedTuple):
         return _predict(self.model, self.params, x)
 
 
-def describe_models(
-    run: RunFolder, study: Study, splits: Sequence[Split], network: NetworkConfig, arms: tuple[str, ...]
-) -> None:
+def describe_models(run: RunFolder, splits: Sequence[Split], network: NetworkConfig, arms: tuple[str, ...]) -> None:
     """Write beside the checkpoints what is needed to use them."""
     seeds = [
         {"unit": float(unit), "encoder": split.encoder.to_json() if split.encoder else None}
-        for unit, split in zip(study.units, splits, strict=True)
+        for unit, split in zip(money_units(splits, network.link), splits, strict=True)
     ]
     description = {"network": asdict(network), "m": num_arms(splits[0].train), "arms": arms, "seeds": seeds}
     run.write_text(DESCRIPTION, json.dumps(description, indent=1))
@@ -70,16 +68,18 @@ def load_predictor(folder: str | Path, method: str, *, seed: int = 0) -> Predict
     """
     file = Path(folder) / DESCRIPTION
     if not file.is_file():
-        refuse("run folder", found=f"no {file}", expected="the folder of a finished run")
+        refuse("run folder", found=f"no {file}", expected="the folder of a run")
     description = json.loads(file.read_text())
     if not 0 <= seed < len(description["seeds"]):
         refuse("seed", found=seed, expected=f"0 to {len(description['seeds']) - 1}")
     fitted = load_fit(Path(folder), method)
-    kept = description["network"]
-    network = NetworkConfig(kept["shape"], tuple(kept["hidden"]), tuple(kept["head"]), kept["link"])
+    # JSON knows no tuples.
+    network: dict[str, Any] = {
+        key: tuple(kept) if isinstance(kept, list) else kept for key, kept in description["network"].items()
+    }
     chosen = description["seeds"][seed]
     return Predictor(
-        model=network.build(description["m"]),
+        model=NetworkConfig(**network).build(description["m"]),
         params=jax.tree.map(lambda leaf: leaf[seed], fitted.params),
         encoder=None if chosen["encoder"] is None else Encoder.from_json(chosen["encoder"]),
         unit=chosen["unit"],

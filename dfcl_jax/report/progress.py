@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from dfcl_jax.train import Record
+from dfcl_jax.train import Epoch
 
 
 def progress_bar(console: Console) -> Progress:
@@ -58,23 +58,25 @@ class StudyProgress:
         self._console.print(f"{stage}: taken from the earlier run")
         self._bar.advance(self._task, epochs)
 
-    def on_stage(self, stage: str, epochs: int, rows: int) -> Callable[[int, Record], None]:
-        """Start a stage of `epochs` epochs of `rows` rows; see `dfcl_jax.study.OnStage`."""
+    def on_stage(self, stage: str, epochs: int) -> Callable[[Epoch], None]:
+        """Start a stage of `epochs` epochs; returns what to call after each."""
         self._bar.update(self._task, description=stage, status="compiling")
-        began = last = time.perf_counter()
-        best = 0.0
+        began, best, first = time.perf_counter(), 0.0, None
 
-        def on_epoch(epoch: int, record: Record) -> None:
-            nonlocal last, best
-            now = time.perf_counter()
-            rate = rows / (now - last)
-            best = max(best, rate)
-            status = f"loss {record.loss.mean():.4f}  value {record.value.mean():.4f}  {rate:,.0f} rows/s"
-            last = now
+        def on_epoch(epoch: Epoch) -> None:
+            nonlocal best, first
+            best = max(best, epoch.rows_per_second)
+            loss, value = epoch.loss.mean(), epoch.value.mean()
+            if first is None:
+                first = epoch.epoch
+                self._bar.advance(self._task, first - 1)
+                if first > 1:
+                    self._console.print(f"{stage}: goes on after epoch {first - 1} of the earlier run", highlight=False)
+            status = f"loss {loss:.4f}  value {value:.4f}  {epoch.rows_per_second:,.0f} rows/s"
             self._bar.update(self._task, advance=1, status=status)
-            if epoch + 1 == epochs and not self._console.is_terminal:
-                took = f"{epochs} epochs in {now - began:.1f} s, up to {best:,.0f} rows/s"
-                loss = f"loss {record.loss.mean():.4f}, validation {record.value.mean():.4f}"
-                self._console.print(f"{stage}: {loss}, {took}", highlight=False, soft_wrap=True)
+            if epoch.epoch == epochs and not self._console.is_terminal:
+                took = f"{epochs + 1 - first} epochs in {time.perf_counter() - began:.1f} s, up to {best:,.0f} rows/s"
+                outcome = f"loss {loss:.4f}, validation {value:.4f}"
+                self._console.print(f"{stage}: {outcome}, {took}", highlight=False, soft_wrap=True)
 
         return on_epoch

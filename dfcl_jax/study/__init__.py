@@ -1,7 +1,7 @@
 """Studies: methods trained side by side and compared over seeds."""
 
 from dfcl_jax.study.comparison import CHEAPEST, ORACLE, Study, compare
-from dfcl_jax.study.config import Hooks, Seeds, StudyConfig, default_budgets, stack_seeds
+from dfcl_jax.study.config import Hooks, Seeds, StudyConfig, default_budgets, money_units, stack_seeds
 from dfcl_jax.study.evaluation import Evaluation, evaluate
 from dfcl_jax.study.online import Policy, online, online_lifts, policy_of
 from dfcl_jax.study.variance import variances
@@ -18,6 +18,7 @@ __all__ = [
     "compare",
     "default_budgets",
     "evaluate",
+    "money_units",
     "online",
     "online_lifts",
     "policy_of",

@@ -59,7 +59,7 @@ def compare(
         budgets: cost per person.
         methods: what to compare with two-stage learning, by name.
         config: model, training, choices.
-        hooks: storage of finished stages, progress.
+        hooks: progress, checkpoints.
 
     Raises:
         InputError: bad budgets, none, or one twice; a choice by AUCC with other than two treatments.

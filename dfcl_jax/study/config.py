@@ -13,7 +13,7 @@ from dfcl_jax.data import Split
 from dfcl_jax.errors import refuse
 from dfcl_jax.models import Link, NetworkConfig
 from dfcl_jax.solvers import check_budgets
-from dfcl_jax.train import Fit, FitConfig, Record
+from dfcl_jax.train import Checkpoints, FitConfig, Record
 from dfcl_jax.types import Outcomes, Trial, in_units, stack
 
 
@@ -61,11 +61,10 @@ class OnStage(Protocol):
 
 
 class Hooks(NamedTuple):
-    """What a study tells the outside while it trains."""
+    """What a study tells the outside while it trains, and where it keeps how far it came."""
 
-    # (stage, train) -> Fit: may return an earlier result instead of calling `train`
-    stored: Callable[[str, Callable[[], Fit]], Fit] = lambda stage, train: train()
     on_stage: OnStage = lambda stage, epochs, rows: lambda epoch, record: None
+    checkpoints: Callable[[str], Checkpoints | None] = lambda stage: None  # of a stage
 
 
 def default_budgets(
@@ -102,9 +101,14 @@ def chosen_budgets(budgets: Sequence[float], mean_costs: ArrayLike) -> Sequence[
     return budgets
 
 
+def money_units(splits: Sequence[Split], link: Link) -> np.ndarray:
+    """The unit of money of each seed's models, [s]: mean revenue, or 1 for a model of probabilities."""
+    return np.array([1.0 if link == "sigmoid" else _mean_revenue(split.train) for split in splits], np.float32)
+
+
 def stack_seeds(splits: Sequence[Split], budgets: Sequence[float], link: Link) -> Seeds:
-    """Stack splits of equal sizes; the unit of money is mean revenue, or 1 for a model of probabilities."""
-    units = np.array([1.0 if link == "sigmoid" else _mean_revenue(split.train) for split in splits], np.float32)
+    """Stack splits of equal sizes, with money in units."""
+    units = money_units(splits, link)
 
     def part(name: str) -> Trial:
         return stack([in_units(getattr(split, name), unit) for split, unit in zip(splits, units, strict=True)])

@@ -45,23 +45,21 @@ def train_two_stage(key: Array, model: Model, seeds: Seeds, config: StudyConfig,
     def accuracy(outcomes: Outcomes, trial: Trial) -> Array:
         return -prediction_loss(outcomes, trial, kind=config.prediction)
 
-    def train() -> Fit:
-        init = jax.vmap(lambda k, x: model.init(k, x[:1]))
-        return fit(
-            jax.random.split(fit_key, seeds.number),
-            init(jax.random.split(init_key, seeds.number), seeds.train.x),
-            Rows(seeds.train),
-            None,
-            seeds.valid.x,
-            seeds.valid,
-            model=model,
-            objective=objective,
-            validate=cost_curve_area if config.select == "aucc" else accuracy,
-            config=config.warm,
-            on_epoch=hooks.on_stage(TWO_STAGE, config.warm.epochs, seeds.train.t.size),
-        )
-
-    return hooks.stored(TWO_STAGE, train)
+    init = jax.vmap(lambda k, x: model.init(k, x[:1]))
+    return fit(
+        jax.random.split(fit_key, seeds.number),
+        init(jax.random.split(init_key, seeds.number), seeds.train.x),
+        Rows(seeds.train),
+        None,
+        seeds.valid.x,
+        seeds.valid,
+        model=model,
+        objective=objective,
+        validate=cost_curve_area if config.select == "aucc" else accuracy,
+        config=config.warm,
+        on_epoch=hooks.on_stage(TWO_STAGE, config.warm.epochs, seeds.train.t.size),
+        checkpoints=hooks.checkpoints(TWO_STAGE),
+    )
 
 
 class Warm(NamedTuple):
@@ -113,24 +111,22 @@ def train_method(
             now = _tracked_for_all(model, params, now, some, predicted)
         return Shared(now, shared.epoch + 1)
 
-    def train() -> Fit:
-        surfaces = jax.jit(jax.vmap(method.scores))(seeds.train, warm.outcomes)
-        return fit(
-            jax.random.split(key, seeds.number),
-            warm.fit.params,
-            Rows(seeds.train, surfaces),
-            Shared(loss_constants(method, config, warm.outcomes, seeds.budgets), jnp.zeros(seeds.number)),
-            seeds.valid.x,
-            warm.judge,
-            model=model,
-            objective=objective,
-            validate=cost_curve_area if config.select == "aucc" else mean_value,
-            config=replace(config.decision, learning_rate=config.decision.learning_rate * method.pace),
-            renew=renew,
-            on_epoch=hooks.on_stage(name, config.decision.epochs, seeds.train.t.size),
-        )
-
-    return hooks.stored(name, train)
+    surfaces = jax.jit(jax.vmap(method.scores))(seeds.train, warm.outcomes)
+    return fit(
+        jax.random.split(key, seeds.number),
+        warm.fit.params,
+        Rows(seeds.train, surfaces),
+        Shared(loss_constants(method, config, warm.outcomes, seeds.budgets), jnp.zeros(seeds.number)),
+        seeds.valid.x,
+        warm.judge,
+        model=model,
+        objective=objective,
+        validate=cost_curve_area if config.select == "aucc" else mean_value,
+        config=replace(config.decision, learning_rate=config.decision.learning_rate * method.pace),
+        renew=renew,
+        on_epoch=hooks.on_stage(name, config.decision.epochs, seeds.train.t.size),
+        checkpoints=hooks.checkpoints(name),
+    )
 
 
 def loss_constants(method: Method, config: StudyConfig, outcomes: Outcomes, budgets: Array) -> constants.Constants:

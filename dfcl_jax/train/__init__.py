@@ -1,23 +1,30 @@
 """Training of outcome models on a prediction loss and on decision losses."""
 
+from dfcl_jax.train.checkpoint import Checkpoints
 from dfcl_jax.train.config import FitConfig
 from dfcl_jax.train.loop import Fit, Record, State, Trainer, fit, make_trainer, predict
+from dfcl_jax.train.record import Epoch, RecordFile, TensorBoard, watch
 from dfcl_jax.train.shuffle import shuffle
 from dfcl_jax.train.step import Learner, MeanOverRows, Rows, Step, make_step
 
 __all__ = [
+    "Checkpoints",
+    "Epoch",
     "Fit",
     "FitConfig",
     "Learner",
     "MeanOverRows",
     "Record",
+    "RecordFile",
     "Rows",
     "State",
     "Step",
+    "TensorBoard",
     "Trainer",
     "fit",
     "make_step",
     "make_trainer",
     "predict",
     "shuffle",
+    "watch",
 ]

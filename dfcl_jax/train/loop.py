@@ -1,6 +1,6 @@
 """Training: an epoch is one compiled scan over minibatches, for all seeds at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,10 +13,13 @@ from jax.typing import ArrayLike
 from dfcl_jax.errors import refuse
 from dfcl_jax.losses import in_chunks
 from dfcl_jax.models import Model, Params
+from dfcl_jax.train.checkpoint import Checkpoints, Standing, keeping
 from dfcl_jax.train.config import FitConfig, make_optimiser
 from dfcl_jax.train.shuffle import shuffle
 from dfcl_jax.train.step import Learner, Objective, Rows, default_chunk, make_step, rows_at
 from dfcl_jax.types import Outcomes
+
+_NO_CURVES = (np.empty(0), np.empty(0))
 
 # (predictions on the validation rows, what they are judged by) -> scalar, higher is better
 Validate = Callable[[Outcomes, Any], Array]
@@ -114,11 +117,13 @@ def fit(
     paces: ArrayLike = 1.0,
     renew: Callable[[Params, Any], Any] | None = None,
     on_epoch: Callable[[int, Record], None] = lambda epoch, record: None,
+    checkpoints: Checkpoints | None = None,
 ) -> Fit:
     """Train s seeds side by side and keep, for each, the parameters of its best validation value.
 
     Every array argument has a leading axis of s seeds. Each epoch is one compiled call; between epochs Python only
-    reports, so a fit can be interrupted there.
+    reports, so a fit can be interrupted there. With `checkpoints` it goes on where an earlier process left it, whatever
+    ended that, and comes to the same result, bit for bit on a CPU; an interrupt (SIGINT) loses the epoch in hand alone.
 
     Args:
         keys: one key for each seed, [s]; with the other arguments they determine the result.
@@ -134,29 +139,48 @@ def fit(
         paces: learning rates as multiples of the configuration's, [s] or one for all.
         renew: (parameters, what `objective` needed) -> what it needs from now on, leaves [s, ...]; called before every
             epoch but the first. None where that stays as it is.
-        on_epoch: called after each epoch with its number from 0 and its record, leaves [s].
+        on_epoch: called after each epoch that is run with its number from 0 and its record, leaves [s].
+        checkpoints: where to keep how far the fit came, and its result at the end; nowhere if None.
 
     Raises:
-        InputError: the loss is no longer finite.
+        InputError: the loss is no longer finite; a checkpoint is damaged, or of another fit.
+        OSError: a checkpoint cannot be written; the one before it is intact.
     """
     n = rows.trial.x.shape[1]
     trainer = make_trainer(model, objective, validate, config, n)
     dtype = jax.tree.leaves(params)[0].dtype
     paces = jnp.broadcast_to(jnp.asarray(paces, dtype), (len(keys),))
-    state = jax.jit(jax.vmap(trainer.start))(keys, params, x_valid, judge, paces)
-    epoch = jax.jit(jax.vmap(trainer.epoch), donate_argnums=0)
-    records = []
-    for number in range(config.epochs):
-        if renew is not None and number > 0:
-            shared = renew(state.learner.params, shared)
-        state, record = epoch(state, rows, shared, x_valid, judge)
-        record = jax.tree.map(np.asarray, record)
-        if not np.isfinite(record.loss).all():
-            refuse(f"training loss in epoch {number + 1}", found=record.loss, expected="finite: lower learning_rate")
-        records.append(record)
-        on_epoch(number, record)
-    return Fit(
-        params=state.best,
-        loss=np.array([record.loss for record in records]),
-        value=np.array([record.value for record in records]),
-    )
+    start = jax.jit(jax.vmap(trainer.start))
+    begin = (keys, params, x_valid, judge, paces)
+    # A state that may yet be written must outlive the epoch that it goes into.
+    epoch = jax.jit(jax.vmap(trainer.epoch), donate_argnums=() if checkpoints else 0)
+    with keeping(checkpoints, config, (*begin, rows, shared)) as keeper:
+        finished = keeper.finished(lambda: Fit(params, *_NO_CURVES))
+        if finished is not None:
+            return finished._replace(params=jax.tree.map(jnp.asarray, finished.params))
+        kept = keeper.restore(lambda: Standing(jax.eval_shape(start, *begin), shared, *_NO_CURVES))
+        if kept is None:
+            state, records = start(*begin), []
+        else:
+            state, shared = kept.state, kept.shared
+            records = [Record(*both) for both in zip(kept.loss, kept.value, strict=True)]
+        for number in range(len(records), config.epochs):
+            if renew is not None and number > 0:
+                shared = renew(state.learner.params, shared)
+            state, record = epoch(state, rows, shared, x_valid, judge)
+            record = jax.tree.map(np.asarray, record)
+            if not np.isfinite(record.loss).all():
+                refuse(
+                    f"training loss in epoch {number + 1}", found=record.loss, expected="finite: lower learning_rate"
+                )
+            on_epoch(number, record)
+            records.append(record)
+            keeper.note(Standing(state, shared, *_curves(records)))
+        result = Fit(state.best, *_curves(records))
+        keeper.finish(result)
+        return result
+
+
+def _curves(records: Sequence[Record]) -> tuple[np.ndarray, np.ndarray]:
+    """Losses and values, [epochs, s] each."""
+    return np.array([record.loss for record in records]), np.array([record.value for record in records])

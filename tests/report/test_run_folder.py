@@ -1,4 +1,5 @@
 import re
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -7,9 +8,9 @@ import numpy as np
 import pytest
 
 from dfcl_jax import InputError
-from dfcl_jax.report import load_fit, open_run
-from dfcl_jax.report.run_folder import stage_file, write_atomically
-from dfcl_jax.train import Fit
+from dfcl_jax.report import RunFolder, load_fit, open_run
+from dfcl_jax.train import Fit, FitConfig
+from dfcl_jax.train.checkpoint import Keeper, keeping
 
 CONFIG = {"experiment": "test", "options": {"seeds": 2, "budgets": [0.1, 0.2]}}
 FIT = Fit(
@@ -19,20 +20,18 @@ FIT = Fit(
 )
 
 
-class Training:
-    """A stage of training that counts how often it runs."""
-
-    def __init__(self):
-        self.runs = 0
-
-    def __call__(self) -> Fit:
-        self.runs += 1
-        return FIT
+ARGUMENTS = (jax.random.split(jax.random.key(0), 2), FIT.params, None, None, np.ones(2), None, None)
 
 
-def _interrupted_run(out: Path, training: Training) -> None:
+def keep(run: RunFolder, stage: str) -> None:
+    """Finish a stage."""
+    with keeping(run.checkpoints(stage), FitConfig(), ARGUMENTS) as keeper:
+        keeper.finish(FIT)
+
+
+def _interrupted_run(out: Path) -> None:
     with suppress(KeyboardInterrupt), open_run(out, CONFIG) as run:
-        run.stored("first", training)
+        keep(run, "first")
         raise KeyboardInterrupt
 
 
@@ -63,55 +62,72 @@ def test_an_error_before_a_stage_was_stored_leaves_nothing(tmp_path: Path, error
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_error_after_a_stage_was_stored_keeps_the_stage_for_a_resumed_run(tmp_path: Path):
-    _interrupted_run(tmp_path / "run", Training())
+def test_an_error_after_a_stage_was_kept_keeps_the_stage_for_a_resumed_run(tmp_path: Path):
+    _interrupted_run(tmp_path / "run")
     assert list(tmp_path.iterdir()) == [tmp_path / "run.partial"]
-    assert stage_file(tmp_path / "run.partial", "first").is_file()
+    _assert_same(load_fit(tmp_path / "run.partial", "first"), FIT)
 
 
-def test_a_resumed_run_takes_the_stored_stage_instead_of_training_again(tmp_path: Path):
-    training = Training()
-    _interrupted_run(tmp_path / "run", training)
+def test_a_resumed_run_has_the_stages_of_the_earlier_and_its_own(tmp_path: Path):
+    _interrupted_run(tmp_path / "run")
     with open_run(tmp_path / "run", CONFIG, resume=True) as run:
         assert run.has_stage("first")
         assert not run.has_stage("second")
-        _assert_same(run.stored("first", training), FIT)
-        assert training.runs == 1
-        run.stored("second", training)
-        assert training.runs == 2
+        keep(run, "second")
     assert list(tmp_path.iterdir()) == [tmp_path / "run"]
+    assert sorted(file.name for file in (tmp_path / "run").iterdir()) == ["checkpoint", "config.json"]
     for stage in ("first", "second"):
         _assert_same(load_fit(tmp_path / "run", stage), FIT)
 
 
 def test_a_failed_resumed_run_can_be_resumed_again(tmp_path: Path):
-    training = Training()
-    _interrupted_run(tmp_path / "run", training)
+    _interrupted_run(tmp_path / "run")
     with pytest.raises(RuntimeError), open_run(tmp_path / "run", CONFIG, resume=True):
         raise RuntimeError
     with open_run(tmp_path / "run", CONFIG, resume=True) as run:
-        run.stored("first", training)
-    assert training.runs == 1
+        assert run.has_stage("first")
+
+
+def test_two_processes_do_not_resume_one_run(tmp_path: Path):
+    _interrupted_run(tmp_path / "run")
+    with open_run(tmp_path / "run", CONFIG, resume=True) as run:
+        with (
+            pytest.raises(InputError, match=r"--resume: found another process that writes to .*run\.partial"),
+            open_run(tmp_path / "run", CONFIG, resume=True),
+        ):
+            pass
+        keep(run, "second")
+    assert (tmp_path / "run").exists()
+
+
+def test_a_run_under_way_is_not_resumed_beside_it(tmp_path: Path):
+    with open_run(tmp_path / "run", CONFIG):
+        with (
+            pytest.raises(InputError, match=r"--resume: found another process that writes to .*run\.partial"),
+            open_run(tmp_path / "run", CONFIG, resume=True),
+        ):
+            pass
+        assert (tmp_path / "run.partial").exists()
 
 
 def test_a_run_of_another_configuration_is_not_resumed(tmp_path: Path):
-    _interrupted_run(tmp_path / "run", Training())
+    _interrupted_run(tmp_path / "run")
     with (
         pytest.raises(InputError, match=r"--resume: found another configuration in .*run\.partial/config\.json"),
         open_run(tmp_path / "run", CONFIG | {"options": {"seeds": 3}}, resume=True),
     ):
         pass
-    assert stage_file(tmp_path / "run.partial", "first").is_file()
+    assert load_fit(tmp_path / "run.partial", "first")
 
 
 def test_an_unfinished_run_is_not_overwritten(tmp_path: Path):
-    _interrupted_run(tmp_path / "run", Training())
+    _interrupted_run(tmp_path / "run")
     with (
         pytest.raises(InputError, match=r"run folder: found the unfinished run .*run\.partial, expected --resume"),
         open_run(tmp_path / "run", CONFIG),
     ):
         pass
-    assert stage_file(tmp_path / "run.partial", "first").is_file()
+    assert load_fit(tmp_path / "run.partial", "first")
 
 
 @pytest.mark.parametrize("resume", [False, True])
@@ -126,44 +142,37 @@ def test_an_existing_folder_is_refused_and_left_as_it_is(tmp_path: Path, resume:
     assert [file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*")] == ["run", "run/notes.txt"]
 
 
-def test_writing_a_file_replaces_it_whole_and_leaves_no_other(tmp_path: Path):
-    write_atomically(tmp_path / "file", b"a longer first version")
-    write_atomically(tmp_path / "file", b"second")
-    assert (tmp_path / "file").read_bytes() == b"second"
-    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+def test_a_checkpoint_that_another_run_wrote_is_refused(tmp_path: Path):
+    _interrupted_run(tmp_path / "run")
+    with open_run(tmp_path / "other", CONFIG | {"experiment": "another"}) as other:
+        keep(other, "first")
+        keep(other, "second")
+    moved = tmp_path / "run.partial" / "checkpoint"
+    for stage, source in (("first", "first"), ("third", "second")):
+        shutil.rmtree(moved / stage, ignore_errors=True)
+        shutil.copytree(tmp_path / "other" / "checkpoint" / source, moved / stage)
+        with suppress(KeyboardInterrupt), open_run(tmp_path / "run", CONFIG, resume=True) as run:
+            keeper = Keeper(run.checkpoints(stage), FitConfig(), ARGUMENTS)
+            with pytest.raises(
+                InputError, match=f"checkpoint .*{stage}/finished: found one of another fit: of '{source}"
+            ):
+                keeper.finished(lambda: FIT)
+            raise KeyboardInterrupt
 
 
-def test_a_write_that_fails_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    write_atomically(tmp_path / "file", b"first")
-
-    def no_space(descriptor: int) -> None:
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr("os.fsync", no_space)
-    with pytest.raises(OSError, match="no space"):
-        write_atomically(tmp_path / "file", b"second")
-    assert (tmp_path / "file").read_bytes() == b"first"
-
-
-@pytest.mark.parametrize("damage", ["cut short", "emptied", "text instead", "one byte more"])
-def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path, damage: str):
+def test_a_damaged_checkpoint_is_refused_by_name(tmp_path: Path):
     with open_run(tmp_path / "run", CONFIG) as run:
-        run.stored("first", Training())
-    file = stage_file(tmp_path / "run", "first")
-    whole = file.read_bytes()
-    damaged = {
-        "cut short": whole[: len(whole) // 2],
-        "emptied": b"",
-        "text instead": b"not a checkpoint",
-        "one byte more": whole + b"\x00",
-    }
-    file.write_bytes(damaged[damage])
-    with pytest.raises(InputError, match=re.escape(f"checkpoint {file}: found unreadable bytes")):
+        keep(run, "first")
+    folder = tmp_path / "run" / "checkpoint" / "first" / "finished"
+    file = next(file for file in sorted((folder / "arrays").rglob("*")) if file.is_file())
+    file.write_bytes(file.read_bytes()[:-1])
+    name = re.escape(str(file.relative_to(folder)))
+    with pytest.raises(InputError, match=f"checkpoint {re.escape(str(folder))}: found a damaged {name}"):
         load_fit(tmp_path / "run", "first")
 
 
 def test_a_method_that_was_not_trained_has_no_checkpoint(tmp_path: Path):
     with open_run(tmp_path / "run", CONFIG) as run:
-        run.stored("first", Training())
-    with pytest.raises(InputError, match=r"checkpoint: found no .*other\.msgpack, expected a method that the run"):
+        keep(run, "first")
+    with pytest.raises(InputError, match=r"checkpoint: found no finished .*other, expected a method that the run"):
         load_fit(tmp_path / "run", "other")

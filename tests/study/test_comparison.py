@@ -9,7 +9,7 @@ from dfcl_jax import METHODS, InputError, Outcomes, scores
 from dfcl_jax.data import simulate, split_simulation
 from dfcl_jax.methods import TWO_STAGE
 from dfcl_jax.models import NetworkConfig
-from dfcl_jax.study import CHEAPEST, ORACLE, Hooks, StudyConfig, compare, default_budgets, stack_seeds
+from dfcl_jax.study import CHEAPEST, ORACLE, StudyConfig, compare, default_budgets, stack_seeds
 from dfcl_jax.study.training import cost_curve_area, mean_value
 from dfcl_jax.train import FitConfig
 
@@ -65,18 +65,6 @@ def test_a_method_does_not_depend_on_the_methods_beside_it(study):
     alone = compare(KEY, SPLITS, BUDGETS, {"PL-centred": METHODS["PL-centred"]}, CONFIG)
     rows = study.values[study.values.method == "PL-centred"].reset_index(drop=True)
     assert alone.values[alone.values.method == "PL-centred"].reset_index(drop=True).equals(rows)
-
-
-def test_stored_stages_are_not_trained_again(study):
-    trained = []
-
-    def stored(stage, train):
-        trained.append(stage)
-        return study.fits[stage]
-
-    again = compare(KEY, SPLITS, BUDGETS, METHODS, CONFIG, Hooks(stored=stored))
-    assert trained == [TWO_STAGE, *METHODS]
-    assert again.values.equals(study.values)
 
 
 def test_without_the_truth_values_are_estimates_on_the_test_part():

@@ -1,6 +1,29 @@
 """Outcome models as pure `(init, apply)` pairs."""
 
 from dfcl_jax.models.config import NetworkConfig
-from dfcl_jax.models.outcome import Link, Model, Params, ensemble, mlp, shared_trunk
+from dfcl_jax.models.outcome import (
+    Compute,
+    Link,
+    Model,
+    Params,
+    Through,
+    ensemble,
+    in_precision,
+    mlp,
+    shared_trunk,
+    through_revenue,
+)
 
-__all__ = ["Link", "Model", "NetworkConfig", "Params", "ensemble", "mlp", "shared_trunk"]
+__all__ = [
+    "Compute",
+    "Link",
+    "Model",
+    "NetworkConfig",
+    "Params",
+    "Through",
+    "ensemble",
+    "in_precision",
+    "mlp",
+    "shared_trunk",
+    "through_revenue",
+]

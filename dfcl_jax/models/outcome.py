@@ -12,6 +12,8 @@ from dfcl_jax.types import Outcomes
 
 Params = Any
 Link = Literal["identity", "softplus", "sigmoid"]
+Compute = Literal["float32", "bfloat16"]
+Through = Literal["both", "revenue"]
 
 _LINKS: dict[str, Callable[[Array], Array]] = {
     "identity": lambda a: a,
@@ -75,6 +77,31 @@ def ensemble(model: Model, k: int) -> Model:
     return Model(init, apply, members)
 
 
+def in_precision(apply: Callable[[Params, Array], Outcomes], compute: Compute) -> Callable[[Params, Array], Outcomes]:
+    """`apply` with hidden layers in bfloat16, if so asked; parameters, gradients and predictions stay as they are.
+
+    Features, parameters and hidden units are rounded to 8 bits, by up to 2^-9 of each; the last layer multiplies and
+    adds in float32, so that predictions of two treatments still differ where the layers do.
+    """
+    if compute == "float32":
+        return apply
+
+    def rounded(params: Params, x: Array) -> Outcomes:
+        return apply(*jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), (params, x)))
+
+    return rounded
+
+
+def through_revenue(apply: Callable[[Params, Array], Outcomes]) -> Callable[[Params, Array], Outcomes]:
+    """`apply` whose cost predictions pass no gradient, as the authors ran DFCL-IFD on Criteo."""
+
+    def revenue(params: Params, x: Array) -> Outcomes:
+        r, c = apply(params, x)
+        return Outcomes(r, jax.lax.stop_gradient(c))
+
+    return revenue
+
+
 class _MLP(nn.Module):
     m: int
     hidden: tuple[int, ...]
@@ -83,7 +110,7 @@ class _MLP(nn.Module):
     def __call__(self, x: Array) -> Array:
         for width in self.hidden:
             x = nn.relu(nn.Dense(width)(x))
-        return nn.Dense(2 * self.m)(x)
+        return nn.Dense(2 * self.m, dtype=_at_least_single(x))(x)
 
 
 class _SharedTrunk(nn.Module):
@@ -100,8 +127,14 @@ class _SharedTrunk(nn.Module):
         first, *others = (*self.head, 1)
         h = nn.Dense(heads * first, name="heads_0")(x).reshape(x.shape[0], heads, first)
         for k, width in enumerate(others, start=1):
+            if k == len(others):
+                h = h.astype(_at_least_single(h))
             h = _HeadLayer(width, name=f"heads_{k}")(nn.relu(h))
         return h[:, :, 0]
+
+
+def _at_least_single(x: Array) -> jnp.dtype:
+    return jnp.promote_types(x.dtype, jnp.float32)
 
 
 class _HeadLayer(nn.Module):
@@ -115,6 +148,9 @@ class _HeadLayer(nn.Module):
         initializer = nn.initializers.lecun_normal(in_axis=-2, out_axis=-1, batch_axis=(0,))
         kernel = self.param("kernel", initializer, (heads, size, self.width))
         bias = self.param("bias", nn.initializers.zeros_init(), (heads, self.width))
+        if self.width == 1:
+            # A product so thin is faster on a CPU as what it is, a weighted sum.
+            return (h * kernel[None, :, :, 0]).sum(axis=2, keepdims=True) + bias[None]
         return jnp.einsum("nhi,hiw->nhw", h, kernel) + bias[None]
 
 

@@ -2,12 +2,14 @@
 
 from dfcl_jax.train.config import FitConfig
 from dfcl_jax.train.loop import Fit, Record, State, Trainer, fit, make_trainer, predict
-from dfcl_jax.train.step import Learner, Rows, Step, make_step
+from dfcl_jax.train.shuffle import shuffle
+from dfcl_jax.train.step import Learner, MeanOverRows, Rows, Step, make_step
 
 __all__ = [
     "Fit",
     "FitConfig",
     "Learner",
+    "MeanOverRows",
     "Record",
     "Rows",
     "State",
@@ -17,4 +19,5 @@ __all__ = [
     "make_step",
     "make_trainer",
     "predict",
+    "shuffle",
 ]

@@ -6,6 +6,7 @@ from typing import Literal
 import optax
 
 from dfcl_jax.errors import refuse
+from dfcl_jax.models import Compute, Through
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,9 @@ class FitConfig:
     schedule: Literal["cosine", "constant"] = "cosine"  # cosine falls to 0 at the last step
     weight_decay: float = 1e-4
     clip_norm: float | None = 1.0  # largest norm of a gradient; None for any
+    chunk: int | None = None  # rows whose layers are held at a time; None: see `step.default_chunk`
+    compute: Compute = "float32"  # arithmetic of the hidden layers
+    through: Through = "both"  # predictions that a gradient passes
 
     def __post_init__(self) -> None:
         """Refuse numbers that no training can have."""
@@ -27,6 +31,8 @@ class FitConfig:
                 refuse(name, found=value, expected=f"a finite number of at least {least}")
         if self.clip_norm is not None and not 0 < self.clip_norm < float("inf"):
             refuse("clip_norm", found=self.clip_norm, expected="a finite number above 0, or None")
+        if self.chunk is not None and not 1 <= self.chunk <= self.batch_size:
+            refuse("chunk", found=self.chunk, expected=f"1 to batch_size, {self.batch_size}, or None")
 
 
 def make_optimiser(config: FitConfig, steps: int) -> optax.GradientTransformation:

@@ -11,9 +11,11 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from dfcl_jax.errors import refuse
+from dfcl_jax.losses import in_chunks
 from dfcl_jax.models import Model, Params
 from dfcl_jax.train.config import FitConfig, make_optimiser
-from dfcl_jax.train.step import Learner, Objective, Rows, make_step, rows_at
+from dfcl_jax.train.shuffle import shuffle
+from dfcl_jax.train.step import Learner, Objective, Rows, default_chunk, make_step, rows_at
 from dfcl_jax.types import Outcomes
 
 # (predictions on the validation rows, what they are judged by) -> scalar, higher is better
@@ -52,39 +54,36 @@ class Trainer(NamedTuple):
     epoch: Callable[[State, Rows, Any, Any, Any], tuple[State, Record]]  # (state, rows, shared, x_valid, judge)
 
 
-def predict(model: Model, params: Params, x: Array, *, chunk: int = 65_536) -> Outcomes:
+def predict(model: Model, params: Params, x: Array, *, chunk: int | None = None) -> Outcomes:
     """The model's predictions on x [n, d]; hidden layers are held for `chunk` rows at a time, however large n is."""
-    if x.shape[0] <= chunk:
-        return model.apply(params, x)
-
-    def one(row: Array) -> Outcomes:
-        return jax.tree.map(lambda leaf: leaf[0], model.apply(params, row[None, :]))
-
-    return jax.lax.map(one, x, batch_size=chunk)
+    return in_chunks(model.apply, chunk or default_chunk() or 65_536)(params, x)
 
 
 def make_trainer(model: Model, objective: Objective, validate: Validate, config: FitConfig, n: int) -> Trainer:
     """The start and the epoch of a fit on n rows.
 
     An epoch shuffles the rows and passes over them in the fewest batches of at most `batch_size` and of equal size; the
-    rows that this leaves over, fewer than there are batches, wait for another epoch.
+    rows that this leaves over, fewer than there are batches, wait for another epoch. Batches are gathered one at a
+    time: beside the rows, an epoch holds one batch and the layers of a chunk.
     """
     steps = -(-n // config.batch_size)
     size = n // steps
     optimiser = make_optimiser(config, steps)
-
-    step = make_step(model, objective, optimiser)
+    step = make_step(model, objective, optimiser, chunk=config.chunk, through=config.through, compute=config.compute)
 
     def start(key: Array, params: Params, x_valid: Array, judge: Any, pace: Array) -> State:
         value = _or_least(validate(predict(model, params, x_valid), judge))
         return State(key, Learner(params, optimiser.init(params), pace), params, value)
 
     def epoch(state: State, rows: Rows, shared: Any, x_valid: Array, judge: Any) -> tuple[State, Record]:
-        key, shuffle = jax.random.split(state.key)
-        order = jax.random.permutation(shuffle, n)[: steps * size].reshape(steps, size)
-        learner, losses = jax.lax.scan(
-            lambda learner, index: step(learner, rows_at(rows, index), shared), state.learner, order
-        )
+        key, drawn = jax.random.split(state.key)
+        order = shuffle(drawn, n)
+
+        def batch(learner: Learner, number: Array) -> tuple[Learner, Array]:
+            index = order(number * size + jnp.arange(size))
+            return step(learner, rows_at(rows, index), shared)
+
+        learner, losses = jax.lax.scan(batch, state.learner, jnp.arange(steps))
         value = _or_least(validate(predict(model, learner.params, x_valid), judge))
         # Until some epoch has a value, the latest stands in for the best.
         better = (value > state.best_value) | jnp.isneginf(state.best_value)

@@ -4,10 +4,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 from jax import Array
 
-from dfcl_jax.models import Model, Params
+from dfcl_jax.losses import in_chunks
+from dfcl_jax.models import Compute, Model, Params, Through, in_precision, through_revenue
 from dfcl_jax.types import Outcomes, Trial, take
 
 
@@ -22,6 +24,16 @@ class Rows(NamedTuple):
 Objective = Callable[[Outcomes, Rows, Any], Array]
 
 
+class MeanOverRows(NamedTuple):
+    """An objective that is a mean over rows, so that chunks of a batch need not know of each other."""
+
+    loss: Objective
+
+    def __call__(self, outcomes: Outcomes, rows: Rows, shared: Any) -> Array:
+        """The loss."""
+        return self.loss(outcomes, rows, shared)
+
+
 class Learner(NamedTuple):
     """What a step changes."""
 
@@ -34,17 +46,65 @@ class Learner(NamedTuple):
 Step = Callable[[Learner, Rows, Any], tuple[Learner, Array]]
 
 
-def make_step(model: Model, objective: Objective, optimiser: optax.GradientTransformation) -> Step:
-    """A step on the objective's loss of a batch; of an ensemble, on the mean of its members' losses."""
+def default_chunk() -> int | None:
+    """Rows whose layers stay in the cache of a CPU; None, all at once, for a device that wants large products."""
+    return 1024 if jax.default_backend() == "cpu" else None
 
-    def loss_of(params: Params, batch: Rows, shared: Any) -> Array:
+
+def make_step(
+    model: Model,
+    objective: Objective,
+    optimiser: optax.GradientTransformation,
+    *,
+    chunk: int | None = None,
+    through: Through = "both",
+    compute: Compute = "float32",
+) -> Step:
+    """A step on the objective's loss of a batch; of an ensemble, on the mean of its members' losses.
+
+    The layers of a large batch do not fit a cache, and moving them costs more than computing them. So they are held for
+    a chunk of the batch at a time, and the gradient is that of the whole batch's loss, whatever the loss (`in_chunks`),
+    for one more pass forward; without it where the objective says that it is a `MeanOverRows`.
+
+    Args:
+        model: the model.
+        objective: loss of a batch.
+        optimiser: what becomes of the gradient.
+        chunk: rows at a time; None: what `default_chunk` has.
+        through: which predictions the gradient passes; heads that it does not are not computed for it.
+        compute: the arithmetic of the hidden layers, see `in_precision`.
+    """
+    chunk = default_chunk() if chunk is None else chunk
+    surfaces = in_precision(model.apply if model.members is None else model.members, compute)
+    surfaces = through_revenue(surfaces) if through == "revenue" else surfaces
+
+    def judged(outcomes: Outcomes, batch: Rows, shared: Any) -> Array:
         if model.members is None:
-            return objective(model.apply(params, batch.trial.x), batch, shared)
-        members = model.members(params, batch.trial.x)
-        return jax.vmap(lambda outcomes: objective(outcomes, batch, shared))(members).mean()
+            return objective(outcomes, batch, shared)
+        return jax.vmap(lambda member: objective(member, batch, shared))(outcomes).mean()
+
+    def at_once(params: Params, batch: Rows, shared: Any) -> Array:
+        return judged(surfaces(params, batch.trial.x), batch, shared)
+
+    def in_two_passes(params: Params, batch: Rows, shared: Any) -> Array:
+        return judged(in_chunks(surfaces, chunk or batch.trial.x.shape[0])(params, batch.trial.x), batch, shared)
+
+    def value_and_gradient(params: Params, batch: Rows, shared: Any) -> tuple[Array, Params]:
+        n = batch.trial.x.shape[0]
+        if not isinstance(objective, MeanOverRows) or chunk is None or chunk >= n:
+            return jax.value_and_grad(in_two_passes)(params, batch, shared)
+
+        def add(total: tuple[Array, Params], index: Array) -> tuple[tuple[Array, Params], None]:
+            part = jax.value_and_grad(at_once)(params, rows_at(batch, index), shared)
+            return jax.tree.map(lambda whole, new: whole + new * (len(index) / n), total, part), None
+
+        whole = n // chunk * chunk
+        total = jnp.zeros((), jax.tree.leaves(params)[0].dtype), jax.tree.map(jnp.zeros_like, params)
+        total, _ = jax.lax.scan(add, total, jnp.arange(whole).reshape(-1, chunk))
+        return total if whole == n else add(total, jnp.arange(whole, n))[0]
 
     def step(learner: Learner, batch: Rows, shared: Any) -> tuple[Learner, Array]:
-        loss, gradient = jax.value_and_grad(loss_of)(learner.params, batch, shared)
+        loss, gradient = value_and_gradient(learner.params, batch, shared)
         updates, memory = optimiser.update(gradient, learner.optimiser, learner.params)
         # All that the learning rate does to AdamW is to scale its updates.
         updates = jax.tree.map(lambda update: learner.pace * update, updates)

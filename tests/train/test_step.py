@@ -1,0 +1,137 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from dfcl_jax import InputError, Outcomes, Trial, losses, scores
+from dfcl_jax.models import ensemble, in_precision, mlp, shared_trunk
+from dfcl_jax.train import FitConfig, Learner, MeanOverRows, Rows, make_step
+
+N, D, M = 97, 5, 3
+LAMS = jnp.array([0.2, 0.7])
+MODELS = {
+    "mlp": mlp(M, hidden=(8, 6)),
+    "shared trunk": shared_trunk(M, trunk=(7,), head=(4,)),
+    "ensemble": ensemble(mlp(M, hidden=(6,)), 3),
+}
+OBJECTIVES = {
+    "prediction": lambda o, rows, _: losses.prediction_loss(o, rows.trial),
+    "PL": lambda o, rows, _: losses.policy_learning_loss(o, rows.extra, LAMS),
+    "IFD matched": lambda o, rows, _: losses.finite_difference_loss(o, rows.extra, LAMS),
+    "IFD longest": lambda o, rows, _: losses.finite_difference_loss(o, rows.extra, LAMS, clip="max"),
+    "PPL": lambda o, rows, _: losses.primal_policy_learning_loss(o, rows.extra, 0.4, spend="predicted"),
+}
+MEANS = ("prediction", "PL")
+
+
+def batch() -> Rows:
+    rng = np.random.default_rng(0)
+    t = rng.integers(0, M, N)
+    columns = rng.normal(size=(N, D)), t, rng.uniform(size=N), rng.uniform(size=N), np.full(M, 1 / M)
+    trial = Trial(*map(jnp.asarray, columns))
+    return Rows(trial, scores.ipw(trial))
+
+
+ROWS = batch()
+
+
+def start(model, dtype=float):
+    params = model.init(jax.random.key(1), ROWS.trial.x)
+    return jax.tree.map(lambda leaf: leaf.astype(dtype), params)
+
+
+def one_step(model, objective, **how):
+    """The loss and the gradient: what one step of length 1 down it takes off."""
+    params, optimiser = start(model), optax.sgd(1.0)
+    step = jax.jit(make_step(model, objective, optimiser, **how))
+    learner, loss = step(Learner(params, optimiser.init(params), jnp.ones(())), ROWS, None)
+    return loss, jax.tree.map(jnp.subtract, params, learner.params)
+
+
+def assert_same(one, other):
+    # Float64 sums in another order, of gradients below 1 taken off parameters of that size.
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14), one, other)
+
+
+def whole(name, objective, **how):
+    return one_step(MODELS[name], objective, chunk=N, **how)
+
+
+@pytest.mark.parametrize("name", ["mlp", "shared trunk", "ensemble"])
+@pytest.mark.parametrize("loss", OBJECTIVES)
+def test_chunks_give_the_gradient_of_the_whole_batch(name, loss):
+    expected = whole(name, OBJECTIVES[loss])
+    assert float(optax.global_norm(expected[1])) > 1e-4
+    # 97 is a prime: chunks of 20 leave 17 over, and chunks of 96 a single one.
+    for chunk in (20, 96) if name == "mlp" else (20,):
+        assert_same(one_step(MODELS[name], OBJECTIVES[loss], chunk=chunk), expected)
+
+
+@pytest.mark.parametrize("name", ["mlp", "ensemble"])
+@pytest.mark.parametrize("loss", MEANS)
+def test_means_over_rows_need_one_pass_over_chunks(name, loss):
+    assert_same(one_step(MODELS[name], MeanOverRows(OBJECTIVES[loss]), chunk=20), whole(name, OBJECTIVES[loss]))
+
+
+def test_a_loss_that_is_no_mean_over_rows_is_another_when_taken_for_one():
+    one = one_step(MODELS["mlp"], MeanOverRows(OBJECTIVES["IFD matched"]), chunk=20)
+    assert abs(float(one[0] - whole("mlp", OBJECTIVES["IFD matched"])[0])) > 1e-4
+
+
+@pytest.mark.parametrize("name", ["mlp", "shared trunk"])
+def test_through_revenue_is_the_gradient_at_fixed_costs(name):
+    def fixed(outcomes, rows, shared):
+        return OBJECTIVES["IFD matched"](Outcomes(outcomes.r, jax.lax.stop_gradient(outcomes.c)), rows, shared)
+
+    expected = whole(name, fixed)
+    for how in ({}, {"chunk": 20}):
+        assert_same(one_step(MODELS[name], OBJECTIVES["IFD matched"], through="revenue", **how), expected)
+    assert abs(float(optax.global_norm(expected[1]) - optax.global_norm(whole(name, OBJECTIVES["IFD matched"])[1]))) > 0
+
+
+def test_the_gradient_is_that_of_finite_differences():
+    model, objective = MODELS["shared trunk"], OBJECTIVES["PL"]
+    params = start(model)
+    _, gradient = one_step(model, objective, chunk=20)
+    keys = jax.random.split(jax.random.key(3), len(jax.tree.leaves(params)))
+    way = jax.tree.unflatten(
+        jax.tree.structure(params),
+        [jax.random.normal(k, leaf.shape) for k, leaf in zip(keys, jax.tree.leaves(params), strict=True)],
+    )
+
+    def at(h):
+        moved = jax.tree.map(lambda p, w: p + h * w, params, way)
+        return objective(model.apply(moved, ROWS.trial.x), ROWS, None)
+
+    slope = sum(jax.tree.leaves(jax.tree.map(lambda g, w: (g * w).sum(), gradient, way)))
+    # Central differences of a smooth loss: errors h^2 and 1e-16 / h.
+    np.testing.assert_allclose(slope, (at(1e-5) - at(-1e-5)) / 2e-5, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["mlp", "shared trunk"])
+def test_bfloat16_predictions_are_those_of_rounded_layers(name):
+    params, x = start(MODELS[name], jnp.float32), ROWS.trial.x.astype(jnp.float32)
+    exact = MODELS[name].apply(params, x)
+    rounded = in_precision(MODELS[name].apply, "bfloat16")(params, x)
+    for close, surface in zip(rounded, exact, strict=True):
+        assert close.dtype == jnp.float32
+        # Each rounding is by up to 2^-9; three layers of inputs, weights and units, on outputs of the order of 1.
+        assert 0 < np.abs(close - surface).max() < 8 * 2**-9 * np.abs(surface).max()
+
+
+def test_bfloat16_leaves_parameters_and_losses_in_float32():
+    model, optimiser = MODELS["mlp"], optax.sgd(1.0)
+    params = start(model, jnp.float32)
+    rows = jax.tree.map(lambda leaf: leaf.astype(jnp.float32) if leaf.dtype == jnp.float64 else leaf, ROWS)
+    learner = Learner(params, optimiser.init(params), jnp.ones((), jnp.float32))
+    for objective in (OBJECTIVES["PL"], MeanOverRows(OBJECTIVES["PL"])):
+        step = make_step(model, objective, optimiser, chunk=20, compute="bfloat16")
+        after, loss = step(learner, rows, None)
+        assert {leaf.dtype for leaf in jax.tree.leaves((after.params, loss))} == {jnp.dtype("float32")}
+
+
+@pytest.mark.parametrize("chunk", [0, 101])
+def test_chunks_of_nobody_and_beyond_the_batch_are_refused(chunk):
+    with pytest.raises(InputError, match=f"chunk: found {chunk}, expected 1 to batch_size, 100"):
+        FitConfig(batch_size=100, chunk=chunk)

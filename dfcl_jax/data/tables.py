@@ -11,6 +11,8 @@ import pandas as pd
 
 from dfcl_jax.errors import refuse, shown
 
+# What a treatment is that has no name.
+CODE = "a treatment code, a whole number from 0 to m-1"
 # What a CSV may write where a value is missing.
 MISSING = ["", "NA", "N/A", "#N/A", "n/a", "<NA>", "NaN", "nan", "-nan", "NULL", "null"]
 
@@ -26,6 +28,24 @@ class Columns:
     propensities: tuple[float, ...] = ()  # by treatment, the same for everybody; neither given: shares of the table
     propensity_columns: tuple[str, ...] = ()  # or one column for each treatment
     arms: tuple[str, ...] = ()  # values of the treatment column in code order; none: 0..m-1, or sorted names
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The columns that are no features."""
+        return (self.treatment, self.revenue, self.cost, *self.propensity_columns)
+
+    def features_among(self, names: Sequence[str]) -> list[str]:
+        """The features of a table with columns `names`, none of which has two parts to play."""
+        for role in self.roles:
+            if role in self.features:
+                expected = "another column"
+                refuse(f"feature {role!r}", found="the treatment, an outcome or a propensity", expected=expected)
+        if self.propensities and self.propensity_columns:
+            refuse("propensities", found="numbers and columns", expected="one of the two")
+        features = list(dict.fromkeys(self.features)) or [name for name in names if name not in self.roles]
+        if not features:
+            refuse("features", found="none", expected="at least one column beside treatment, revenue and cost")
+        return features
 
 
 class Table(NamedTuple):
@@ -88,14 +108,8 @@ def trial_table(source: str | Path | pd.DataFrame, columns: Columns) -> Table:
             `columns.arms` or of 0..m-1; an arm without rows, a single arm; propensities that are not positive or do
             not sum to 1. The message names the column and the first row, counted from 1.
     """
-    roles = (columns.treatment, columns.revenue, columns.cost, *columns.propensity_columns)
-    frame = read_frame(source, (*roles, *columns.features))
-    for role in roles:
-        if role in columns.features:
-            refuse(f"feature {role!r}", found="the treatment, an outcome or a propensity", expected="another column")
-    features = list(dict.fromkeys(columns.features)) or [column for column in frame.columns if column not in roles]
-    if not features:
-        refuse("features", found="none", expected="at least one column beside treatment, revenue and cost")
+    frame = read_frame(source, (*columns.roles, *columns.features))
+    features = columns.features_among(list(frame.columns))
     t, arms = _treatment(frame[columns.treatment], columns.arms)
     return Table(
         features=frame[features],
@@ -128,48 +142,69 @@ def _refuse_first(column: pd.Series, bad: np.ndarray, *, expected: str) -> None:
 def _treatment(column: pd.Series, arms: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...]]:
     numbers = _numbers(column)
     if arms:
-        if len(set(arms)) < len(arms):
-            refuse("arms", found=", ".join(arms), expected="each treatment once")
-        which, values = pd.factorize(column, use_na_sentinel=False)
-        # 1 and 1.0 are the same treatment.
-        names = [str(value) if isinstance(value, str) else f"{value:.10g}" for value in values]
-        codes = np.array([arms.index(name) if name in arms else -1 for name in names], np.int32)[which]
+        codes = arm_codes(column, arms)
         _refuse_first(column, codes < 0, expected=f"one of {', '.join(arms)}")
     elif np.isnan(numbers).all():
         _refuse_first(column, column.isna().to_numpy(), expected="a treatment")
         values = pd.Categorical(column.astype(str))
         codes, arms = values.codes.astype(np.int32), tuple(map(str, values.categories))
     else:
-        whole = np.isfinite(numbers) & (numbers >= 0) & (numbers == np.floor(numbers)) & (numbers < 10_000)
-        _refuse_first(column, ~whole, expected="a treatment code, a whole number from 0 to m-1")
+        _refuse_first(column, ~is_code(numbers), expected=CODE)
         codes = numbers.astype(np.int32)
         arms = tuple(map(str, range(codes.max() + 1)))
-    counts = np.bincount(codes, minlength=len(arms))
-    if len(arms) < 2:
-        refuse(f"column {column.name!r}", found=f"the single treatment {', '.join(arms)}", expected="at least 2")
-    if (counts == 0).any():
-        empty = arms[int(np.argmin(counts))]
-        refuse(f"column {column.name!r}", found=f"no row of treatment {empty}", expected=f"rows of all {len(arms)}")
+    check_arms(str(column.name), arms, np.bincount(codes, minlength=len(arms)))
     return codes, arms
 
 
+def is_code(numbers: np.ndarray) -> np.ndarray:
+    """Which numbers can be the code of a treatment."""
+    return np.isfinite(numbers) & (numbers >= 0) & (numbers == np.floor(numbers)) & (numbers < 10_000)
+
+
+def arm_codes(column: pd.Series, arms: tuple[str, ...]) -> np.ndarray:
+    """The place of each row's treatment among `arms`, [n] int32; -1 where it is none of them."""
+    if len(set(arms)) < len(arms):
+        refuse("arms", found=", ".join(arms), expected="each treatment once")
+    which, values = pd.factorize(column, use_na_sentinel=False)
+    # 1 and 1.0 are the same treatment.
+    names = [str(value) if isinstance(value, str) else f"{value:.10g}" for value in values]
+    return np.array([arms.index(name) if name in arms else -1 for name in names], np.int32)[which]
+
+
+def check_arms(column: str, arms: tuple[str, ...], counts: np.ndarray) -> None:
+    """Refuse a single treatment, and one that none of the `counts` [m] rows has."""
+    if len(arms) < 2:
+        refuse(f"column {column!r}", found=f"the single treatment {', '.join(arms)}", expected="at least 2")
+    if (counts == 0).any():
+        empty = arms[int(np.argmin(counts))]
+        refuse(f"column {column!r}", found=f"no row of treatment {empty}", expected=f"rows of all {len(arms)}")
+
+
 def _propensities(frame: pd.DataFrame, columns: Columns, t: np.ndarray, arms: tuple[str, ...]) -> np.ndarray:
+    if not columns.propensity_columns:
+        return shared_propensities(columns, arms, np.bincount(t, minlength=len(arms)))
+    return check_propensities(np.stack([finite(frame[column]) for column in columns.propensity_columns], axis=1), arms)
+
+
+def shared_propensities(columns: Columns, arms: tuple[str, ...], counts: np.ndarray) -> np.ndarray:
+    """Propensities that are the same for everybody, [m] float32: the numbers given, or shares of the `counts` [m]."""
+    return check_propensities(np.asarray(columns.propensities or counts / counts.sum()), arms)
+
+
+def check_propensities(
+    p: np.ndarray, arms: tuple[str, ...], *, before: int = 0, file: Path | None = None
+) -> np.ndarray:
+    """Propensities [m] or [n, m] as float32, once they are positive and sum to 1; rows are those of `file`."""
     m = len(arms)
-    if columns.propensities and columns.propensity_columns:
-        refuse("propensities", found="numbers and columns", expected="one of the two")
-    if columns.propensities:
-        p = np.asarray(columns.propensities, np.float64)
-    elif columns.propensity_columns:
-        p = np.stack([finite(frame[column]).astype(np.float64) for column in columns.propensity_columns], axis=1)
-    else:
-        p = np.bincount(t, minlength=m) / len(t)
     if p.shape[-1] != m:
         refuse("propensities", found=f"{p.shape[-1]} treatments", expected=f"{m}: {', '.join(arms)}")
-    rows = np.atleast_2d(p)
+    rows = np.atleast_2d(p).astype(np.float64)
     bad = (rows <= 0).any(axis=1) | ~(np.abs(rows.sum(axis=1) - 1) <= 1e-4)
     if bad.any():
         row = int(np.argmax(bad))
-        where = f"propensities, row {row + 1}" if p.ndim == 2 else "propensities"
+        where = f"propensities, row {before + row + 1}" if p.ndim == 2 else "propensities"
         found = "  ".join(f"{value:.6g}" for value in rows[row])
-        refuse(where, found=found, expected="positive numbers that sum to 1 (to 1e-4)")
+        refuse(
+            where + (f" of {file}" if file else ""), found=found, expected="positive numbers that sum to 1 (to 1e-4)"
+        )
     return p.astype(np.float32)

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
 from dfcl_jax.losses import lams_at_budgets
 from dfcl_jax.solvers import lams_for_budgets, priced
@@ -22,7 +23,11 @@ class Constants(NamedTuple):
 
 
 def fitted(
-    outcomes: Outcomes, budgets: Array, *, temperature_in_spreads: float = 2.0, window_in_spreads: float = 0.25
+    outcomes: Outcomes,
+    budgets: Array,
+    *,
+    temperature_in_spreads: Array | float = 2.0,
+    window_in_spreads: Array | float = 0.25,
 ) -> Constants:
     """Constants in the units of a warm-started model's own scores.
 
@@ -37,10 +42,25 @@ def fitted(
         window_in_spreads: window / sigma_lam.
     """
     lams = lams_for_budgets(outcomes, budgets)
+    lengths = {"temperature_in_spreads": temperature_in_spreads, "window_in_spreads": window_in_spreads}
+    return fitted_at(outcomes, budgets, lams=lams, **lengths)._replace(budgets=jnp.asarray(budgets))
+
+
+def fitted_at(
+    outcomes: Outcomes,
+    budgets: Array,
+    *,
+    lams: ArrayLike,
+    temperature_in_spreads: Array | float = 2.0,
+    window_in_spreads: Array | float = 0.25,
+) -> Constants:
+    """`fitted` at multipliers that are given, [k], instead of those of the budgets."""
+    del budgets
+    lams = jnp.atleast_1d(jnp.asarray(lams, outcomes.r.dtype))
     spread = jnp.stack([_spread(priced(outcomes, lam)) for lam in lams])
     temperature, window = temperature_in_spreads * spread, window_in_spreads * spread
     weights = 1 / temperature
-    return Constants(lams, temperature, window, _over(window, lams), weights, budgets=jnp.asarray(budgets))
+    return Constants(lams, temperature, window, _over(window, lams), weights, budgets=jnp.full_like(lams, jnp.nan))
 
 
 def tracked(constants: Constants, outcomes: Outcomes, scores: Scores) -> Constants:
@@ -76,8 +96,27 @@ def published(name: str) -> Constants:
     so Criteo's stands in for it.
     """
     lams, temperature, window = {"criteo": ((0.1,), 3.0, 0.3), "marketing": ((0.1, 0.5, 1.0), 0.01, 0.3)}[name]
-    k = len(lams)
-    windows = jnp.full(k, window)
-    return Constants(
-        jnp.array(lams), jnp.full(k, temperature), windows, windows, weights=jnp.ones(k), budgets=jnp.full(k, jnp.nan)
-    )
+    return given(lams=lams, temperature=temperature, window=window)
+
+
+def given(
+    outcomes: Outcomes | None = None,
+    budgets: Array | None = None,
+    *,
+    lams: ArrayLike,
+    temperature: ArrayLike = 1.0,
+    window: ArrayLike = 0.3,
+) -> Constants:
+    """Constants in the unit of money that the model counts in, whatever it predicts; terms are not weighted.
+
+    Args:
+        outcomes: not looked at, nor are `budgets`: a `Method` may have this function as its `constants`.
+        budgets: see `outcomes`.
+        lams: multipliers, [k].
+        temperature: of the softened decision, a scalar or [k].
+        window: of finite differences on r_hat and on c_hat alike, a scalar or [k].
+    """
+    del outcomes, budgets
+    lams = jnp.atleast_1d(jnp.asarray(lams, float))
+    temperature, window = (jnp.broadcast_to(jnp.asarray(v, lams.dtype), lams.shape) for v in (temperature, window))
+    return Constants(lams, temperature, window, window, jnp.ones_like(lams), jnp.full_like(lams, jnp.nan))

@@ -3,7 +3,7 @@
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -89,6 +89,17 @@ def _provenance(name: str, config: RunConfig, data: dict[str, Any]) -> dict[str,
     return {"experiment": name, "options": options, "data": data, "versions": versions, "machine": machine}
 
 
+@contextmanager
+def training(run: RunFolder, study: StudyConfig, stages: Iterable[str], console: Console) -> Iterator[Hooks]:
+    """Hooks of two-stage learning and `stages` of decisions: progress on the terminal, storage in the run folder."""
+    epochs = {TWO_STAGE: study.warm.epochs} | dict.fromkeys(stages, study.decision.epochs)
+    with StudyProgress(sum(epochs.values()), console=console) as progress:
+        for stage, number in epochs.items():
+            if run.has_stage(stage):
+                progress.skip(stage, number)
+        yield Hooks(stored=run.stored, on_stage=progress.on_stage)
+
+
 def run_study(
     run: RunFolder,
     splits: Sequence[Split],
@@ -100,12 +111,7 @@ def run_study(
 ) -> Study:
     """Compare methods with progress on the terminal, and write everything that came of it to the run folder."""
     console = Console()
-    stages = [(TWO_STAGE, config.study.warm.epochs)] + [(name, config.study.decision.epochs) for name in methods]
-    with StudyProgress(sum(epochs for _, epochs in stages), console=console) as progress:
-        for stage, epochs in stages:
-            if run.has_stage(stage):
-                progress.skip(stage, epochs)
-        hooks = Hooks(stored=run.stored, on_stage=progress.on_stage)
+    with training(run, config.study, methods, console) as hooks:
         study = compare(jax.random.key(config.first_seed), splits, budgets, methods, config.study, hooks)
     table, caption = summary.summarise(study), summary.caption(study)
     study.values.to_csv(run.path / "metrics.csv", index=False)

@@ -3,6 +3,7 @@
 from dfcl_jax.study.comparison import CHEAPEST, ORACLE, Study, compare
 from dfcl_jax.study.config import Hooks, Seeds, StudyConfig, default_budgets, stack_seeds
 from dfcl_jax.study.evaluation import Evaluation, evaluate
+from dfcl_jax.study.sweep import Sweep, grid, sweep
 from dfcl_jax.study.variance import variances
 
 __all__ = [
@@ -13,9 +14,12 @@ __all__ = [
     "Seeds",
     "Study",
     "StudyConfig",
+    "Sweep",
     "compare",
     "default_budgets",
     "evaluate",
+    "grid",
     "stack_seeds",
+    "sweep",
     "variances",
 ]

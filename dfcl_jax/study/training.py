@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
 from dfcl_jax import constants, metrics, scores
 from dfcl_jax.losses import prediction_loss
@@ -15,6 +16,7 @@ from dfcl_jax.methods import TWO_STAGE, Method
 from dfcl_jax.models import Model, Params
 from dfcl_jax.study.config import Hooks, Seeds, StudyConfig
 from dfcl_jax.train import Fit, Rows, fit, predict
+from dfcl_jax.train.loop import Compiled, Validate, side_by_side
 from dfcl_jax.types import Outcomes, Scores, Trial, stack
 
 # Rows that multipliers are tracked on: enough to tell what a policy spends, and a small part of an epoch's work.
@@ -83,6 +85,13 @@ def warm_start(two_stage: Fit, model: Model, seeds: Seeds, config: StudyConfig) 
     return Warm(two_stage, outcomes, (settling, seeds.budgets, met))
 
 
+class Terms(NamedTuple):
+    """What the loss of a batch is told beside its rows; leaves [s, ...], or [s, k, ...] of k members."""
+
+    alpha: Array | None  # weight of the prediction loss beside the decision loss; None: there is none
+    constants: constants.Constants
+
+
 def train_method(
     key: Array, name: str, method: Method, model: Model, seeds: Seeds, warm: Warm, config: StudyConfig, hooks: Hooks
 ) -> Fit:
@@ -90,16 +99,36 @@ def train_method(
 
     The checkpoint is the one whose policy has the highest value on the validation part, the start included.
     """
+    alpha = jnp.full(seeds.number, config.alpha) if config.alpha else None
+    terms = Terms(alpha, loss_constants(method, config, warm.outcomes, seeds.budgets))
+    return train_on_decisions(key, name, method, model, seeds, warm, config, hooks, terms=terms)
 
-    def objective(outcomes: Outcomes, rows: Rows, shared: constants.Constants) -> Array:
-        decision = method.loss(outcomes, rows.extra, shared)
-        if config.alpha == 0:
+
+def train_on_decisions(
+    key: Array,
+    name: str,
+    method: Method,
+    model: Model,
+    seeds: Seeds,
+    warm: Warm,
+    config: StudyConfig,
+    hooks: Hooks,
+    *,
+    terms: Terms,
+    paces: ArrayLike = 1.0,
+    compiled: Compiled = side_by_side,
+) -> Fit:
+    """`train_method` on ready-made terms; `paces` and `compiled` as in `fit`."""
+
+    def objective(outcomes: Outcomes, rows: Rows, shared: Terms) -> Array:
+        decision = method.loss(outcomes, rows.extra, shared.constants)
+        if shared.alpha is None:
             return decision
-        return config.alpha * prediction_loss(outcomes, rows.trial, kind=config.prediction) + decision
+        return shared.alpha * prediction_loss(outcomes, rows.trial, kind=config.prediction) + decision
 
-    def renew(params: Params, shared: constants.Constants) -> constants.Constants:
+    def renew(params: Params, shared: Terms) -> Terms:
         some, predicted = jax.tree.map(lambda leaf: leaf[:, :TRACKED_ROWS], (seeds.train, warm.outcomes))
-        return _tracked_for_all(model, params, shared, some, predicted)
+        return shared._replace(constants=_tracked_for_all(model, params, shared.constants, some, predicted))
 
     def train() -> Fit:
         surfaces = jax.jit(jax.vmap(method.scores))(seeds.train, warm.outcomes)
@@ -107,14 +136,16 @@ def train_method(
             jax.random.split(key, seeds.number),
             warm.fit.params,
             Rows(seeds.train, surfaces),
-            loss_constants(method, config, warm.outcomes, seeds.budgets),
+            terms,
             seeds.valid.x,
             warm.judge,
             model=model,
             objective=objective,
-            validate=cost_curve_area if config.select == "aucc" else mean_value,
+            validate=partial(_if_finite, cost_curve_area if config.select == "aucc" else mean_value),
             config=replace(config.decision, learning_rate=config.decision.learning_rate * method.pace),
+            paces=paces,
             renew=renew if method.tracked and config.constants == "fitted" else None,
+            compiled=compiled,
             on_epoch=hooks.on_stage(name, config.decision.epochs, seeds.train.t.size),
         )
 
@@ -142,7 +173,18 @@ def _tracked_for_all(
     def one(params: Params, now: constants.Constants, trial: Trial, outcomes_hat: Outcomes) -> constants.Constants:
         return constants.tracked(now, predict(model, params, trial.x), scores.aipw(trial, outcomes_hat))
 
-    return jax.vmap(one)(params, now, trial, outcomes_hat)
+    def each(params: Params, now: constants.Constants, *people: Any) -> constants.Constants:
+        if now.lams.ndim == 1:
+            return one(params, now, *people)
+        return jax.lax.map(lambda member: one(*member, *people), (params, now))
+
+    return jax.vmap(each)(params, now, trial, outcomes_hat)
+
+
+def _if_finite(validate: Validate, outcomes: Outcomes, judge: Any) -> Array:
+    # Predictions that are no numbers would put people in some order, too.
+    finite = jnp.isfinite(outcomes.r).all() & jnp.isfinite(outcomes.c).all()
+    return jnp.where(finite, validate(outcomes, judge), jnp.nan)
 
 
 def mean_value(outcomes: Outcomes, judge: tuple[Scores, Array, Array]) -> Array:

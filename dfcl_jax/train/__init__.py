@@ -2,6 +2,7 @@
 
 from dfcl_jax.train.config import FitConfig
 from dfcl_jax.train.loop import Fit, Record, State, Trainer, fit, make_trainer, predict
+from dfcl_jax.train.members import with_members
 from dfcl_jax.train.step import Learner, Rows, Step, make_step
 
 __all__ = [
@@ -17,4 +18,5 @@ __all__ = [
     "make_step",
     "make_trainer",
     "predict",
+    "with_members",
 ]

@@ -52,6 +52,17 @@ class Trainer(NamedTuple):
     epoch: Callable[[State, Rows, Any, Any, Any], tuple[State, Record]]  # (state, rows, shared, x_valid, judge)
 
 
+# (trainer of one seed, whether a state may be donated) -> trainer of all seeds, compiled
+Compiled = Callable[[Trainer, bool], Trainer]
+
+
+def side_by_side(trainer: Trainer, donate: bool) -> Trainer:
+    """All seeds at once."""
+    return Trainer(
+        jax.jit(jax.vmap(trainer.start)), jax.jit(jax.vmap(trainer.epoch), donate_argnums=0 if donate else ())
+    )
+
+
 def predict(model: Model, params: Params, x: Array, *, chunk: int = 65_536) -> Outcomes:
     """The model's predictions on x [n, d]; hidden layers are held for `chunk` rows at a time, however large n is."""
     if x.shape[0] <= chunk:
@@ -114,6 +125,7 @@ def fit(
     config: FitConfig,
     paces: ArrayLike = 1.0,
     renew: Callable[[Params, Any], Any] | None = None,
+    compiled: Compiled = side_by_side,
     on_epoch: Callable[[int, Record], None] = lambda epoch, record: None,
 ) -> Fit:
     """Train s seeds side by side and keep, for each, the parameters of its best validation value.
@@ -135,24 +147,25 @@ def fit(
         paces: learning rates as multiples of the configuration's, [s] or one for all.
         renew: (parameters, what `objective` needed) -> what it needs from now on, leaves [s, ...]; called before every
             epoch but the first. None where that stays as it is.
+        compiled: how seeds are run side by side; by `train.with_members` each has k members, and its leaves are
+            [s, k, ...].
         on_epoch: called after each epoch with its number from 0 and its record, leaves [s].
 
     Raises:
-        InputError: the loss is no longer finite.
+        InputError: the loss of a seed is no longer finite, nor is that of another of its members.
     """
     n = rows.trial.x.shape[1]
-    trainer = make_trainer(model, objective, validate, config, n)
-    dtype = jax.tree.leaves(params)[0].dtype
-    paces = jnp.broadcast_to(jnp.asarray(paces, dtype), (len(keys),))
-    state = jax.jit(jax.vmap(trainer.start))(keys, params, x_valid, judge, paces)
-    epoch = jax.jit(jax.vmap(trainer.epoch), donate_argnums=0)
+    trainer = compiled(make_trainer(model, objective, validate, config, n), True)
+    paces = jnp.asarray(paces, jax.tree.leaves(params)[0].dtype)
+    paces = paces if paces.ndim else jnp.broadcast_to(paces, (len(keys),))
+    state = trainer.start(keys, params, x_valid, judge, paces)
     records = []
     for number in range(config.epochs):
         if renew is not None and number > 0:
             shared = renew(state.learner.params, shared)
-        state, record = epoch(state, rows, shared, x_valid, judge)
+        state, record = trainer.epoch(state, rows, shared, x_valid, judge)
         record = jax.tree.map(np.asarray, record)
-        if not np.isfinite(record.loss).all():
+        if not np.isfinite(record.loss).reshape(len(keys), -1).any(axis=1).all():
             refuse(f"training loss in epoch {number + 1}", found=record.loss, expected="finite: lower learning_rate")
         records.append(record)
         on_epoch(number, record)

@@ -1,5 +1,6 @@
 """The constants of a decision loss: multipliers, temperatures and windows."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -42,15 +43,21 @@ def fitted(
         window_in_spreads: window / sigma_lam.
     """
     lams = lams_for_budgets(outcomes, budgets)
-    lengths = {"temperature_in_spreads": temperature_in_spreads, "window_in_spreads": window_in_spreads}
-    return fitted_at(outcomes, budgets, lams=lams, **lengths)._replace(budgets=jnp.asarray(budgets))
+    at_lams = fitted_at(
+        outcomes,
+        budgets,
+        lams=lams,
+        temperature_in_spreads=temperature_in_spreads,
+        window_in_spreads=window_in_spreads,
+    )
+    return at_lams._replace(budgets=jnp.asarray(budgets))
 
 
 def fitted_at(
     outcomes: Outcomes,
     budgets: Array,
     *,
-    lams: ArrayLike,
+    lams: ArrayLike | Sequence[float],
     temperature_in_spreads: Array | float = 2.0,
     window_in_spreads: Array | float = 0.25,
 ) -> Constants:
@@ -103,14 +110,14 @@ def given(
     outcomes: Outcomes | None = None,
     budgets: Array | None = None,
     *,
-    lams: ArrayLike,
+    lams: ArrayLike | Sequence[float],
     temperature: ArrayLike = 1.0,
     window: ArrayLike = 0.3,
 ) -> Constants:
     """Constants in the unit of money that the model counts in, whatever it predicts; terms are not weighted.
 
     Args:
-        outcomes: not looked at, nor are `budgets`: a `Method` may have this function as its `constants`.
+        outcomes: not looked at, nor are `budgets`: with its lams this is a function for `Method.constants`.
         budgets: see `outcomes`.
         lams: multipliers, [k].
         temperature: of the softened decision, a scalar or [k].

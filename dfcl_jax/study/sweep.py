@@ -93,7 +93,7 @@ def sweep(
     of = method.constants if config.constants == "fitted" else _published(config.constants)
     _check(settings, method._replace(constants=of), config)
     start = begin(key, splits, budgets, config, hooks)
-    terms, paces = _terms(of, method, settings, start, config)
+    terms, paces = terms_of(of, method, settings, start, config)
     lanes = with_members(start.seeds.number, len(settings), memory=memory)
     fitted = train_on_decisions(
         start.key, name, method, start.model, start.seeds, start.warm, config, hooks,
@@ -155,7 +155,7 @@ def _check_value(name: str, value: float | Sequence[float]) -> None:
         refuse(name, found=shown(value), expected="one number")
 
 
-def _terms(
+def terms_of(
     of: Callable[..., Constants], method: Method, settings: Sequence[Setting], start: Start, config: StudyConfig
 ) -> tuple[Terms, Array]:
     """What the members' losses are told, leaves [s, k, ...], and their paces [s, k]."""

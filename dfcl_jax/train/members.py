@@ -1,7 +1,6 @@
 """Members of a sweep: one seed's data, several settings of the numbers, as many at once as memory holds."""
 
 import os
-from collections.abc import Callable
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -36,14 +35,13 @@ def with_members(seeds: int, k: int, *, memory: int | None = None) -> Compiled:
     """
 
     def compiled(trainer: Trainer, donate: bool) -> Trainer:
-        program: Callable[..., tuple[State, Record]] | None = None
+        fitting: list[jax.stages.Compiled] = []
 
         def epoch(*data: Any) -> tuple[State, Record]:
-            nonlocal program
-            if program is None:
+            if not fitting:
                 limit = int(SHARE * available_memory()) if memory is None else memory
-                program = _largest_that_fits(trainer, donate, data, seeds, k, limit)
-            return program(*data)
+                fitting.append(_largest_that_fits(trainer, donate, data, seeds, k, limit))
+            return fitting[0](*data)
 
         return Trainer(jax.jit(jax.vmap(of_members(trainer, k).start)), epoch)
 
@@ -82,15 +80,14 @@ def _even(n: int, at_most: int) -> int:
 
 def _largest_that_fits(
     trainer: Trainer, donate: bool, data: tuple, seeds: int, k: int, limit: int
-) -> Callable[..., tuple[State, Record]]:
+) -> jax.stages.Compiled:
     lanes = seeds * k
     while True:
         seeds_at_once, at_once = groups(seeds, k, lanes)
-        program = _epoch_of_all(of_members(trainer, at_once).epoch, seeds_at_once, seeds)
-        program = jax.jit(program, donate_argnums=0 if donate else ()).lower(*data).compile()
-        need = bytes_beside_arguments(program)
+        compiled = program(trainer, donate, data, seeds_at_once, at_once)
+        need = bytes_beside_arguments(compiled)
         if need <= limit:
-            return program
+            return compiled
         lanes = seeds_at_once * at_once
         if lanes == 1:
             refuse(
@@ -102,10 +99,16 @@ def _largest_that_fits(
         lanes = min(lanes - 1, int(lanes * limit / need))
 
 
-def _epoch_of_all(epoch: Callable[..., Any], at_once: int, seeds: int) -> Callable[..., Any]:
-    if at_once == seeds:
-        return jax.vmap(epoch)
-    return lambda *data: jax.lax.map(lambda one: epoch(*one), data, batch_size=at_once)
+def program(trainer: Trainer, donate: bool, data: tuple, seeds_at_once: int, at_once: int) -> jax.stages.Compiled:
+    """The compiled epoch of all members of all seeds, so many seeds and members of each at a time."""
+    epoch = of_members(trainer, at_once).epoch
+
+    def of_all(*data: Any) -> tuple[State, Record]:
+        if len(data[0].key) == seeds_at_once:
+            return jax.vmap(epoch)(*data)
+        return jax.lax.map(lambda one: epoch(*one), data, batch_size=seeds_at_once)
+
+    return jax.jit(of_all, donate_argnums=0 if donate else ()).lower(*data).compile()
 
 
 def bytes_beside_arguments(program: jax.stages.Compiled) -> int:

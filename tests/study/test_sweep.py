@@ -53,8 +53,8 @@ def swept(hooks):
 
 
 def assert_same_fit(member, alone):
-    # Float64 products in another blocking, through 8 Adam steps.
-    close = partial(np.testing.assert_allclose, rtol=1e-8, atol=1e-10)
+    # Parameters and settings are float32 here, through 8 Adam steps; tests/train/test_members.py is in float64.
+    close = partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
     close(member.loss, alone.loss)
     close(member.value, alone.value)
     jax.tree.map(close, member.params, alone.params)

@@ -24,7 +24,7 @@ def linear_trial(seed: int, n: int) -> Trial:
 TRAIN = stack([linear_trial(seed, N) for seed in range(SEEDS)])
 VALID = stack([linear_trial(10 + seed, 2000) for seed in range(SEEDS)])
 KEYS = jax.random.split(jax.random.key(0), SEEDS)
-START = jax.vmap(lambda key, x: MODEL.init(key, x[:1]))(KEYS, TRAIN.x)
+START = jax.vmap(lambda key, x: jax.tree.map(jnp.float64, MODEL.init(key, x[:1])))(KEYS, TRAIN.x)
 WEIGHTS = jnp.broadcast_to(jnp.linspace(0.5, 2, K), (SEEDS, K))
 PACES = jnp.broadcast_to(jnp.linspace(0.2, 3, K), (SEEDS, K))
 

@@ -52,7 +52,7 @@ def main(config: Config) -> None:
     with experiment("ablation", config) as run:
         splits, budgets = draw_splits(config, draw, (config.train, config.valid, config.test))
         key, done = jax.random.key(config.first_seed), {}
-        with training(run, config.study, sweeps, Console()) as hooks:
+        with training(run, config, sweeps, Console()) as hooks:
             for name, (one, settings) in sweeps.items():
                 how = {"name": name, "memory": config.memory}
                 done[name] = sweep(key, splits, budgets, one, settings, config.study, hooks, **how)

@@ -90,9 +90,9 @@ def _provenance(name: str, config: RunConfig, data: dict[str, Any]) -> dict[str,
 
 
 @contextmanager
-def training(run: RunFolder, study: StudyConfig, stages: Iterable[str], console: Console) -> Iterator[Hooks]:
+def training(run: RunFolder, config: RunConfig, stages: Iterable[str], console: Console) -> Iterator[Hooks]:
     """Hooks of two-stage learning and `stages` of decisions: progress on the terminal, storage in the run folder."""
-    epochs = {TWO_STAGE: study.warm.epochs} | dict.fromkeys(stages, study.decision.epochs)
+    epochs = {TWO_STAGE: config.study.warm.epochs} | dict.fromkeys(stages, config.study.decision.epochs)
     with StudyProgress(sum(epochs.values()), console=console) as progress:
         for stage, number in epochs.items():
             if run.has_stage(stage):
@@ -111,7 +111,7 @@ def run_study(
 ) -> Study:
     """Compare methods with progress on the terminal, and write everything that came of it to the run folder."""
     console = Console()
-    with training(run, config.study, methods, console) as hooks:
+    with training(run, config, methods, console) as hooks:
         study = compare(jax.random.key(config.first_seed), splits, budgets, methods, config.study, hooks)
     table, caption = summary.summarise(study), summary.caption(study)
     study.values.to_csv(run.path / "metrics.csv", index=False)

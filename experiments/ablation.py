@@ -17,7 +17,7 @@ from dfcl_jax.study import grid, sweep
 class Config(RunConfig):
     """Sweep the weight of the prediction loss, sets of multipliers and the temperature on simulated trials.
 
-    The paper's alphas and sets of multipliers are the defaults, beside alpha 0.
+    Alphas and sets of multipliers are the paper's (DFCL, section 3), beside alpha 0.
     """
 
     method: str = "PL-centred"

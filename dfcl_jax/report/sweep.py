@@ -59,4 +59,4 @@ def _draw_lift(axes: Axes, swept: Sweep, colour: str) -> None:
     axes.axhline(0, color="black", linewidth=1)
     ticks = [", ".join(shown(value) for value in setting.values()) for setting in swept.settings.values()]
     axes.set_xticks(at, labels=ticks, fontsize=8)
-    axes.set_xlabel(", ".join(next(iter(swept.settings.values()))))
+    axes.set_xlabel(", ".join(next(iter(swept.settings.values()))).replace("_", " "))

@@ -107,7 +107,7 @@ def sweep(
 
 def label(setting: Setting) -> str:
     """A setting as the name of a member."""
-    return ", ".join(f"{name} {shown(value)}" for name, value in setting.items())
+    return ", ".join(f"{name.removesuffix('_in_spreads')} {shown(value)}" for name, value in setting.items())
 
 
 def shown(value: float | Sequence[float]) -> str:

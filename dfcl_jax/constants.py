@@ -1,6 +1,6 @@
 """The constants of a decision loss: multipliers, temperatures and windows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -42,8 +42,8 @@ def fitted(
     outcomes: Outcomes,
     budgets: Array,
     *,
-    temperature_in_spreads: float = 2.0,
-    window_in_spreads: float = 0.25,
+    temperature_in_spreads: Array | float = 2.0,
+    window_in_spreads: Array | float = 0.25,
     spread: Callable[[Array], Array] = score_spread,
 ) -> Constants:
     """Constants in the units of a warm-started model's own scores.
@@ -60,12 +60,35 @@ def fitted(
         spread: score [n, m] -> sigma, a length of the score: `score_spread`, or `best_margin`.
     """
     lams = lams_for_budgets(outcomes, budgets)
+    at_lams = fitted_at(
+        outcomes,
+        budgets,
+        lams=lams,
+        temperature_in_spreads=temperature_in_spreads,
+        window_in_spreads=window_in_spreads,
+        spread=spread,
+    )
+    return at_lams._replace(budgets=jnp.asarray(budgets))
+
+
+def fitted_at(
+    outcomes: Outcomes,
+    budgets: Array,
+    *,
+    lams: ArrayLike | Sequence[float],
+    temperature_in_spreads: Array | float = 2.0,
+    window_in_spreads: Array | float = 0.25,
+    spread: Callable[[Array], Array] = score_spread,
+) -> Constants:
+    """`fitted` at multipliers that are given, [k], instead of those of the budgets."""
+    del budgets
+    lams = jnp.atleast_1d(jnp.asarray(lams, outcomes.r.dtype))
     sigma = jnp.stack([spread(priced(outcomes, lam)) for lam in lams])
     # A model that tells no treatment from another has no scale of its own.
     sigma = jnp.where(sigma > 0, sigma, 1)
     temperature, window = temperature_in_spreads * sigma, window_in_spreads * sigma
     weights = 1 / temperature
-    return Constants(lams, temperature, window, _over(window, lams), weights, budgets=jnp.asarray(budgets))
+    return Constants(lams, temperature, window, _over(window, lams), weights, budgets=jnp.full_like(lams, jnp.nan))
 
 
 def tracked(constants: Constants, outcomes: Outcomes, scores: Scores) -> Constants:
@@ -102,8 +125,27 @@ def published(name: str) -> Constants:
     so Criteo's stands in for it.
     """
     lams, temperature, window = {"criteo": ((0.1,), 3.0, 0.3), "marketing": ((0.1, 0.5, 1.0), 0.01, 0.3)}[name]
-    k = len(lams)
-    windows = jnp.full(k, window)
-    return Constants(
-        jnp.array(lams), jnp.full(k, temperature), windows, windows, weights=jnp.ones(k), budgets=jnp.full(k, jnp.nan)
-    )
+    return given(lams=lams, temperature=temperature, window=window)
+
+
+def given(
+    outcomes: Outcomes | None = None,
+    budgets: Array | None = None,
+    *,
+    lams: ArrayLike | Sequence[float],
+    temperature: ArrayLike = 1.0,
+    window: ArrayLike = 0.3,
+) -> Constants:
+    """Constants in the unit of money that the model counts in, whatever it predicts; terms are not weighted.
+
+    Args:
+        outcomes: not looked at, nor are `budgets`: with its lams this is a function for `Method.constants`.
+        budgets: see `outcomes`.
+        lams: multipliers, [k].
+        temperature: of the softened decision, a scalar or [k].
+        window: of finite differences on r_hat and on c_hat alike, a scalar or [k].
+    """
+    del outcomes, budgets
+    lams = jnp.atleast_1d(jnp.asarray(lams, float))
+    temperature, window = (jnp.broadcast_to(jnp.asarray(v, lams.dtype), lams.shape) for v in (temperature, window))
+    return Constants(lams, temperature, window, window, jnp.ones_like(lams), jnp.full_like(lams, jnp.nan))

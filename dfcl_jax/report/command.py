@@ -3,7 +3,7 @@
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -118,6 +118,24 @@ def provenance(name: str, config: "DataclassInstance", data: dict[str, Any]) -> 
     return {"experiment": name, "options": options, "data": data, "versions": versions, "machine": machine}
 
 
+@contextmanager
+def training(run: RunFolder, config: RunConfig, stages: Iterable[str], console: Console) -> Iterator[Hooks]:
+    """Hooks of two-stage learning and `stages` of decisions: progress on the terminal, storage in the run folder."""
+    epochs = {TWO_STAGE: config.study.warm.epochs} | dict.fromkeys(stages, config.study.decision.epochs)
+    observers: list[Callable[[Epoch], None]] = [RecordFile(run.path / "record.jsonl")]
+    if config.tensorboard:
+        observers.append(TensorBoard(run.path / "tensorboard"))
+    with StudyProgress(sum(epochs.values()), console=console) as progress:
+        for stage, number in epochs.items():
+            if run.has_stage(stage):
+                progress.skip(stage, number)
+
+        def on_stage(stage: str, epochs: int, rows: int) -> Callable[[int, Record], None]:
+            return watch(stage, rows, *observers, progress.on_stage(stage, epochs))
+
+        yield Hooks(on_stage, partial(run.checkpoints, seconds=config.checkpoint_seconds))
+
+
 def run_study(
     run: RunFolder,
     splits: Sequence[Split],
@@ -130,19 +148,7 @@ def run_study(
     """Compare methods with progress on the terminal, and write everything that came of it to the run folder."""
     console = Console()
     describe_models(run, splits, config.study.network, arms)
-    observers: list[Callable[[Epoch], None]] = [RecordFile(run.path / "record.jsonl")]
-    if config.tensorboard:
-        observers.append(TensorBoard(run.path / "tensorboard"))
-    stages = [(TWO_STAGE, config.study.warm.epochs)] + [(name, config.study.decision.epochs) for name in methods]
-    with StudyProgress(sum(epochs for _, epochs in stages), console=console) as progress:
-        for stage, epochs in stages:
-            if run.has_stage(stage):
-                progress.skip(stage, epochs)
-
-        def on_stage(stage: str, epochs: int, rows: int) -> Callable[[int, Record], None]:
-            return watch(stage, rows, *observers, progress.on_stage(stage, epochs))
-
-        hooks = Hooks(on_stage, partial(run.checkpoints, seconds=config.checkpoint_seconds))
+    with training(run, config, methods, console) as hooks:
         study = compare(jax.random.key(config.first_seed), splits, budgets, methods, config.study, hooks)
     table, caption = summary.summarise(study), summary.caption(study)
     study.values.to_csv(run.path / "metrics.csv", index=False)

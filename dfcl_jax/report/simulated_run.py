@@ -7,7 +7,7 @@ import numpy as np
 from jax import Array
 
 from dfcl_jax import scores
-from dfcl_jax.data import split_simulation
+from dfcl_jax.data import Split, split_simulation
 from dfcl_jax.data.simulate import Simulation
 from dfcl_jax.errors import refuse
 from dfcl_jax.methods import METHODS, Method
@@ -39,12 +39,19 @@ def run_simulated(
     Raises:
         InputError: a part without people, or bad budgets.
     """
+    with experiment(name, config) as run:
+        splits, usual = draw_splits(config, draw, parts)
+        return run_study(run, splits, budgets or usual, methods, config, arms=arms)
+
+
+def draw_splits(
+    config: RunConfig, draw: Callable[[Array, int], Simulation], parts: tuple[int, int, int]
+) -> tuple[list[Split], tuple[float, ...]]:
+    """A fresh trial for each seed, and six budgets between the cheapest and the dearest treatment's mean cost."""
     if min(parts) < 1:
         refuse("people for training, validation and test", found=parts, expected="at least 1 each")
-    with experiment(name, config) as run:
-        # Training starts from key(first_seed) itself, so the data have keys of their own.
-        keys = [jax.random.fold_in(jax.random.key(config.first_seed + k), 1) for k in range(config.seeds)]
-        splits = [split_simulation(draw(key, sum(parts)), *parts[:2]) for key in keys]
-        mean_costs = [np.asarray(scores.ipw(split.train).c.mean(axis=0)) for split in splits]
-        budgets = budgets or default_budgets(np.mean(mean_costs, axis=0))
-        return run_study(run, splits, budgets, methods, config, arms=arms)
+    # Training starts from key(first_seed) itself, so the data have keys of their own.
+    keys = [jax.random.fold_in(jax.random.key(config.first_seed + k), 1) for k in range(config.seeds)]
+    splits = [split_simulation(draw(key, sum(parts)), *parts[:2]) for key in keys]
+    mean_costs = [np.asarray(scores.ipw(split.train).c.mean(axis=0)) for split in splits]
+    return splits, default_budgets(np.mean(mean_costs, axis=0))

@@ -17,6 +17,7 @@ from dfcl_jax.models import Model
 from dfcl_jax.solvers import check_budgets
 from dfcl_jax.study.config import Hooks, Seeds, StudyConfig, stack_seeds
 from dfcl_jax.study.training import (
+    Warm,
     cost_curve_area,
     predict_all,
     settling_scores,
@@ -64,6 +65,24 @@ def compare(
     Raises:
         InputError: bad budgets, none, or one twice; a choice by AUCC with other than two treatments.
     """
+    start = begin(key, splits, budgets, config, hooks)
+    fits = {TWO_STAGE: start.warm.fit}
+    for name, method in methods.items():
+        fits[name] = train_method(start.key, name, method, start.model, start.seeds, start.warm, config, hooks)
+    return settle(start, fits, budgets, config)
+
+
+class Start(NamedTuple):
+    """Where the decision stage begins."""
+
+    key: Array
+    model: Model
+    seeds: Seeds
+    warm: Warm
+
+
+def begin(key: Array, splits: Sequence[Split], budgets: Sequence[float], config: StudyConfig, hooks: Hooks) -> Start:
+    """Train the two-stage model; arguments and errors of `compare`."""
     check_budgets(np.asarray(budgets))
     if len(budgets) == 0 or len(set(budgets)) < len(budgets):
         refuse("budgets", found=", ".join(map(str, budgets)) or "none", expected="at least one, each different")
@@ -74,36 +93,34 @@ def compare(
     model = config.network.build(m)
     warm_key, decision_key = jax.random.split(key)
     two_stage = train_two_stage(warm_key, model, seeds, config, hooks)
-    warm = warm_start(two_stage, model, seeds, config)
-    fits = {TWO_STAGE: two_stage}
-    for name, method in methods.items():
-        fits[name] = train_method(decision_key, name, method, model, seeds, warm, config, hooks)
-    values, quality = _judge(model, seeds, fits, budgets, config)
+    return Start(decision_key, model, seeds, warm_start(two_stage, model, seeds, config))
+
+
+def settle(start: Start, fits: dict[str, Fit], budgets: Sequence[float], config: StudyConfig) -> Study:
+    """Value every fit, the two-stage model's among them, on the test parts."""
+    _, model, seeds, _ = start
+    if seeds.truth is None:
+        two_stage = predict_all(model, fits[TWO_STAGE].params, seeds.test.x)
+        settling = settling_scores(config, seeds.test, two_stage)
+    else:
+        settling = scores.truth(seeds.truth)
+    values, quality = [], []
+    for name, fitted in fits.items():
+        outcomes = predict_all(model, fitted.params, seeds.test.x)
+        values.append(_values(name, outcomes, settling, seeds, budgets))
+        quality.append(_quality(name, outcomes, seeds.test, config))
+    if seeds.truth is not None:
+        values.append(_values(ORACLE, seeds.truth, settling, seeds, budgets))
+    values.append(_cheapest(settling, seeds, budgets))
     return Study(
-        values=values,
-        quality=quality,
+        values=pd.concat(values, ignore_index=True),
+        quality=pd.concat(quality, ignore_index=True),
         history=_history(fits),
         fits=fits,
         units=seeds.units,
         settled_by=config.settle if seeds.truth is None else "truth",
         test_share=seeds.test.t.size / seeds.train.t.size if seeds.truth is None else 0.0,
     )
-
-
-def _judge(
-    model: Model, seeds: Seeds, fits: dict[str, Fit], budgets: Sequence[float], config: StudyConfig
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    predictions = {name: predict_all(model, fitted.params, seeds.test.x) for name, fitted in fits.items()}
-    if seeds.truth is None:
-        settling = settling_scores(config, seeds.test, predictions[TWO_STAGE])
-        deciders = predictions
-    else:
-        settling = scores.truth(seeds.truth)
-        deciders = predictions | {ORACLE: seeds.truth}
-    values = [_values(name, outcomes, settling, seeds, budgets) for name, outcomes in deciders.items()]
-    values.append(_cheapest(settling, seeds, budgets))
-    quality = [_quality(name, outcomes, seeds.test, config) for name, outcomes in predictions.items()]
-    return pd.concat(values, ignore_index=True), pd.concat(quality, ignore_index=True)
 
 
 def _values(method: str, outcomes: Outcomes, settling: Scores, seeds: Seeds, budgets: Sequence[float]) -> pd.DataFrame:

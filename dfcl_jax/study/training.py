@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
 from dfcl_jax import constants, metrics, scores
 from dfcl_jax.losses import prediction_loss
@@ -15,6 +16,7 @@ from dfcl_jax.methods import TWO_STAGE, Method
 from dfcl_jax.models import Model, Params
 from dfcl_jax.study.config import Hooks, Seeds, StudyConfig
 from dfcl_jax.train import Fit, Rows, fit, predict
+from dfcl_jax.train.loop import Compiled, Validate, side_by_side
 from dfcl_jax.types import Outcomes, Scores, Trial, stack
 
 # Rows that multipliers are tracked on: enough to tell what a policy spends, and a small part of an epoch's work.
@@ -81,11 +83,12 @@ def warm_start(two_stage: Fit, model: Model, seeds: Seeds, config: StudyConfig) 
     return Warm(two_stage, outcomes, (settling, seeds.budgets, met))
 
 
-class Shared(NamedTuple):
-    """What all batches of an epoch share; leaves [s, ...]."""
+class Terms(NamedTuple):
+    """What the loss of a batch is told beside its rows; leaves [s, ...], or [s, k, ...] of k members."""
 
+    alpha: Array | None  # weight of the prediction loss beside the decision loss; None: there is none
     constants: constants.Constants
-    epoch: Array  # [s] from 0
+    epoch: Array  # from 0
 
 
 def train_method(
@@ -95,35 +98,57 @@ def train_method(
 
     The checkpoint is the one whose policy has the highest value on the validation part, the start included.
     """
+    alpha = jnp.full(seeds.number, config.alpha) if config.alpha else None
+    terms = Terms(alpha, loss_constants(method, config, warm.outcomes, seeds.budgets), jnp.zeros(seeds.number))
+    return train_on_decisions(key, name, method, model, seeds, warm, config, hooks, terms=terms)
 
-    def objective(outcomes: Outcomes, rows: Rows, shared: Shared) -> Array:
+
+def train_on_decisions(
+    key: Array,
+    name: str,
+    method: Method,
+    model: Model,
+    seeds: Seeds,
+    warm: Warm,
+    config: StudyConfig,
+    hooks: Hooks,
+    *,
+    terms: Terms,
+    paces: ArrayLike = 1.0,
+    compiled: Compiled = side_by_side,
+) -> Fit:
+    """`train_method` on ready-made terms; `paces` and `compiled` as in `fit`."""
+
+    def objective(outcomes: Outcomes, rows: Rows, shared: Terms) -> Array:
         now = constants.annealed(shared.constants, method.annealing(shared.epoch))
         decision = method.loss(outcomes, rows.extra, now)
-        if method.alpha is None and config.alpha == 0:
+        alpha = shared.alpha if method.alpha is None else jnp.asarray(method.alpha(shared.epoch), decision.dtype)
+        if alpha is None:
             return decision
-        alpha = jnp.asarray(config.alpha if method.alpha is None else method.alpha(shared.epoch), decision.dtype)
         return alpha * prediction_loss(outcomes, rows.trial, kind=config.prediction) + decision
 
-    def renew(params: Params, shared: Shared) -> Shared:
+    def renew(params: Params, shared: Terms) -> Terms:
         now = shared.constants
         if method.tracked and config.constants == "fitted":
             some, predicted = jax.tree.map(lambda leaf: leaf[:, :TRACKED_ROWS], (seeds.train, warm.outcomes))
             now = _tracked_for_all(model, params, now, some, predicted)
-        return Shared(now, shared.epoch + 1)
+        return shared._replace(constants=now, epoch=shared.epoch + 1)
 
     surfaces = jax.jit(jax.vmap(method.scores))(seeds.train, warm.outcomes)
     return fit(
         jax.random.split(key, seeds.number),
         warm.fit.params,
         Rows(seeds.train, surfaces),
-        Shared(loss_constants(method, config, warm.outcomes, seeds.budgets), jnp.zeros(seeds.number)),
+        terms,
         seeds.valid.x,
         warm.judge,
         model=model,
         objective=objective,
-        validate=cost_curve_area if config.select == "aucc" else mean_value,
+        validate=partial(_if_finite, cost_curve_area if config.select == "aucc" else mean_value),
         config=replace(config.decision, learning_rate=config.decision.learning_rate * method.pace),
+        paces=paces,
         renew=renew,
+        compiled=compiled,
         on_epoch=hooks.on_stage(name, config.decision.epochs, seeds.train.t.size),
         checkpoints=hooks.checkpoints(name),
     )
@@ -150,7 +175,18 @@ def _tracked_for_all(
     def one(params: Params, now: constants.Constants, trial: Trial, outcomes_hat: Outcomes) -> constants.Constants:
         return constants.tracked(now, predict(model, params, trial.x), scores.aipw(trial, outcomes_hat))
 
-    return jax.vmap(one)(params, now, trial, outcomes_hat)
+    def each(params: Params, now: constants.Constants, *people: Any) -> constants.Constants:
+        if now.lams.ndim == 1:
+            return one(params, now, *people)
+        return jax.lax.map(lambda member: one(*member, *people), (params, now))
+
+    return jax.vmap(each)(params, now, trial, outcomes_hat)
+
+
+def _if_finite(validate: Validate, outcomes: Outcomes, judge: Any) -> Array:
+    # Predictions that are no numbers would put people in some order, too.
+    finite = jnp.isfinite(outcomes.r).all() & jnp.isfinite(outcomes.c).all()
+    return jnp.where(finite, validate(outcomes, judge), jnp.nan)
 
 
 def mean_value(outcomes: Outcomes, judge: tuple[Scores, Array, Array]) -> Array:

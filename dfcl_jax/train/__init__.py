@@ -3,6 +3,7 @@
 from dfcl_jax.train.checkpoint import Checkpoints
 from dfcl_jax.train.config import FitConfig
 from dfcl_jax.train.loop import Fit, Record, State, Trainer, fit, make_trainer, predict
+from dfcl_jax.train.members import with_members
 from dfcl_jax.train.record import Epoch, RecordFile, TensorBoard, watch
 from dfcl_jax.train.shuffle import shuffle
 from dfcl_jax.train.step import Learner, MeanOverRows, Rows, Step, make_step
@@ -27,4 +28,5 @@ __all__ = [
     "predict",
     "shuffle",
     "watch",
+    "with_members",
 ]

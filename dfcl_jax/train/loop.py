@@ -57,6 +57,17 @@ class Trainer(NamedTuple):
     epoch: Callable[[State, Rows, Any, Any, Any], tuple[State, Record]]  # (state, rows, shared, x_valid, judge)
 
 
+# (trainer of one seed, whether a state may be donated) -> trainer of all seeds, compiled
+Compiled = Callable[[Trainer, bool], Trainer]
+
+
+def side_by_side(trainer: Trainer, donate: bool) -> Trainer:
+    """All seeds at once."""
+    return Trainer(
+        jax.jit(jax.vmap(trainer.start)), jax.jit(jax.vmap(trainer.epoch), donate_argnums=0 if donate else ())
+    )
+
+
 def predict(model: Model, params: Params, x: Array, *, chunk: int | None = None) -> Outcomes:
     """The model's predictions on x [n, d]; hidden layers are held for `chunk` rows at a time, however large n is."""
     return in_chunks(model.apply, chunk or default_chunk() or 65_536)(params, x)
@@ -116,6 +127,7 @@ def fit(
     config: FitConfig,
     paces: ArrayLike = 1.0,
     renew: Callable[[Params, Any], Any] | None = None,
+    compiled: Compiled = side_by_side,
     on_epoch: Callable[[int, Record], None] = lambda epoch, record: None,
     checkpoints: Checkpoints | None = None,
 ) -> Fit:
@@ -139,37 +151,38 @@ def fit(
         paces: learning rates as multiples of the configuration's, [s] or one for all.
         renew: (parameters, what `objective` needed) -> what it needs from now on, leaves [s, ...]; called before every
             epoch but the first. None where that stays as it is.
+        compiled: how seeds are run side by side; by `train.with_members` each has k members, and its leaves are
+            [s, k, ...].
         on_epoch: called after each epoch that is run with its number from 0 and its record, leaves [s].
         checkpoints: where to keep how far the fit came, and its result at the end; nowhere if None.
 
     Raises:
-        InputError: the loss is no longer finite; a checkpoint is damaged, or of another fit.
+        InputError: the loss of a seed is no longer finite, nor is that of another of its members; a checkpoint is
+            damaged, or of another fit.
         OSError: a checkpoint cannot be written; the one before it is intact.
     """
     n = rows.trial.x.shape[1]
-    trainer = make_trainer(model, objective, validate, config, n)
-    dtype = jax.tree.leaves(params)[0].dtype
-    paces = jnp.broadcast_to(jnp.asarray(paces, dtype), (len(keys),))
-    start = jax.jit(jax.vmap(trainer.start))
-    begin = (keys, params, x_valid, judge, paces)
     # A state that may yet be written must outlive the epoch that it goes into.
-    epoch = jax.jit(jax.vmap(trainer.epoch), donate_argnums=() if checkpoints else 0)
+    trainer = compiled(make_trainer(model, objective, validate, config, n), checkpoints is None)
+    paces = jnp.asarray(paces, jax.tree.leaves(params)[0].dtype)
+    paces = paces if paces.ndim else jnp.broadcast_to(paces, (len(keys),))
+    begin = (keys, params, x_valid, judge, paces)
     with keeping(checkpoints, config, (*begin, rows, shared)) as keeper:
         finished = keeper.finished(lambda: Fit(params, *_NO_CURVES))
         if finished is not None:
             return finished._replace(params=jax.tree.map(jnp.asarray, finished.params))
-        kept = keeper.restore(lambda: Standing(jax.eval_shape(start, *begin), shared, *_NO_CURVES))
+        kept = keeper.restore(lambda: Standing(jax.eval_shape(trainer.start, *begin), shared, *_NO_CURVES))
         if kept is None:
-            state, records = start(*begin), []
+            state, records = trainer.start(*begin), []
         else:
             state, shared = kept.state, kept.shared
             records = [Record(*both) for both in zip(kept.loss, kept.value, strict=True)]
         for number in range(len(records), config.epochs):
             if renew is not None and number > 0:
                 shared = renew(state.learner.params, shared)
-            state, record = epoch(state, rows, shared, x_valid, judge)
+            state, record = trainer.epoch(state, rows, shared, x_valid, judge)
             record = jax.tree.map(np.asarray, record)
-            if not np.isfinite(record.loss).all():
+            if not np.isfinite(record.loss).reshape(len(keys), -1).any(axis=1).all():
                 refuse(
                     f"training loss in epoch {number + 1}", found=record.loss, expected="finite: lower learning_rate"
                 )

@@ -1,0 +1,131 @@
+"""Members of a sweep: one seed's data, several settings of the numbers, as many at once as memory holds."""
+
+import os
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax import Array
+
+from dfcl_jax.errors import refuse
+from dfcl_jax.models import Params
+from dfcl_jax.train.loop import Compiled, Record, State, Trainer
+from dfcl_jax.train.step import Rows
+
+# Of the memory that is available; the rest is for what else runs.
+SHARE = 0.8
+
+
+def with_members(seeds: int, k: int, *, memory: int | None = None) -> Compiled:
+    """How `fit` trains k members of each of `seeds` seeds in one compiled program.
+
+    Paces, what the objective shares, and the result then have leaves [s, k, ...]; keys, starting parameters, rows and
+    validation rows stay [s, ...]: members of a seed see the same batches in the same order, and no row is copied for
+    them. The compiled program tells what it needs beside its arguments. Where that is more than `memory`, members, and
+    then seeds, are cut into groups that pass one after another through one program of a group's size.
+
+    Args:
+        seeds: s.
+        k: members of each.
+        memory: bytes; `SHARE` of what is available if not given.
+
+    Raises:
+        InputError: on the first epoch, if not even one member of one seed fits.
+    """
+
+    def compiled(trainer: Trainer, donate: bool) -> Trainer:
+        fitting: list[jax.stages.Compiled] = []
+
+        def epoch(*data: Any) -> tuple[State, Record]:
+            if not fitting:
+                limit = int(SHARE * available_memory()) if memory is None else memory
+                fitting.append(_largest_that_fits(trainer, donate, data, seeds, k, limit))
+            return fitting[0](*data)
+
+        return Trainer(jax.jit(jax.vmap(of_members(trainer, k).start)), epoch)
+
+    return compiled
+
+
+def of_members(trainer: Trainer, at_once: int) -> Trainer:
+    """The trainer of one seed's members, `at_once` side by side; their states have one key and leaves [k, ...]."""
+
+    def start(key: Array, params: Params, x_valid: Any, judge: Any, paces: Array) -> State:
+        state = jax.vmap(lambda pace: trainer.start(key, params, x_valid, judge, pace))(paces)
+        return state._replace(key=key)
+
+    def epoch(state: State, rows: Rows, shared: Any, x_valid: Any, judge: Any) -> tuple[State, Record]:
+        def one(member: tuple[State, Any]) -> tuple[State, Record]:
+            own, its = member
+            # With one key for all, the shuffle and the batches are computed once.
+            return trainer.epoch(own._replace(key=state.key), rows, its, x_valid, judge)
+
+        after, record = jax.lax.map(one, (state._replace(key=None), shared), batch_size=at_once)
+        return after._replace(key=after.key[0]), record
+
+    return Trainer(start, epoch)
+
+
+def groups(seeds: int, k: int, lanes: int) -> tuple[int, int]:
+    """How many seeds, and members of each, to train side by side: at most `lanes` in all, in groups near to equal."""
+    if lanes >= seeds:
+        return seeds, _even(k, lanes // seeds)
+    return _even(seeds, max(lanes, 1)), 1
+
+
+def _even(n: int, at_most: int) -> int:
+    return ceil(n / ceil(n / at_most))
+
+
+def _largest_that_fits(
+    trainer: Trainer, donate: bool, data: tuple, seeds: int, k: int, limit: int
+) -> jax.stages.Compiled:
+    lanes = seeds * k
+    while True:
+        seeds_at_once, at_once = groups(seeds, k, lanes)
+        compiled = program(trainer, donate, data, seeds_at_once, at_once)
+        need = bytes_beside_arguments(compiled)
+        if need <= limit:
+            return compiled
+        lanes = seeds_at_once * at_once
+        if lanes == 1:
+            refuse(
+                "memory",
+                found=f"{limit / 2**20:,.0f} MiB",
+                expected=f"{need / 2**20:,.0f} MiB for one member of one seed: fewer validation rows, a smaller batch",
+            )
+        # What a program needs grows with its lanes, and with little else.
+        lanes = min(lanes - 1, int(lanes * limit / need))
+
+
+def program(trainer: Trainer, donate: bool, data: tuple, seeds_at_once: int, at_once: int) -> jax.stages.Compiled:
+    """The compiled epoch of all members of all seeds, so many seeds and members of each at a time."""
+    epoch = of_members(trainer, at_once).epoch
+
+    def of_all(*data: Any) -> tuple[State, Record]:
+        if len(data[0].key) == seeds_at_once:
+            return jax.vmap(epoch)(*data)
+        return jax.lax.map(lambda one: epoch(*one), data, batch_size=seeds_at_once)
+
+    return jax.jit(of_all, donate_argnums=0 if donate else ()).lower(*data).compile()
+
+
+def bytes_beside_arguments(program: jax.stages.Compiled) -> int:
+    """What a compiled program allocates when it runs: its temporaries, and results that take no argument's place."""
+    needs = program.memory_analysis()
+    if needs is None:  # a backend that does not say
+        return 0
+    return needs.temp_size_in_bytes + needs.output_size_in_bytes - needs.alias_size_in_bytes
+
+
+def available_memory() -> int:
+    """Bytes that are free on the device; on a CPU, that programs can have without swapping."""
+    stats = jax.devices()[0].memory_stats()
+    if stats and "bytes_limit" in stats:
+        return stats["bytes_limit"] - stats["bytes_in_use"]
+    table = Path("/proc/meminfo")
+    if table.exists():
+        kilobytes = next(line for line in table.read_text().splitlines() if line.startswith("MemAvailable"))
+        return 1024 * int(kilobytes.split()[1])
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,109 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dfcl_jax import InputError, Trial
+from dfcl_jax.losses import prediction_loss
+from dfcl_jax.models import mlp
+from dfcl_jax.train import FitConfig, Rows, fit, make_trainer, members, with_members
+from dfcl_jax.types import stack
+
+SEEDS, K, N, D, M = 2, 5, 300, 3, 2
+MODEL = mlp(M, hidden=(8,))
+CONFIG = FitConfig(epochs=3, batch_size=100, learning_rate=1e-2)
+
+
+def linear_trial(seed: int, n: int) -> Trial:
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, D))
+    t = rng.integers(0, M, n)
+    return Trial(*(jnp.asarray(a) for a in (x, t, x[:, 0] + t, x[:, 1] * t, np.full(M, 1 / M))))
+
+
+TRAIN = stack([linear_trial(seed, N) for seed in range(SEEDS)])
+VALID = stack([linear_trial(10 + seed, 2000) for seed in range(SEEDS)])
+KEYS = jax.random.split(jax.random.key(0), SEEDS)
+START = jax.vmap(lambda key, x: jax.tree.map(jnp.float64, MODEL.init(key, x[:1])))(KEYS, TRAIN.x)
+WEIGHTS = jnp.broadcast_to(jnp.linspace(0.5, 2, K), (SEEDS, K))
+PACES = jnp.broadcast_to(jnp.linspace(0.2, 3, K), (SEEDS, K))
+
+
+def weighted(outcomes, rows, weight):
+    return weight * prediction_loss(outcomes, rows.trial)
+
+
+def accuracy(outcomes, trial):
+    return -prediction_loss(outcomes, trial)
+
+
+def run(weights=WEIGHTS, paces=PACES, **how):
+    return fit(
+        KEYS, START, Rows(TRAIN), weights, VALID.x, VALID,
+        model=MODEL, objective=weighted, validate=accuracy, config=CONFIG, paces=paces, **how,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def together():
+    return run(compiled=with_members(SEEDS, K))
+
+
+def assert_same(one, other):
+    # Float64 products in another blocking, through 9 Adam steps.
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12), one, other)
+
+
+def test_a_member_is_the_same_fit_alone(together):
+    assert together.loss.shape == (CONFIG.epochs, SEEDS, K)
+    for k in (0, K - 1):
+        member = jax.tree.map(lambda leaf, k=k: leaf[:, k], together.params)
+        alone = run(WEIGHTS[:, k], PACES[:, k])
+        assert_same(member, alone.params)
+        assert_same((together.loss[..., k], together.value[..., k]), (alone.loss, alone.value))
+
+
+def need(seeds_at_once: int, at_once: int) -> int:
+    """Bytes of the program of an epoch."""
+    trainer = make_trainer(MODEL, weighted, accuracy, CONFIG, N)
+    start = members.of_members(trainer, K).start
+    states = jax.vmap(start)(KEYS, START, VALID.x, VALID, PACES)
+    return members.bytes_beside_arguments(
+        members.program(trainer, True, (states, Rows(TRAIN), WEIGHTS, VALID.x, VALID), seeds_at_once, at_once)
+    )
+
+
+@pytest.mark.parametrize("lanes", [(2, 3), (2, 1), (1, 1)])
+def test_what_does_not_fit_is_split_and_the_split_changes_nothing(together, lanes, monkeypatch):
+    ran = []
+    compile_ = members.program
+    monkeypatch.setattr(members, "program", lambda *how: ran.append(how[3:]) or compile_(*how))
+    assert_same(run(compiled=with_members(SEEDS, K, memory=need(*lanes))), together)
+    assert ran[0] == (SEEDS, K)
+    assert ran[-1] <= lanes
+    assert len(ran) <= 4
+
+
+def test_a_limit_below_one_member_is_named():
+    with pytest.raises(InputError, match=r"memory: found 0 MiB, expected .* for one member of one seed"):
+        run(compiled=with_members(SEEDS, K, memory=1))
+
+
+def test_groups_are_near_to_equal_and_at_most_as_large_as_asked():
+    found = {lanes: members.groups(3, 8, lanes) for lanes in (24, 23, 12, 9, 5, 3, 2, 1)}
+    assert found == {
+        24: (3, 8), 23: (3, 4), 12: (3, 4), 9: (3, 3), 5: (3, 1), 3: (3, 1), 2: (2, 1), 1: (1, 1),
+    }  # fmt: skip
+
+
+def test_a_seed_whose_members_all_diverge_is_an_error_and_one_that_has_others_is_not():
+    broken = WEIGHTS.at[0, 0].set(jnp.nan)
+    one = run(broken, compiled=with_members(SEEDS, K))
+    assert np.isnan(one.loss[-1, 0, 0])
+    assert np.isfinite(np.delete(one.loss[-1].ravel(), 0)).all()
+    with pytest.raises(InputError, match="training loss in epoch 1"):
+        run(broken.at[0].set(jnp.nan), compiled=with_members(SEEDS, K))
+
+
+def test_there_is_memory():
+    assert members.available_memory() > 2**24

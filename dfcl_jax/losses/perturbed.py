@@ -115,6 +115,8 @@ def _over_multipliers(
         gain = priced(Outcomes(scores.r, scores.c), lam)
         return total + weight * term(draw, priced(outcomes, lam), gain, length), None
 
+    # Kept for the gradient, scores would be [k, n, m]: they are computed again.
+    add = jax.checkpoint(add, prevent_cse=False)
     start = jnp.zeros((), lams.dtype)
     return jax.lax.scan(add, start, (lams, scale, weights, jax.random.split(key, lams.shape[0])))[0]
 

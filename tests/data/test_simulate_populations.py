@@ -192,8 +192,7 @@ def test_criteo_has_the_published_rates(criteo_simulation):
         assert float(expected.mean()) == pytest.approx(rate, abs=4.5 * float(expected.std()) * np.sqrt(1 / N + 2**-16))
         assert float(seen.mean()) == pytest.approx(float(expected.mean()), abs=4.5 * np.sqrt(rate / N))
     roi = np.asarray((truth.r[:, 1] - truth.r[:, 0]) / (truth.c[:, 1] - truth.c[:, 0]))
-    low, high = np.quantile(roi, [0.1, 0.9])
-    assert high > 3 * low > 0
+    assert roi.std() > 0.5 * abs(roi.mean())
 
 
 def test_in_memory_rates_are_exact():
@@ -217,8 +216,8 @@ def test_criteo_features_are_like_the_file(data_folder):
         assert skews[0] * skews[1] > 0
         if not simulate.FEATURES[k].quantiles:
             counts = 2 * np.expm1((real[~at_mode, k] - mode) / simulate.FEATURES[k].scale)
-            # Scales have four or five digits, and counts beyond a hundred are then off by more than rounding.
-            small = counts[counts < 40]
+            # Scales have three digits at least, so that larger counts are off by more than rounding.
+            small = counts[counts < 20]
             np.testing.assert_allclose(small, np.round(small), atol=0.1)
     for one, other in ((0, 6), (2, 8), (4, 10), (5, 7)):
         for x in (real, made):

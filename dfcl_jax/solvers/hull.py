@@ -46,7 +46,8 @@ def upper_hull(outcomes: Outcomes) -> Hull:
         # The last block begins early enough to be a full one.
         first = jnp.minimum(number * b, n - b)
         r, c = (jax.lax.dynamic_slice_in_dim(surface, first, b).T for surface in outcomes)
-        part = _hull_of_columns(r, c)
+        # Turned once, not again in each of the passes.
+        part = _hull_of_columns(*jax.lax.optimization_barrier((r, c)))
         put = partial(jax.lax.dynamic_update_slice_in_dim, start_index=first, axis=1)
         return Hull(*(put(old, new.astype(old.dtype)) for old, new in zip(whole, part, strict=True))), None
 
@@ -60,30 +61,32 @@ def _hull_of_columns(r: Array, c: Array) -> Hull:
     revenue = reduce(jnp.maximum, jnp.where(c == cost[None], r, -jnp.inf))
     arm = _first((c == cost[None]) & (r == revenue[None]), jnp.zeros(n, jnp.int32))
 
-    def advance(state: tuple[Array, Array, Array, Hull]) -> tuple[Array, Array, Array, Hull]:
-        k, arm, revenue, hull = state
-        cost, ceiling = hull.cost[k], jnp.where(k > 0, hull.slope[k - 1], jnp.inf)
+    def advance(
+        state: tuple[Array, Array, Array, Array, Array, Hull],
+    ) -> tuple[Array, Array, Array, Array, Array, Hull]:
+        k, arm, cost, revenue, ceiling, hull = state
         run, rise = c - cost[None], r - revenue[None]
         steep = jnp.where(run > 0, rise / run, 0)
         # First how steep, then which: one loop that carries all of a treatment runs at half the speed.
         slope = reduce(jnp.maximum, steep)
-        next_arm = _first((steep == slope[None]) & (slope > 0)[None], arm)
+        next_arm = jnp.where(slope > 0, _first(steep == slope[None], arm), arm)
         next_cost, next_revenue = at_level(c, next_arm), at_level(r, next_arm)
         # Exact slopes fall along a hull; rounded ones may not, or be past the largest float.
-        slope = jnp.minimum(jnp.minimum(slope, ceiling), jnp.finfo(slope.dtype).max)
+        slope = jnp.minimum(slope, ceiling)
         hull = Hull(
             hull.arm.at[k + 1].set(next_arm),
             hull.cost.at[k + 1].set(next_cost),
             hull.slope.at[k].set(slope),
         )
-        return k + 1, next_arm, next_revenue, hull
+        return k + 1, next_arm, next_cost, next_revenue, slope, hull
 
-    def goes_on(state: tuple[Array, Array, Array, Hull]) -> Array:
-        k, *_, hull = state
-        return (k < m - 1) & ((k == 0) | (hull.slope[k - 1] > 0).any())
+    def goes_on(state: tuple[Array, Array, Array, Array, Array, Hull]) -> Array:
+        k, *_, slope, _ = state
+        return (k < m - 1) & (slope > 0).any()
 
     hull = Hull(jnp.broadcast_to(arm, (m, n)), jnp.broadcast_to(cost, (m, n)), jnp.zeros((m - 1, n), cost.dtype))
-    return jax.lax.while_loop(goes_on, advance, (jnp.array(0), arm, revenue, hull))[-1]
+    start = jnp.array(0), arm, cost, revenue, jnp.full_like(cost, jnp.finfo(cost.dtype).max), hull
+    return jax.lax.while_loop(goes_on, advance, start)[-1]
 
 
 def _first(holds: Array, otherwise: Array) -> Array:

@@ -2,8 +2,10 @@
 
 from dfcl_jax.train.config import FitConfig
 from dfcl_jax.train.loop import Fit, Record, State, Trainer, fit, make_trainer, predict
+from dfcl_jax.train.mesh import data_mesh
 from dfcl_jax.train.shuffle import shuffle
 from dfcl_jax.train.step import Learner, MeanOverRows, Rows, Step, make_step
+from dfcl_jax.train.stream import fit_stream
 
 __all__ = [
     "Fit",
@@ -15,7 +17,9 @@ __all__ = [
     "State",
     "Step",
     "Trainer",
+    "data_mesh",
     "fit",
+    "fit_stream",
     "make_step",
     "make_trainer",
     "predict",

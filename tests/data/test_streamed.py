@@ -133,7 +133,7 @@ def test_an_encoder_of_a_sample_sees_rows_from_all_over(folder):
     rows = frame().iloc[::10].reset_index(drop=True)
     assert sampled == fit_encoder(rows.drop(columns=["arm", "sales", "spend"]), np.arange(100))
     # Every tenth of 0..999 has a mean within a tenth's spacing.
-    assert abs(sampled.columns[0].shift - whole.columns[0].shift) < 10
+    assert abs(sampled.to_json()[0]["shift"] - whole.to_json()[0]["shift"]) < 10
 
 
 def test_propensities_are_numbers_or_columns_or_shares(folder, tmp_path):

@@ -1,20 +1,30 @@
 """What the tests of meshes run in processes of their own: fits, gradients and plans with rows spread over devices.
 
-    python spread_program.py OUT                          one process, all its devices
-    python spread_program.py OUT ADDRESS NUMBER PROCESS   one of several processes
+python spread_program.py OUT                          one process, all its devices
+python spread_program.py OUT ADDRESS NUMBER PROCESS   one of several processes
+
+The folder of OUT has what `write_trial` writes.
 """
 
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pandas as pd
 
 from dfcl_jax import Outcomes, Trial, losses, metrics, scores, solvers
+from dfcl_jax.data import Columns, open_trial
 from dfcl_jax.models import ensemble, mlp
-from dfcl_jax.train import FitConfig, Learner, MeanOverRows, Rows, data_mesh, fit, make_step
+from dfcl_jax.train import FitConfig, Learner, MeanOverRows, Rows, data_mesh, fit, fit_stream, make_step
 from dfcl_jax.train.mesh import place_rows, spread, step_on_mesh
+
+if __name__ == "__main__" and len(sys.argv) > 2:
+    # Before any array is made.
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.distributed.initialize(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
 
 SEEDS, N, D, M, SHARDS = 2, 480, 4, 3, 8
 MODEL = mlp(M, hidden=(8,))
@@ -53,6 +63,25 @@ def fitted(mesh, *, rows: Rows = ROWS, config: FitConfig = CONFIG):
     )  # fmt: skip
 
 
+def write_trial(folder: Path) -> None:
+    x, t, r, c, _ = jax.tree.map(np.asarray, some_rows(3).trial)
+    frame = pd.DataFrame({f"f{k}": x[:, k] for k in range(D)}).assign(t=t, r=r, c=c)
+    frame.to_parquet(folder / "trial.parquet", row_group_size=30)
+
+
+def read_trial(folder: Path):
+    return open_trial(folder / "trial.parquet", Columns("t", "r", "c"))
+
+
+def streamed(mesh, trial):
+    valid = jax.tree.map(lambda leaf: leaf[0], VALID.trial)
+    start = MODEL.init(jax.random.key(0), jnp.zeros((1, D), jnp.float32))
+    return fit_stream(
+        jax.random.key(0), start, trial, LAMS, valid.x, valid, model=MODEL, objective=objective, extra=scores.ipw,
+        validate=lambda outcomes, trial: -losses.prediction_loss(outcomes, trial), config=CONFIG, mesh=mesh, buffer=200,
+    )  # fmt: skip
+
+
 def flat(name: str, tree) -> dict[str, np.ndarray]:
     return {f"{name}.{k}": np.asarray(leaf) for k, leaf in enumerate(jax.tree.leaves(tree))}
 
@@ -69,9 +98,7 @@ OBJECTIVES = {
 def gradients(mesh) -> dict[str, np.ndarray]:
     """Loss and gradient of a batch, as what one step of length 1 takes off, of an ensemble with everybody's own p."""
     model, optimiser = ensemble(MODEL, 2), optax.sgd(1.0)
-    params = jax.tree.map(
-        lambda leaf: leaf.astype(jnp.float64), model.init(jax.random.key(1), jnp.zeros((1, D)))
-    )
+    params = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), model.init(jax.random.key(1), jnp.zeros((1, D))))
     learner = Learner(params, optimiser.init(params), jnp.ones(()))
     build = make_step if mesh is None else step_on_mesh
 
@@ -104,19 +131,17 @@ def plans(mesh) -> dict[str, np.ndarray]:
 
 
 def main(out: str, address: str = "", number: str = "1", process: str = "0") -> None:
-    jax.config.update("jax_enable_x64", True)
+    mesh, rows, trial = data_mesh(), ROWS, read_trial(Path(out).parent)
     if address:
-        jax.config.update("jax_cpu_collectives_implementation", "gloo")
-        jax.distributed.initialize(address, int(number), int(process))
-    mesh, rows = data_mesh(), ROWS
-    if address:
-        own = slice(int(process) * N // int(number), (int(process) + 1) * N // int(number))
-        rows = Rows(*(jax.tree.map(lambda leaf: leaf if leaf.ndim == 2 and leaf.shape[1] == M else leaf[:, own], part)
-                      for part in ROWS))  # fmt: skip
-    result = flat("fit", fitted(mesh, rows=rows))
+        k, of = int(process), int(number)
+        own = slice(k * N // of, (k + 1) * N // of)
+        p = rows.trial.p
+        rows = jax.tree.map(lambda leaf: leaf[:, own], rows)
+        rows, trial = rows._replace(trial=rows.trial._replace(p=p)), trial.share(k, of)
+    result = flat("fit", fitted(mesh, rows=rows)) | flat("stream", streamed(mesh, trial))
     if not address:
         result |= flat("fit on two", fitted(data_mesh(2))) | gradients(mesh) | plans(mesh)
-    np.savez(out, devices=mesh.devices.size, **result)
+    np.savez(out, devices=mesh.devices.size, **result)  # pyright: ignore
 
 
 if __name__ == "__main__":

@@ -25,12 +25,14 @@ def environment(devices: int) -> dict[str, str]:
         "PYTHONPATH": str(ROOT),
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
         "JAX_PLATFORMS": "cpu",
+        "JAX_ENABLE_X64": "1",
     }
 
 
 @pytest.fixture(scope="module")
 def spread(tmp_path_factory) -> dict[str, np.ndarray]:
     out = tmp_path_factory.mktemp("mesh") / "spread.npz"
+    program.write_trial(out.parent)
     command = [sys.executable, str(PROGRAM), str(out)]
     done = subprocess.run(command, env=environment(8), capture_output=True, text=True, timeout=170)
     assert done.returncode == 0, done.stderr
@@ -55,6 +57,13 @@ def test_a_fit_on_eight_devices_or_two_is_the_fit_on_one(spread, alone):
     # Float64 sums in another order, through six Adam steps.
     assert_same(spread, alone, "fit", rtol=1e-8, atol=1e-10)
     assert_same(spread, alone, "fit", to="fit on two", rtol=1e-8, atol=1e-10)
+
+
+def test_a_stream_spread_over_eight_devices_is_the_stream_on_one(spread, tmp_path):
+    program.write_trial(tmp_path)
+    alone = program.flat("stream", program.streamed(None, program.read_trial(tmp_path)))
+    # Float32 sums in another order, through six Adam steps.
+    assert_same(spread, alone, "stream", rtol=1e-4, atol=1e-5)
 
 
 def test_losses_and_gradients_of_every_kind_are_those_of_the_whole_batch(spread, alone):

@@ -49,7 +49,7 @@ class StreamedTrial(NamedTuple):
         trials = [self._trial(piece) for piece in self.parts.pieces(PIECE)]
         x, t, r, c = (np.concatenate([trial[k] for trial in trials]) for k in range(4))
         p = np.concatenate([trial.p for trial in trials]) if self.p is None else self.p
-        return Trial(x, t, r, c, p)
+        return Trial._make((x, t, r, c, p))
 
     def batches(self, seed: int, size: int, *, buffer: int) -> Iterator[Trial]:
         """Batches of `size` shuffled rows, as NumPy arrays; rows that fill no batch at the end are left out.
@@ -75,10 +75,10 @@ class StreamedTrial(NamedTuple):
             yield self._from(held.draw(size, rng))
 
     def _leaves(self, trial: Trial) -> tuple[np.ndarray, ...]:
-        return trial if self.p is None else trial[:4]
+        return tuple(map(np.asarray, trial if self.p is None else trial[:4]))
 
     def _from(self, leaves: list[np.ndarray]) -> Trial:
-        return Trial(*leaves) if self.p is None else Trial(*leaves, self.p)
+        return Trial._make(leaves if self.p is None else [*leaves, self.p])
 
     def _trial(self, piece: Piece) -> Trial:
         file, before, table = piece
@@ -87,7 +87,8 @@ class StreamedTrial(NamedTuple):
         refuse_first(table, self.columns.treatment, codes < 0, before=before, file=file, expected=expected)
         r, c = (finite(table, column, before=before, file=file) for column in self.columns.roles[1:3])
         x = encode(self.encoder, _features(piece, [column.name for column in self.encoder.columns]))
-        return Trial(x, codes, r, c, _everybodys(piece, self.columns, self.arms) if self.p is None else self.p)
+        p = _everybodys(piece, self.columns, self.arms) if self.p is None else self.p
+        return Trial._make((x, codes, r, c, p))
 
 
 class _Buffer:

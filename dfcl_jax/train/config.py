@@ -22,6 +22,9 @@ class FitConfig:
     chunk: int | None = None  # rows whose layers are held at a time; None: see `step.default_chunk`
     compute: Compute = "float32"  # arithmetic of the hidden layers
     through: Through = "both"  # predictions that a gradient passes
+    # Parts of the rows, of which every batch has equally many: with as many on one device as on several, their results
+    # agree. None: one for each device.
+    shards: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse numbers that no training can have."""
@@ -31,6 +34,8 @@ class FitConfig:
                 refuse(name, found=value, expected=f"a finite number of at least {least}")
         if self.clip_norm is not None and not 0 < self.clip_norm < float("inf"):
             refuse("clip_norm", found=self.clip_norm, expected="a finite number above 0, or None")
+        if self.shards is not None and self.shards < 1:
+            refuse("shards", found=self.shards, expected="at least 1, or None")
         if self.chunk is not None and not 1 <= self.chunk <= self.batch_size:
             refuse("chunk", found=self.chunk, expected=f"1 to batch_size, {self.batch_size}, or None")
 

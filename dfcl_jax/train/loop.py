@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
 from dfcl_jax.errors import refuse
@@ -15,8 +16,18 @@ from dfcl_jax.losses import in_chunks
 from dfcl_jax.models import Model, Params
 from dfcl_jax.train.checkpoint import Checkpoints, Standing, keeping
 from dfcl_jax.train.config import FitConfig, make_optimiser
+from dfcl_jax.train.mesh import (
+    AXIS,
+    fetch,
+    number_of_devices,
+    place_everywhere,
+    place_rows,
+    predict_on_mesh,
+    spread,
+    step_on_mesh,
+)
 from dfcl_jax.train.shuffle import shuffle
-from dfcl_jax.train.step import Learner, Objective, Rows, default_chunk, make_step, rows_at
+from dfcl_jax.train.step import Learner, Objective, Rows, Step, default_chunk, make_step, rows_at
 from dfcl_jax.types import Outcomes
 
 _NO_CURVES = (np.empty(0), np.empty(0))
@@ -51,10 +62,15 @@ class Fit(NamedTuple):
 
 
 class Trainer(NamedTuple):
-    """Two pure functions of one seed, to be jitted and vmapped."""
+    """Pure functions of one seed, to be jitted and vmapped; all but `start` run within `mesh.spread`."""
 
     start: Callable[[Array, Params, Any, Any, Array], State]  # (key, params, x_valid, judge, pace) -> State
     epoch: Callable[[State, Rows, Any, Any, Any], tuple[State, Record]]  # (state, rows, shared, x_valid, judge)
+    step: Step
+    # (state before an epoch, key and learner after it, losses of its batches, x_valid, judge): what an epoch ends with
+    close: Callable[[State, Array, Learner, Array, Any, Any], tuple[State, Record]]
+    steps: int  # batches of an epoch
+    size: int  # rows of a batch
 
 
 # (trainer of one seed, whether a state may be donated) -> trainer of all seeds, compiled
@@ -63,9 +79,8 @@ Compiled = Callable[[Trainer, bool], Trainer]
 
 def side_by_side(trainer: Trainer, donate: bool) -> Trainer:
     """All seeds at once."""
-    return Trainer(
-        jax.jit(jax.vmap(trainer.start)), jax.jit(jax.vmap(trainer.epoch), donate_argnums=0 if donate else ())
-    )
+    epoch = jax.jit(jax.vmap(trainer.epoch), donate_argnums=0 if donate else ())
+    return trainer._replace(start=jax.jit(jax.vmap(trainer.start)), epoch=epoch)
 
 
 def predict(model: Model, params: Params, x: Array, *, chunk: int | None = None) -> Outcomes:
@@ -73,39 +88,78 @@ def predict(model: Model, params: Params, x: Array, *, chunk: int | None = None)
     return in_chunks(model.apply, chunk or default_chunk() or 65_536)(params, x)
 
 
-def make_trainer(model: Model, objective: Objective, validate: Validate, config: FitConfig, n: int) -> Trainer:
-    """The start and the epoch of a fit on n rows.
+def make_trainer(
+    model: Model,
+    objective: Objective,
+    validate: Validate,
+    config: FitConfig,
+    n: int,
+    *,
+    mesh: Mesh | None = None,
+) -> Trainer:
+    """The start and the epoch of a fit on n rows, of which the devices of a mesh have equally many each.
 
     An epoch shuffles the rows and passes over them in the fewest batches of at most `batch_size` and of equal size; the
     rows that this leaves over, fewer than there are batches, wait for another epoch. Batches are gathered one at a
     time: beside the rows, an epoch holds one batch and the layers of a chunk.
     """
+    devices = number_of_devices(mesh)
+    shards = config.shards or devices
+    _check_shards(shards, devices, config.batch_size, n)
+    each = n // shards
     steps = -(-n // config.batch_size)
-    size = n // steps
+    size = each // steps
     optimiser = make_optimiser(config, steps)
-    step = make_step(model, objective, optimiser, chunk=config.chunk, through=config.through, compute=config.compute)
+    build, predictions = make_step, partial(predict, model)
+    if mesh is not None:
+        build, predictions = step_on_mesh, partial(predict_on_mesh, predictions)
+    step = build(model, objective, optimiser, chunk=config.chunk, through=config.through, compute=config.compute)
 
     def start(key: Array, params: Params, x_valid: Array, judge: Any, pace: Array) -> State:
         value = _or_least(validate(predict(model, params, x_valid), judge))
         return State(key, Learner(params, optimiser.init(params), pace), params, value)
 
+    def orders(drawn: Array) -> list[Callable[[Array], Array]]:
+        """The order of each shard that the device has."""
+        if shards == 1:
+            return [shuffle(drawn, n)]
+        held = shards // devices
+        first = 0 if mesh is None else jax.lax.axis_index(AXIS) * held
+        return [shuffle(jax.random.fold_in(drawn, first + shard), each) for shard in range(held)]
+
     def epoch(state: State, rows: Rows, shared: Any, x_valid: Array, judge: Any) -> tuple[State, Record]:
         key, drawn = jax.random.split(state.key)
-        order = shuffle(drawn, n)
+        shuffled = orders(drawn)
 
         def batch(learner: Learner, number: Array) -> tuple[Learner, Array]:
-            index = order(number * size + jnp.arange(size))
+            position = number * size + jnp.arange(size)
+            index = jnp.concatenate([order(position) + shard * each for shard, order in enumerate(shuffled)])
             return step(learner, rows_at(rows, index), shared)
 
         learner, losses = jax.lax.scan(batch, state.learner, jnp.arange(steps))
-        value = _or_least(validate(predict(model, learner.params, x_valid), judge))
+        return close(state, key, learner, losses, x_valid, judge)
+
+    def close(
+        state: State, key: Array, learner: Learner, losses: Array, x_valid: Array, judge: Any
+    ) -> tuple[State, Record]:
+        value = _or_least(validate(predictions(learner.params, x_valid), judge))
         # Until some epoch has a value, the latest stands in for the best.
         better = (value > state.best_value) | jnp.isneginf(state.best_value)
         best = jax.tree.map(partial(jnp.where, better), learner.params, state.best)
         best_value = jnp.where(better, value, state.best_value)
         return State(key, learner, best, best_value), Record(losses.mean(), value)
 
-    return Trainer(start, epoch)
+    return Trainer(start, epoch, step, close, steps, size * shards)
+
+
+def _check_shards(shards: int, devices: int, batch_size: int, n: int) -> None:
+    if shards % devices:
+        refuse("mesh", found=f"{devices} devices", expected=f"a number that divides the {shards} shards")
+    if batch_size % shards:
+        what = "mesh" if shards == devices else "shards"
+        refuse(what, found=f"{shards} parts of the rows", expected=f"a number that divides batch_size, {batch_size}")
+    if n % shards:
+        refuse("rows", found=n, expected=f"a multiple of {shards}, so that all parts of them are of one size")
 
 
 def _or_least(value: Array) -> Array:
@@ -130,6 +184,7 @@ def fit(
     compiled: Compiled = side_by_side,
     on_epoch: Callable[[int, Record], None] = lambda epoch, record: None,
     checkpoints: Checkpoints | None = None,
+    mesh: Mesh | None = None,
 ) -> Fit:
     """Train s seeds side by side and keep, for each, the parameters of its best validation value.
 
@@ -155,17 +210,24 @@ def fit(
             [s, k, ...].
         on_epoch: called after each epoch that is run with its number from 0 and its record, leaves [s].
         checkpoints: where to keep how far the fit came, and its result at the end; nowhere if None.
+        mesh: devices to spread the rows over (`mesh.data_mesh`), to the result that one device has with as many
+            `shards`, but for the order of sums. On several processes `rows` are those of this process, equally many of
+            each, and everything else is the same in all. None: one device.
 
     Raises:
         InputError: the loss of a seed is no longer finite, nor is that of another of its members; a checkpoint is
-            damaged, or of another fit.
+            damaged, or of another fit; the mesh does not divide batches and rows.
         OSError: a checkpoint cannot be written; the one before it is intact.
     """
+    rows = place_rows(mesh, rows, leading=1)
+    keys, params, shared, x_valid, judge = place_everywhere(mesh, (keys, params, shared, x_valid, judge))
     n = rows.trial.x.shape[1]
+    trainer = make_trainer(model, objective, validate, config, n, mesh=mesh)
     # A state that may yet be written must outlive the epoch that it goes into.
-    trainer = compiled(make_trainer(model, objective, validate, config, n), checkpoints is None)
+    trainer = compiled(trainer._replace(epoch=spread(mesh, trainer.epoch)), checkpoints is None)
     paces = jnp.asarray(paces, jax.tree.leaves(params)[0].dtype)
     paces = paces if paces.ndim else jnp.broadcast_to(paces, (len(keys),))
+    paces = place_everywhere(mesh, paces)
     begin = (keys, params, x_valid, judge, paces)
     with keeping(checkpoints, config, (*begin, rows, shared)) as keeper:
         finished = keeper.finished(lambda: Fit(params, *_NO_CURVES))
@@ -175,7 +237,7 @@ def fit(
         if kept is None:
             state, records = trainer.start(*begin), []
         else:
-            state, shared = kept.state, kept.shared
+            state, shared = place_everywhere(mesh, (kept.state, kept.shared))
             records = [Record(*both) for both in zip(kept.loss, kept.value, strict=True)]
         for number in range(len(records), config.epochs):
             if renew is not None and number > 0:
@@ -189,7 +251,7 @@ def fit(
             on_epoch(number, record)
             records.append(record)
             keeper.note(Standing(state, shared, *_curves(records)))
-        result = Fit(state.best, *_curves(records))
+        result = Fit(fetch(mesh, state.best), *_curves(records))
         keeper.finish(result)
         return result
 

@@ -43,7 +43,7 @@ def with_members(seeds: int, k: int, *, memory: int | None = None) -> Compiled:
                 fitting.append(_largest_that_fits(trainer, donate, data, seeds, k, limit))
             return fitting[0](*data)
 
-        return Trainer(jax.jit(jax.vmap(of_members(trainer, k).start)), epoch)
+        return trainer._replace(start=jax.jit(jax.vmap(of_members(trainer, k).start)), epoch=epoch)
 
     return compiled
 
@@ -64,7 +64,7 @@ def of_members(trainer: Trainer, at_once: int) -> Trainer:
         after, record = jax.lax.map(one, (state._replace(key=None), shared), batch_size=at_once)
         return after._replace(key=after.key[0]), record
 
-    return Trainer(start, epoch)
+    return trainer._replace(start=start, epoch=epoch)
 
 
 def groups(seeds: int, k: int, lanes: int) -> tuple[int, int]:

@@ -1,0 +1,148 @@
+"""What the tests of meshes run in processes of their own: fits, gradients and plans with rows spread over devices.
+
+python spread_program.py OUT                          one process, all its devices
+python spread_program.py OUT ADDRESS NUMBER PROCESS   one of several processes
+
+The folder of OUT has what `write_trial` writes.
+"""
+
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pandas as pd
+
+from dfcl_jax import Outcomes, Trial, losses, metrics, scores, solvers
+from dfcl_jax.data import Columns, open_trial
+from dfcl_jax.models import ensemble, mlp
+from dfcl_jax.train import FitConfig, Learner, MeanOverRows, Rows, data_mesh, fit, fit_stream, make_step
+from dfcl_jax.train.mesh import place_rows, spread, step_on_mesh
+
+if __name__ == "__main__" and len(sys.argv) > 2:
+    # Before any array is made.
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.distributed.initialize(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+
+SEEDS, N, D, M, SHARDS = 2, 480, 4, 3, 8
+MODEL = mlp(M, hidden=(8,))
+CONFIG = FitConfig(epochs=2, batch_size=160, learning_rate=1e-2, shards=SHARDS, chunk=16)
+LAMS = jnp.array([0.2, 0.7])
+
+
+def some_rows(seed: int, n: int = N, *, own: bool = False) -> Rows:
+    rng = np.random.default_rng(seed)
+    p = rng.dirichlet([5] * M, n if own else None)
+    columns = rng.normal(size=(n, D)), rng.integers(0, M, n), rng.uniform(size=n), rng.uniform(size=n), p
+    trial = Trial(*map(jnp.asarray, columns))
+    return Rows(trial, scores.ipw(trial))
+
+
+def stacked(*rows: Rows) -> Rows:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *rows)
+
+
+ROWS = stacked(*map(some_rows, range(SEEDS)))
+# 101 rows: no multiple of the devices.
+VALID = stacked(*(some_rows(10 + seed, 101) for seed in range(SEEDS)))
+
+
+def objective(outcomes: Outcomes, rows: Rows, lams: jax.Array) -> jax.Array:
+    return losses.finite_difference_loss(outcomes, rows.extra, lams) + losses.prediction_loss(outcomes, rows.trial)
+
+
+def fitted(mesh, *, rows: Rows = ROWS, config: FitConfig = CONFIG):
+    keys = jax.random.split(jax.random.key(0), SEEDS)
+    start = jax.vmap(lambda key: MODEL.init(key, jnp.zeros((1, D))))(keys)
+    start = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), start)
+    return fit(
+        keys, start, rows, jnp.stack([LAMS, LAMS / 2]), VALID.trial.x, VALID.trial, model=MODEL, objective=objective,
+        validate=lambda outcomes, trial: -losses.prediction_loss(outcomes, trial), config=config, mesh=mesh,
+    )  # fmt: skip
+
+
+def write_trial(folder: Path) -> None:
+    x, t, r, c, _ = jax.tree.map(np.asarray, some_rows(3).trial)
+    frame = pd.DataFrame({f"f{k}": x[:, k] for k in range(D)}).assign(t=t, r=r, c=c)
+    frame.to_parquet(folder / "trial.parquet", row_group_size=30)
+
+
+def read_trial(folder: Path):
+    return open_trial(folder / "trial.parquet", Columns("t", "r", "c"))
+
+
+def streamed(mesh, trial):
+    valid = jax.tree.map(lambda leaf: leaf[0], VALID.trial)
+    start = MODEL.init(jax.random.key(0), jnp.zeros((1, D), jnp.float32))
+    return fit_stream(
+        jax.random.key(0), start, trial, LAMS, valid.x, valid, model=MODEL, objective=objective, extra=scores.ipw,
+        validate=lambda outcomes, trial: -losses.prediction_loss(outcomes, trial), config=CONFIG, mesh=mesh, buffer=200,
+    )  # fmt: skip
+
+
+def flat(name: str, tree) -> dict[str, np.ndarray]:
+    return {f"{name}.{k}": np.asarray(leaf) for k, leaf in enumerate(jax.tree.leaves(tree))}
+
+
+OBJECTIVES = {
+    "prediction": MeanOverRows(lambda o, rows, _: losses.prediction_loss(o, rows.trial)),
+    "PL": MeanOverRows(lambda o, rows, _: losses.policy_learning_loss(o, rows.extra, LAMS)),
+    "IFD matched": lambda o, rows, _: losses.finite_difference_loss(o, rows.extra, LAMS),
+    "IFD longest": lambda o, rows, _: losses.finite_difference_loss(o, rows.extra, LAMS, clip="max"),
+    "PPL": lambda o, rows, _: losses.primal_policy_learning_loss(o, rows.extra, 0.4, spend="predicted"),
+}
+
+
+def gradients(mesh) -> dict[str, np.ndarray]:
+    """Loss and gradient of a batch, as what one step of length 1 takes off, of an ensemble with everybody's own p."""
+    model, optimiser = ensemble(MODEL, 2), optax.sgd(1.0)
+    params = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), model.init(jax.random.key(1), jnp.zeros((1, D))))
+    learner = Learner(params, optimiser.init(params), jnp.ones(()))
+    build = make_step if mesh is None else step_on_mesh
+
+    def all_steps(learner: Learner, rows: Rows, shared: None):
+        steps = {name: build(model, loss, optimiser, chunk=16) for name, loss in OBJECTIVES.items()}
+        return {name: step(learner, rows, shared) for name, step in steps.items()}
+
+    rows = place_rows(mesh, some_rows(5, own=True))
+    return flat("gradients", jax.jit(spread(mesh, all_steps))(learner, rows, None))
+
+
+def plans(mesh) -> dict[str, np.ndarray]:
+    """Solvers and metrics of surfaces whose rows are spread."""
+    rows = some_rows(7)
+    outcomes = Outcomes(rows.trial.r[:, None] + rows.extra.w, rows.trial.c[:, None] * jnp.arange(M)[None, :])
+    if mesh is not None:
+        spread_rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+        outcomes, surfaces = jax.device_put((outcomes, rows.extra), spread_rows)
+    else:
+        surfaces = rows.extra
+    path = solvers.budget_path(outcomes)
+    budgets = jnp.array([0.1, 0.3])
+    return {
+        **flat("plan", solvers.allocate(outcomes, 0.2)),
+        **flat("plan by path", solvers.allocate(outcomes, 0.2, method="path")),
+        **flat("path", (path.lam, path.at(budgets))),
+        **flat("eom", metrics.eom(outcomes, surfaces, budgets)),
+        **flat("value", metrics.policy_value(solvers.hard(outcomes, 0.3), surfaces)),
+    }
+
+
+def main(out: str, address: str = "", number: str = "1", process: str = "0") -> None:
+    mesh, rows, trial = data_mesh(), ROWS, read_trial(Path(out).parent)
+    if address:
+        k, of = int(process), int(number)
+        own = slice(k * N // of, (k + 1) * N // of)
+        p = rows.trial.p
+        rows = jax.tree.map(lambda leaf: leaf[:, own], rows)
+        rows, trial = rows._replace(trial=rows.trial._replace(p=p)), trial.share(k, of)
+    result = flat("fit", fitted(mesh, rows=rows)) | flat("stream", streamed(mesh, trial))
+    if not address:
+        result |= flat("fit on two", fitted(data_mesh(2))) | gradients(mesh) | plans(mesh)
+    np.savez(out, devices=mesh.devices.size, **result)  # pyright: ignore
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,60 @@
+"""Two real processes that speak to each other over loopback."""
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from dfcl_jax import Trial
+from dfcl_jax.data import StreamedTrial
+from tests.train import spread_program as program
+from tests.train.test_mesh import PROGRAM, assert_same, environment
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+class Both(NamedTuple):
+    """What two processes read, as one reads it: each batch is half one's rows and half the other's."""
+
+    shares: Sequence[StreamedTrial]
+
+    @property
+    def rows(self) -> int:
+        return 2 * min(share.rows for share in self.shares)
+
+    def batches(self, seed: int, size: int, *, buffer: int) -> Iterator[Trial]:
+        halves = (share.batches(seed, size // 2, buffer=buffer) for share in self.shares)
+        for one, other in zip(*halves, strict=False):
+            joined = (np.concatenate(leaves) for leaves in zip(one[:4], other[:4], strict=True))
+            yield Trial._make((*joined, one.p))
+
+
+def test_a_fit_of_two_processes_each_with_its_own_rows_is_the_fit_of_one(tmp_path):
+    program.write_trial(tmp_path)
+    address, processes = f"127.0.0.1:{free_port()}", []
+    for process in range(2):
+        command = [sys.executable, str(PROGRAM), str(tmp_path / f"{process}.npz"), address, "2", str(process)]
+        processes.append(subprocess.Popen(command, env=environment(1), stderr=subprocess.PIPE, text=True))
+    try:
+        for process in processes:
+            _, errors = process.communicate(timeout=170)
+            assert process.returncode == 0, errors
+    finally:
+        for process in processes:
+            process.kill()
+    shares = Both([program.read_trial(tmp_path).share(k, 2) for k in range(2)])
+    alone = program.flat("fit", program.fitted(None)) | program.flat("stream", program.streamed(None, shares))
+    for process in range(2):
+        with np.load(tmp_path / f"{process}.npz") as arrays:
+            assert arrays["devices"] == 2
+            # Float64 sums in another order, through six Adam steps.
+            assert_same(arrays, alone, "fit", rtol=1e-8, atol=1e-10)
+            # And float32 sums.
+            assert_same(arrays, alone, "stream", rtol=1e-4, atol=1e-5)

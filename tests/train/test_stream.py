@@ -1,0 +1,165 @@
+import threading
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+
+from dfcl_jax import InputError, losses, scores
+from dfcl_jax.data import Columns, open_trial
+from dfcl_jax.models import mlp
+from dfcl_jax.train import FitConfig, Rows, fit_stream, make_trainer, predict
+from dfcl_jax.train.step import rows_at
+from dfcl_jax.train.stream import prefetched
+from dfcl_jax.types import Trial
+
+N, M, BUFFER = 2000, 2, 500
+COLUMNS = Columns("t", "r", "c", propensities=(0.5, 0.5))
+MODEL = mlp(M, hidden=(8,))
+CONFIG = FitConfig(epochs=2, batch_size=300, learning_rate=1e-2, chunk=64)
+LAMS = jnp.array([0.3])
+
+
+def frame(n: int, seed: int) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 3)).astype(np.float32)
+    t = rng.integers(0, M, n)
+    return pd.DataFrame({"row": np.arange(n), "a": x[:, 0], "b": x[:, 1], "t": t, "r": x[:, 0] + t, "c": x[:, 1] * t})
+
+
+@pytest.fixture(scope="module")
+def trial(tmp_path_factory):
+    path = tmp_path_factory.mktemp("stream")
+    (path / "train").mkdir()
+    for k, part in enumerate(np.array_split(np.arange(N), 3)):
+        frame(N, 0).iloc[part].to_parquet(path / "train" / f"{k}.parquet", row_group_size=60)
+    return open_trial(path / "train", COLUMNS)
+
+
+@pytest.fixture(scope="module")
+def start(trial):
+    return MODEL.init(jax.random.key(1), jnp.asarray(trial.read().x[:1]))
+
+
+VALID = frame(200, 1)
+
+
+def valid(trial) -> Trial:
+    from dfcl_jax.data import encode
+
+    columns = VALID.t.to_numpy(), *(VALID[name].to_numpy(np.float32) for name in ("r", "c"))
+    return Trial(*map(jnp.asarray, (encode(trial.encoder, VALID), *columns, trial.p)))
+
+
+def accuracy(outcomes, judge):
+    return -losses.prediction_loss(outcomes, judge)
+
+
+def decision(outcomes, rows, shared):
+    return 0.1 * losses.prediction_loss(outcomes, rows.trial) + losses.finite_difference_loss(
+        outcomes, rows.extra, shared, window=1.0
+    )
+
+
+def run(trial, start, *, key=0, config=CONFIG, **how):
+    def extra(rows):
+        return scores.centred(rows, predict(MODEL, start, rows.x))
+
+    judge = valid(trial)
+    return fit_stream(
+        jax.random.key(key), start, trial, LAMS, judge.x, judge,
+        model=MODEL, objective=decision, validate=accuracy, config=config, extra=extra, buffer=BUFFER, **how,
+    )  # fmt: skip
+
+
+def in_memory(trial, start):
+    """The same epochs on rows in memory, in the order of the batches, each epoch one scan."""
+    whole = jax.tree.map(jnp.asarray, trial.read())
+    rows, judge = Rows(whole, scores.centred(whole, predict(MODEL, start, whole.x))), valid(trial)
+    trainer = make_trainer(MODEL, decision, accuracy, CONFIG, N)
+    row = trial.encoder.columns[0]
+
+    @jax.jit
+    def epoch(state, key, order):
+        step = lambda learner, index: trainer.step(learner, rows_at(rows, index), LAMS)  # noqa: E731
+        learner, each = jax.lax.scan(step, state.learner, order)
+        return trainer.close(state, key, learner, each, judge.x, judge)
+
+    state = trainer.start(jax.random.key(0), start, judge.x, judge, jnp.ones((), jnp.float32))
+    records = []
+    for _ in range(CONFIG.epochs):
+        key, drawn = jax.random.split(state.key)
+        seed = int.from_bytes(np.asarray(jax.random.key_data(drawn)).tobytes(), "little")
+        batches = [batch.x[:, 0] for batch in trial.batches(seed, trainer.size, buffer=BUFFER)]
+        order = np.rint(np.array(batches[: trainer.steps], np.float64) * row.scale + row.shift).astype(int)
+        state, record = epoch(state, key, jnp.asarray(order))
+        records.append(record)
+    return state.best, records
+
+
+def test_streamed_training_is_training_in_memory_in_the_same_order(trial, start):
+    result = run(trial, start)
+    params, records = in_memory(trial, start)
+    # Float32, the same sums in the same order; fused otherwise within a scan.
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), result.params, params)
+    np.testing.assert_allclose(result.loss, [record.loss for record in records], rtol=1e-5)
+    np.testing.assert_allclose(result.value, [record.value for record in records], rtol=1e-5)
+    moved = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), params, start)
+    assert min(jax.tree.leaves(moved)) > 1e-3
+
+
+def test_the_key_determines_the_result_bit_for_bit(trial, start):
+    seen = []
+    one, same, other = (run(trial, start, key=key, on_epoch=lambda *at: seen.append(at)) for key in (0, 0, 1))
+    jax.tree.map(np.testing.assert_array_equal, one.params, same.params)
+    assert (one.loss != other.loss).any()
+    assert [number for number, _ in seen] == [0, 1] * 3
+
+
+def test_a_value_that_turns_up_in_a_later_epoch_is_named_with_row_and_file(trial, start, tmp_path):
+    bad = frame(N, 0)
+    bad.loc[10, "r"] = np.nan
+    bad.to_parquet(tmp_path / "bad.parquet")
+    broken = open_trial(tmp_path / "bad.parquet", COLUMNS, like=trial)
+    with pytest.raises(InputError, match=r"column 'r', row 11 of .*bad.parquet: found nan, expected a finite number"):
+        run(broken, start)
+
+
+def test_a_loss_that_is_no_longer_finite_is_an_error(trial, start):
+    broken = jax.tree.map(lambda leaf: leaf * jnp.nan, start)
+    with pytest.raises(InputError, match="training loss in epoch 1: found nan"):
+        run(trial, broken)
+
+
+def test_the_next_items_are_made_while_one_is_used():
+    made, thread = [], []
+
+    def items():
+        for k in range(5):
+            made.append(k)
+            thread.append(threading.current_thread())
+            yield k
+
+    stream = prefetched(items(), ahead=2)
+    assert next(stream) == 0
+    until = time.monotonic() + 10
+    while len(made) < 3 and time.monotonic() < until:
+        time.sleep(0.01)
+    time.sleep(0.05)
+    # Item 0 is in use, two are ahead of it, and no more than two.
+    assert made == [0, 1, 2]
+    assert list(stream) == [1, 2, 3, 4]
+    assert threading.current_thread() not in thread
+
+
+def test_an_error_of_the_thread_is_raised_where_items_are_used():
+    def items():
+        yield 0
+        raise InputError("a bad row")
+
+    stream = prefetched(items())
+    assert next(stream) == 0
+    with pytest.raises(InputError, match="a bad row"):
+        next(stream)

@@ -272,7 +272,7 @@ def _gist(leaf: Any) -> dict[str, Any]:
     """Shape and a sample of rows: of floats their mean size, which another machine may round otherwise."""
     sample = _host(leaf[:, :: -(-leaf.shape[1] // _SAMPLED)] if leaf.ndim > 1 and leaf.shape[1] else leaf)
     about = {"shape": list(leaf.shape), "dtype": str(leaf.dtype)}
-    if np.issubdtype(sample.dtype, np.inexact):
+    if sample.size and np.issubdtype(sample.dtype, np.inexact):
         return about | {"size": float(np.abs(sample, dtype=np.float64).mean())}
     return about | {"checksum": zlib.crc32(sample.tobytes())}
 

@@ -225,10 +225,9 @@ def fit(
     trainer = make_trainer(model, objective, validate, config, n, mesh=mesh)
     # A state that may yet be written must outlive the epoch that it goes into.
     trainer = compiled(trainer._replace(epoch=spread(mesh, trainer.epoch)), checkpoints is None)
-    paces = jnp.asarray(paces, jax.tree.leaves(params)[0].dtype)
-    paces = paces if paces.ndim else jnp.broadcast_to(paces, (len(keys),))
-    paces = place_everywhere(mesh, paces)
-    begin = (keys, params, x_valid, judge, paces)
+    rates = jnp.asarray(paces, jax.tree.leaves(params)[0].dtype)
+    rates = place_everywhere(mesh, rates if rates.ndim else jnp.broadcast_to(rates, (len(keys),)))
+    begin = (keys, params, x_valid, judge, rates)
     with keeping(checkpoints, config, (*begin, rows, shared)) as keeper:
         finished = keeper.finished(lambda: Fit(params, *_NO_CURVES))
         if finished is not None:

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from dfcl_jax import InputError, Outcomes, Trial, losses, scores
+from dfcl_jax import METHODS, InputError, Outcomes, Trial, constants, losses, scores
 from dfcl_jax.models import ensemble, in_precision, mlp, shared_trunk
 from dfcl_jax.train import FitConfig, Learner, MeanOverRows, Rows, make_step
 
@@ -83,6 +83,18 @@ def test_means_over_rows_need_one_pass_over_chunks(name, loss):
 def test_a_loss_that_is_no_mean_over_rows_is_another_when_taken_for_one():
     one = one_step(MODELS["mlp"], MeanOverRows(OBJECTIVES["IFD matched"]), chunk=20)
     assert abs(float(one[0] - whole("mlp", "IFD matched")[0])) > 1e-4
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_methods_say_which_of_their_losses_are_means_over_rows(method):
+    outcomes = MODELS["mlp"].apply(start(MODELS["mlp"]), ROWS.trial.x)
+    k = constants.published("marketing")
+    losses_of = [
+        method.loss(*jax.tree.map(lambda leaf, part=part: leaf[part], (outcomes, ROWS.extra)), k)
+        for part in (slice(0, 48), slice(48, 96), slice(0, 96))
+    ]
+    # Means of float64 numbers of the order of 1.
+    assert (abs(float((losses_of[0] + losses_of[1]) / 2 - losses_of[2])) < 1e-12) == method.by_rows
 
 
 @pytest.mark.parametrize("name", ["mlp", "shared trunk"])

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 
 import jax
 import jax.numpy as jnp
@@ -42,14 +43,10 @@ def start():
 
 
 @pytest.fixture(scope="module")
-def hooks(start):
-    """Storage that has the two-stage models already."""
-    return Hooks(stored=lambda stage, train: start.warm.fit if stage == TWO_STAGE else train())
-
-
-@pytest.fixture(scope="module")
-def swept(hooks):
-    return sweep(KEY, SPLITS, BUDGETS, TRACKED, SETTINGS, CONFIG, hooks)
+def swept(start):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(import_module("dfcl_jax.study.sweep"), "begin", lambda *_: start)
+        return sweep(KEY, SPLITS, BUDGETS, TRACKED, SETTINGS, CONFIG)
 
 
 def assert_same_fit(member, alone):
@@ -173,11 +170,11 @@ GIVEN = Method(scores.centred, methods.entropy_regularised, constants=partial(co
     ],
 )
 def test_bad_settings_are_named_before_training(method, settings, message):
-    def no_training(stage, train):
+    def no_training(stage, epochs, rows):
         raise AssertionError(stage)
 
     with pytest.raises(InputError, match=message):
-        sweep(KEY, SPLITS, BUDGETS, method, settings, CONFIG, Hooks(stored=no_training))
+        sweep(KEY, SPLITS, BUDGETS, method, settings, CONFIG, Hooks(on_stage=no_training))
 
 
 def test_published_constants_leave_nothing_of_themselves_to_sweep():

@@ -59,7 +59,7 @@ def main(config: Config) -> None:
     terms, paces = terms_of(METHOD.constants, METHOD, settings, start, study)
 
     def swept(at_once: int) -> Callable[[Hooks], object]:
-        compiled = one_group_at_a_time(config.seeds, len(settings), at_once)
+        compiled = in_groups(len(settings), at_once)
         how = {"terms": terms, "paces": paces, "compiled": compiled}
         return lambda hooks: train_on_decisions(start.key, "sweep", *where, study, hooks, **how)
 
@@ -71,14 +71,14 @@ def main(config: Config) -> None:
     report(config, {name: timed(way, config.epochs) for name, way in ways.items()})
 
 
-def one_group_at_a_time(seeds: int, k: int, at_once: int) -> Compiled:
+def in_groups(k: int, at_once: int) -> Compiled:
     """As `train.with_members`, with the size of the groups given."""
 
     def compiled(trainer: Trainer, donate: bool) -> Trainer:
         ready = []
 
         def epoch(*data):
-            ready[:] = ready or [members.program(trainer, donate, data, seeds, at_once)]
+            ready[:] = ready or [members.program(trainer, donate, data, at_once)]
             return ready[0](*data)
 
         return Trainer(jax.jit(jax.vmap(members.of_members(trainer, k).start)), epoch)

@@ -94,10 +94,10 @@ def sweep(
     _check(settings, method._replace(constants=of), config)
     start = begin(key, splits, budgets, config, hooks)
     terms, paces = terms_of(of, method, settings, start, config)
-    lanes = with_members(start.seeds.number, len(settings), memory=memory)
+    compiled = with_members(len(settings), memory=memory)
     fitted = train_on_decisions(
         start.key, name, method, start.model, start.seeds, start.warm, config, hooks,
-        terms=terms, paces=paces, compiled=lanes,
+        terms=terms, paces=paces, compiled=compiled,
     )  # fmt: skip
     named = {label(setting): setting for setting in settings}
     fits = {TWO_STAGE: start.warm.fit} | {member: _member(fitted, k) for k, member in enumerate(named)}

@@ -17,21 +17,20 @@ from dfcl_jax.train.step import Rows
 SHARE = 0.8
 
 
-def with_members(seeds: int, k: int, *, memory: int | None = None) -> Compiled:
-    """How `fit` trains k members of each of `seeds` seeds in one compiled program.
+def with_members(k: int, *, memory: int | None = None) -> Compiled:
+    """How `fit` trains k members of each seed in one compiled program.
 
     Paces, what the objective shares, and the result then have leaves [s, k, ...]; keys, starting parameters, rows and
     validation rows stay [s, ...]: members of a seed see the same batches in the same order, and no row is copied for
-    them. The compiled program tells what it needs beside its arguments. Where that is more than `memory`, members, and
-    then seeds, are cut into groups that pass one after another through one program of a group's size.
+    them. The compiled program tells what it needs beside its arguments. Where that is more than `memory`, members are
+    cut into groups near to equal, which pass one after another through one program of a group's size.
 
     Args:
-        seeds: s.
-        k: members of each.
+        k: members of each seed.
         memory: bytes; `SHARE` of what is available if not given.
 
     Raises:
-        InputError: on the first epoch, if not even one member of one seed fits.
+        InputError: on the first epoch, if not even one member of each seed fits.
     """
 
     def compiled(trainer: Trainer, donate: bool) -> Trainer:
@@ -40,7 +39,7 @@ def with_members(seeds: int, k: int, *, memory: int | None = None) -> Compiled:
         def epoch(*data: Any) -> tuple[State, Record]:
             if not fitting:
                 limit = int(SHARE * available_memory()) if memory is None else memory
-                fitting.append(_largest_that_fits(trainer, donate, data, seeds, k, limit))
+                fitting.append(_largest_that_fits(trainer, donate, data, k, limit))
             return fitting[0](*data)
 
         return trainer._replace(start=jax.jit(jax.vmap(of_members(trainer, k).start)), epoch=epoch)
@@ -67,48 +66,32 @@ def of_members(trainer: Trainer, at_once: int) -> Trainer:
     return trainer._replace(start=start, epoch=epoch)
 
 
-def groups(seeds: int, k: int, lanes: int) -> tuple[int, int]:
-    """How many seeds, and members of each, to train side by side: at most `lanes` in all, in groups near to equal."""
-    if lanes >= seeds:
-        return seeds, _even(k, lanes // seeds)
-    return _even(seeds, max(lanes, 1)), 1
-
-
-def _even(n: int, at_most: int) -> int:
-    return ceil(n / ceil(n / at_most))
-
-
-def _largest_that_fits(
-    trainer: Trainer, donate: bool, data: tuple, seeds: int, k: int, limit: int
-) -> jax.stages.Compiled:
-    lanes = seeds * k
+def _largest_that_fits(trainer: Trainer, donate: bool, data: tuple, k: int, limit: int) -> jax.stages.Compiled:
+    at_once = k
     while True:
-        seeds_at_once, at_once = groups(seeds, k, lanes)
-        compiled = program(trainer, donate, data, seeds_at_once, at_once)
+        compiled = program(trainer, donate, data, at_once)
         need = bytes_beside_arguments(compiled)
         if need <= limit:
             return compiled
-        lanes = seeds_at_once * at_once
-        if lanes == 1:
+        if at_once == 1:
             refuse(
                 "memory",
                 found=f"{limit / 2**20:,.0f} MiB",
-                expected=f"{need / 2**20:,.0f} MiB for one member of one seed: fewer validation rows, a smaller batch",
+                expected=f"{need / 2**20:,.0f} MiB for one member of each seed, or fewer seeds, or a smaller batch",
             )
-        # What a program needs grows with its lanes, and with little else.
-        lanes = min(lanes - 1, int(lanes * limit / need))
+        # What a program needs grows with its members, and with little else.
+        at_once = group_size(k, max(1, min(at_once - 1, int(at_once * limit / need))))
 
 
-def program(trainer: Trainer, donate: bool, data: tuple, seeds_at_once: int, at_once: int) -> jax.stages.Compiled:
-    """The compiled epoch of all members of all seeds, so many seeds and members of each at a time."""
-    epoch = of_members(trainer, at_once).epoch
+def group_size(k: int, at_most: int) -> int:
+    """The largest of the fewest groups, as near to equal as can be, that k members fall into."""
+    return ceil(k / ceil(k / at_most))
 
-    def of_all(*data: Any) -> tuple[State, Record]:
-        if len(data[0].key) == seeds_at_once:
-            return jax.vmap(epoch)(*data)
-        return jax.lax.map(lambda one: epoch(*one), data, batch_size=seeds_at_once)
 
-    return jax.jit(of_all, donate_argnums=0 if donate else ()).lower(*data).compile()
+def program(trainer: Trainer, donate: bool, data: tuple, at_once: int) -> jax.stages.Compiled:
+    """The compiled epoch of all members of all seeds, `at_once` members at a time."""
+    epoch = jax.vmap(of_members(trainer, at_once).epoch)
+    return jax.jit(epoch, donate_argnums=0 if donate else ()).lower(*data).compile()
 
 
 def bytes_beside_arguments(program: jax.stages.Compiled) -> int:

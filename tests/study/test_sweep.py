@@ -1,5 +1,6 @@
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +13,9 @@ from dfcl_jax.methods import TWO_STAGE, Method
 from dfcl_jax.models import NetworkConfig
 from dfcl_jax.study import Hooks, StudyConfig, grid, sweep
 from dfcl_jax.study.comparison import begin
-from dfcl_jax.study.sweep import label, terms_of
+from dfcl_jax.study.sweep import label, shown, terms_of
 from dfcl_jax.study.training import train_method
-from dfcl_jax.train import Checkpoints, FitConfig
+from dfcl_jax.train import FitConfig
 
 CONFIG = StudyConfig(
     network=NetworkConfig(hidden=(8,)),
@@ -25,13 +26,13 @@ BUDGETS = (0.02, 0.05, 0.1)
 DRAW = jax.jit(partial(simulate.marketing, d=6), static_argnums=1)
 SPLITS = [split_simulation(DRAW(jax.random.key(seed), 2000), 1000, 500) for seed in range(2)]
 KEY = jax.random.key(0)
-CENTRED = METHODS["PL-centred"]
+CENTRED, TRACKED = METHODS["PL-centred"], METHODS["PL-own-units"]
 AT_LAMS = CENTRED._replace(constants=constants.fitted_at)
 # Steps of the last one's length end outside the floats.
 SETTINGS = [
-    {"alpha": 0.0, "learning_rate": 1e-2, "temperature_in_spreads": 1.5},
-    {"alpha": 2.0, "learning_rate": 3e-3, "temperature_in_spreads": 0.5},
-    {"alpha": 0.5, "learning_rate": 1e30, "temperature_in_spreads": 1.0},
+    {"alpha": 0.0, "learning_rate": 1e-2, "temperature_in_spreads": 1.5, "budgets": BUDGETS},
+    {"alpha": 2.0, "learning_rate": 3e-3, "temperature_in_spreads": 0.5, "budgets": BUDGETS[1:2]},
+    {"alpha": 0.5, "learning_rate": 1e30, "temperature_in_spreads": 1.0, "budgets": BUDGETS[1:]},
 ]
 DIVERGED = label(SETTINGS[2])
 
@@ -42,15 +43,10 @@ def start():
 
 
 @pytest.fixture(scope="module")
-def hooks(tmp_path_factory):
-    """Checkpoints of the two-stage models, which are trained once."""
-    folder = tmp_path_factory.mktemp("two-stage")
-    return Hooks(checkpoints=lambda stage: Checkpoints(folder) if stage == TWO_STAGE else None)
-
-
-@pytest.fixture(scope="module")
-def swept(hooks):
-    return sweep(KEY, SPLITS, BUDGETS, CENTRED, SETTINGS, CONFIG, hooks)
+def swept(start):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(import_module("dfcl_jax.study.sweep"), "begin", lambda *_: start)
+        return sweep(KEY, SPLITS, BUDGETS, TRACKED, SETTINGS, CONFIG)
 
 
 def assert_same_fit(member, alone):
@@ -61,16 +57,18 @@ def assert_same_fit(member, alone):
     jax.tree.map(close, member.params, alone.params)
 
 
-def alone(start, method, config=CONFIG):
-    return train_method(start.key, "alone", method, start.model, start.seeds, start.warm, config, Hooks())
-
-
-@pytest.mark.parametrize("setting", SETTINGS[:2], ids=["alpha 0 is no prediction loss", "all three at once"])
+@pytest.mark.parametrize("setting", SETTINGS[:2], ids=["no prediction loss", "one budget"])
 def test_a_member_is_the_same_run_alone(start, swept, setting):
-    fitted = partial(constants.fitted, temperature_in_spreads=setting["temperature_in_spreads"])
+    trained_for = [BUDGETS.index(budget) for budget in setting["budgets"]]
+
+    def fitted(outcomes, budgets):
+        spreads = setting["temperature_in_spreads"]
+        return constants.fitted(outcomes, budgets[np.array(trained_for)], temperature_in_spreads=spreads)
+
     decision = replace(CONFIG.decision, learning_rate=setting["learning_rate"])
     config = replace(CONFIG, alpha=setting["alpha"], decision=decision)
-    fit = alone(start, CENTRED._replace(constants=fitted), config)
+    method = TRACKED._replace(constants=fitted)
+    fit = train_method(start.key, "alone", method, start.model, start.seeds, start.warm, config, Hooks())
     assert_same_fit(swept.study.fits[label(setting)], fit)
 
 
@@ -87,21 +85,12 @@ def test_a_row_for_each_seed_member_and_budget(swept):
     table, study = swept.values, swept.study.values
     assert len(table) == len(SPLITS) * len(SETTINGS) * len(BUDGETS)
     for setting in SETTINGS:
-        rows = table[np.logical_and.reduce([table[name] == value for name, value in setting.items()])]
+        rows = table[np.logical_and.reduce([table[name] == setting[name] for name in ("alpha", "learning_rate")])]
+        assert set(rows.budgets) == {shown(setting["budgets"])}
         of_study = study[study.method == label(setting)]
         np.testing.assert_array_equal(rows[["seed", "budget", "revenue"]], of_study[["seed", "budget", "revenue"]])
         base = study[study.method == TWO_STAGE].revenue.to_numpy()
         np.testing.assert_allclose(rows.lift, 100 * (of_study.revenue.to_numpy() / base - 1), atol=1e-10)
-
-
-def test_budgets_of_unequal_number_are_trained_for_and_tracked_as_alone(start, hooks):
-    tracked = METHODS["PL-own-units"]
-    settings = grid(budgets=[(0.05,), (0.02, 0.05, 0.1)])
-    swept = sweep(KEY, SPLITS, BUDGETS, tracked, settings, CONFIG, hooks)
-    middle = tracked._replace(constants=lambda outcomes, budgets: constants.fitted(outcomes, budgets[1:2]))
-    assert_same_fit(swept.study.fits["budgets {0.05}"], alone(start, middle))
-    assert set(swept.values.budget) == set(BUDGETS)
-    assert set(swept.values.budgets) == {"{0.05}", "{0.02, 0.05, 0.1}"}
 
 
 LAMS = ((2.0,), (0.0, 4.0), (2.0, 4.0, 8.0))

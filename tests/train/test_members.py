@@ -46,7 +46,7 @@ def run(weights=WEIGHTS, paces=PACES, **how):
 
 @pytest.fixture(scope="module")
 def together():
-    return run(compiled=with_members(SEEDS, K))
+    return run(compiled=with_members(K))
 
 
 def assert_same(one, other):
@@ -63,46 +63,41 @@ def test_a_member_is_the_same_fit_alone(together):
         assert_same((together.loss[..., k], together.value[..., k]), (alone.loss, alone.value))
 
 
-def need(seeds_at_once: int, at_once: int) -> int:
+def need(at_once: int) -> int:
     """Bytes of the program of an epoch."""
     trainer = make_trainer(MODEL, weighted, accuracy, CONFIG, N)
-    start = members.of_members(trainer, K).start
-    states = jax.vmap(start)(KEYS, START, VALID.x, VALID, PACES)
-    return members.bytes_beside_arguments(
-        members.program(trainer, True, (states, Rows(TRAIN), WEIGHTS, VALID.x, VALID), seeds_at_once, at_once)
-    )
+    states = jax.vmap(members.of_members(trainer, K).start)(KEYS, START, VALID.x, VALID, PACES)
+    data = states, Rows(TRAIN), WEIGHTS, VALID.x, VALID
+    return members.bytes_beside_arguments(members.program(trainer, True, data, at_once))
 
 
-@pytest.mark.parametrize("lanes", [(2, 3), (2, 1), (1, 1)])
-def test_what_does_not_fit_is_split_and_the_split_changes_nothing(together, lanes, monkeypatch):
-    ran = []
+def test_what_does_not_fit_is_split_and_the_split_changes_nothing(together, monkeypatch):
+    sizes = []
     compile_ = members.program
-    monkeypatch.setattr(members, "program", lambda *how: ran.append(how[3:]) or compile_(*how))
-    assert_same(run(compiled=with_members(SEEDS, K, memory=need(*lanes))), together)
-    assert ran[0] == (SEEDS, K)
-    assert ran[-1] <= lanes
-    assert len(ran) <= 4
+    monkeypatch.setattr(members, "program", lambda *how: sizes.append(how[-1]) or compile_(*how))
+    limit = need(2)
+    sizes.clear()
+    assert_same(run(compiled=with_members(K, memory=limit)), together)
+    assert sizes[0] == K
+    assert 1 <= sizes[-1] <= 2
 
 
 def test_a_limit_below_one_member_is_named():
-    with pytest.raises(InputError, match=r"memory: found 0 MiB, expected .* for one member of one seed"):
-        run(compiled=with_members(SEEDS, K, memory=1))
+    with pytest.raises(InputError, match=r"memory: found 0 MiB, expected .* MiB for one member of each seed"):
+        run(WEIGHTS[:, :1], PACES[:, :1], compiled=with_members(1, memory=1))
 
 
-def test_groups_are_near_to_equal_and_at_most_as_large_as_asked():
-    found = {lanes: members.groups(3, 8, lanes) for lanes in (24, 23, 12, 9, 5, 3, 2, 1)}
-    assert found == {
-        24: (3, 8), 23: (3, 4), 12: (3, 4), 9: (3, 3), 5: (3, 1), 3: (3, 1), 2: (2, 1), 1: (1, 1),
-    }  # fmt: skip
+def test_groups_are_the_fewest_and_near_to_equal():
+    assert [members.group_size(8, at_most) for at_most in range(8, 0, -1)] == [8, 4, 4, 4, 4, 3, 2, 1]
 
 
 def test_a_seed_whose_members_all_diverge_is_an_error_and_one_that_has_others_is_not():
     broken = WEIGHTS.at[0, 0].set(jnp.nan)
-    one = run(broken, compiled=with_members(SEEDS, K))
+    one = run(broken, compiled=with_members(K))
     assert np.isnan(one.loss[-1, 0, 0])
     assert np.isfinite(np.delete(one.loss[-1].ravel(), 0)).all()
     with pytest.raises(InputError, match="training loss in epoch 1"):
-        run(broken.at[0].set(jnp.nan), compiled=with_members(SEEDS, K))
+        run(broken.at[0].set(jnp.nan), compiled=with_members(K))
 
 
 def test_there_is_memory():

@@ -85,7 +85,7 @@ def test_two_models_side_by_side(run, capsys):
     ("frame", "options", "words"),
     [
         (PEOPLE, [], ["columns of predicted revenue of model", "found 0", "2, one for each of coupon, none"]),
-        (PEOPLE, [*MODEL[:3], *MODEL[4:]], ["columns of predicted revenue of model: found 1"]),
+        (PEOPLE, [*MODEL[:2], *MODEL[3:]], ["columns of predicted revenue of model: found 1"]),
         (PEOPLE, [*MODEL, *RIVAL[:3]], ["columns of predicted cost of rival: found 0"]),
         (PEOPLE.drop(columns="c1"), MODEL, ["column 'c1'", "expected it in the table"]),
         (_with("r1", 7, np.nan), MODEL, ["column 'r1', row 7", "nan", "a finite number"]),

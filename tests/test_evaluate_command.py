@@ -108,7 +108,7 @@ def test_bad_input_ends_in_one_line_and_writes_nothing(run, capsys, tmp_path, fr
 
 def test_a_trial_that_was_not_randomised_is_doubted(run, capsys):
     told = PEOPLE.assign(arm=np.where(PEOPLE.age > 0, "coupon", "none"))
-    folder = run(told, "--arms", "none", "coupon", *MODEL, "--budgets", "0.1", "--replicates", "20")
+    folder = run(told, "--arms", "none", "coupon", *MODEL, "--budgets", "0.2", "--replicates", "20")
     doubt = "Doubtful: the trial does not look randomised as it says (balance test"
     assert doubt in capsys.readouterr().out
     assert doubt in (folder / "table.md").read_text()

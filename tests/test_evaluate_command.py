@@ -85,7 +85,7 @@ def test_two_models_side_by_side(run, capsys):
     ("frame", "options", "words"),
     [
         (PEOPLE, [], ["columns of predicted revenue of model", "found 0", "2, one for each of coupon, none"]),
-        (PEOPLE, [*MODEL[:3], *MODEL[4:]], ["columns of predicted revenue of model: found 1"]),
+        (PEOPLE, [*MODEL[:2], *MODEL[3:]], ["columns of predicted revenue of model: found 1"]),
         (PEOPLE, [*MODEL, *RIVAL[:3]], ["columns of predicted cost of rival: found 0"]),
         (PEOPLE.drop(columns="c1"), MODEL, ["column 'c1'", "expected it in the table"]),
         (_with("r1", 7, np.nan), MODEL, ["column 'r1', row 7", "nan", "a finite number"]),
@@ -108,7 +108,7 @@ def test_bad_input_ends_in_one_line_and_writes_nothing(run, capsys, tmp_path, fr
 
 def test_a_trial_that_was_not_randomised_is_doubted(run, capsys):
     told = PEOPLE.assign(arm=np.where(PEOPLE.age > 0, "coupon", "none"))
-    folder = run(told, "--arms", "none", "coupon", *MODEL, "--budgets", "0.1", "--replicates", "20")
+    folder = run(told, "--arms", "none", "coupon", *MODEL, "--budgets", "0.2", "--replicates", "20")
     doubt = "Doubtful: the trial does not look randomised as it says (balance test"
     assert doubt in capsys.readouterr().out
     assert doubt in (folder / "table.md").read_text()

@@ -87,29 +87,29 @@ def bootstrap(
     """
     if replicates < 2:
         refuse("replicates", found=replicates, expected="at least 2")
-    estimate = _estimate(statistic, data, n)
-    size = max(1, min(replicates, _CALL // n))
+    # The estimate is the first of the draws, with weights of 1: one program serves all, and the last batch is filled up
+    # with draws that are thrown away.
+    total = replicates + 1
+    size = max(1, min(total, _CALL // n))
     keys = jax.random.split(key, replicates)
     batches = []
-    for first in range(0, replicates, size):
-        # The last batch is filled up with draws that are thrown away, so that one program serves all.
-        batch = keys[jnp.minimum(jnp.arange(first, first + size), replicates - 1)]
-        draws = jax.tree.map(np.asarray, _draws(statistic, data, n, batch, sampling))
-        batches.append(jax.tree.map(lambda leaf, first=first: leaf[: replicates - first], draws))
-        on_batch(min(first + size, replicates))
+    for first in range(0, total, size):
+        batch = jnp.minimum(jnp.arange(first, first + size), total - 1)
+        weighed = keys[jnp.maximum(batch - 1, 0)], batch > 0
+        draws = jax.tree.map(np.asarray, _draws(statistic, data, n, weighed, sampling))
+        batches.append(jax.tree.map(lambda leaf, first=first: leaf[: total - first], draws))
+        on_batch(min(first + size, total) - 1)
     draws = jax.tree.map(lambda *leaves: np.concatenate(leaves).astype(np.float64), *batches)
-    return Replicates(jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), estimate), draws)
-
-
-@partial(jax.jit, static_argnums=(0, 2))
-def _estimate(statistic: Statistic, data: Any, n: int) -> Any:
-    return statistic(data, jnp.ones(n))
+    return Replicates(*(jax.tree.map(lambda leaf, at=at: leaf[at], draws) for at in (0, slice(1, None))))
 
 
 @partial(jax.jit, static_argnums=(0, 2, 4))
-def _draws(statistic: Statistic, data: Any, n: int, keys: Array, sampling: Sampling) -> Any:
-    size = max(1, _AT_ONCE // n)
-    return jax.lax.map(lambda key: statistic(data, draw_weights(key, n, sampling)), keys, batch_size=size)
+def _draws(statistic: Statistic, data: Any, n: int, batch: tuple[Array, Array], sampling: Sampling) -> Any:
+    def draw(one: tuple[Array, Array]) -> Any:
+        key, weighed = one
+        return statistic(data, jnp.where(weighed, draw_weights(key, n, sampling), 1))
+
+    return jax.lax.map(draw, batch, batch_size=max(1, _AT_ONCE // n))
 
 
 def draw_weights(key: Array, n: int, sampling: Sampling = "poisson") -> Array:

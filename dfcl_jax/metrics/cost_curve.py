@@ -105,8 +105,8 @@ def _incremental(score: Array, trial: Trial, w: Array) -> tuple[Array, Array]:
     """Cost and revenue of treated less control down the ranking of all steps, [2n+1], or [n+1] with two treatments."""
     ranking = _rank_steps(score, trial.t)
     arms = jax.ops.segment_sum(w, trial.t, num_segments=score.shape[1] + 1)
-    share = (w / jnp.where(arms > 0, arms, 1)[trial.t])[ranking.person] if score.shape[1] > 1 else w[ranking.person]
-    sums = totals(ranking, trial.r, trial.c, share)
+    share = w / jnp.where(arms > 0, arms, 1)[trial.t] if score.shape[1] > 1 else w
+    sums = totals(ranking, trial.r, trial.c, share[ranking.person])
     treated, control = sums.treated[-1], sums.people[-1] - sums.treated[-1]
     return (
         sums.treated_c / treated - sums.control_c / control,

@@ -55,10 +55,9 @@ def totals(ranking: Ranking, r: Array, c: Array, weights: Array) -> Totals:
         ranking: k observations.
         r: revenue seen, [n].
         c: cost seen, [n].
-        weights: how much an observation counts, [n], or [k] in the order of the ranking.
+        weights: how much an observation counts, [k] in the order of the ranking.
     """
-    w = weights[ranking.person] if weights.shape == r.shape else weights
-    w = w * ranking.counts
+    w = weights * ranking.counts
     one = jnp.where(ranking.treated, w, 0)
     r, c = r[ranking.person], c[ranking.person]
     columns = jnp.stack([w, one, one * r, one * c, (w - one) * r, (w - one) * c])

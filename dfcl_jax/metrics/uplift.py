@@ -77,7 +77,7 @@ def _check_binary(trial: Trial) -> None:
 
 def _ranked(score: Array, trial: Trial, weights: Array) -> tuple[Ranking, Totals]:
     ranking = rank(score, jnp.arange(score.shape[0]), trial.t, trial.t == 1)
-    return ranking, totals(ranking, trial.r, trial.c, weights)
+    return ranking, totals(ranking, trial.r, trial.c, weights[ranking.person])
 
 
 @jax.jit

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -128,6 +129,7 @@ def criteo_like(key: Array, n: int, **dials: Any) -> Simulation:
     return Simulation(Trial(x, t, *_respond(visit_key, conversion_key, truth, t), p), truth)
 
 
+@partial(jax.jit, static_argnames="dials")
 def criteo_population(key: Array, dials: CriteoDials = CriteoDials(published=True)) -> CriteoLike:
     """A population to draw people from (`draw`, `stream`).
 

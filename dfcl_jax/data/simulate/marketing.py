@@ -1,6 +1,7 @@
 """Five discounts on a population with heavy-tailed base demand."""
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -143,6 +144,7 @@ def marketing(key: Array, n: int, **dials: Any) -> Simulation:
     return Simulation(Trial(x, t, r, c, population.propensities(truth)), truth)
 
 
+@partial(jax.jit, static_argnames="dials")
 def marketing_population(key: Array, dials: MarketingDials = MarketingDials()) -> Marketing:
     """A population to draw people from (`draw`, `stream`), week 0 of it (`Marketing.in_week`).
 

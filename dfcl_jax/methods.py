@@ -21,6 +21,7 @@ class Method(NamedTuple):
     loss: Callable[[Outcomes, Scores, Constants], Array]  # (predictions, scores, constants) -> loss, []
     pace: float = 1.0  # learning rate as a multiple of the decision stage's
     constants: Callable[[Outcomes, Array], Constants] = fitted  # (predictions, budgets) -> constants of the loss
+    by_rows: bool = False  # the loss is a mean over rows, so that chunks of a large batch need not know of each other
     tracked: bool = False  # multipliers solved anew before each epoch, see `constants.tracked`; not once at the start
 
 
@@ -102,9 +103,9 @@ def weighted_squares(outcomes: Outcomes, scores: Scores, constants: Constants) -
 
 
 METHODS: dict[str, Method] = {
-    "DFCL-PL": Method(raw, policy_learning, pace=0.1),
-    "DFCL-MER": Method(raw, entropy_regularised),
+    "DFCL-PL": Method(raw, policy_learning, pace=0.1, by_rows=True),
+    "DFCL-MER": Method(raw, entropy_regularised, by_rows=True),
     "DFCL-IFD": Method(raw, finite_difference, pace=0.3),
-    "PL-centred": Method(score_surfaces.centred, entropy_regularised),
-    "PL-own-units": Method(centred_in_own_units, entropy_regularised, tracked=True),
+    "PL-centred": Method(score_surfaces.centred, entropy_regularised, by_rows=True),
+    "PL-own-units": Method(centred_in_own_units, entropy_regularised, by_rows=True, tracked=True),
 }

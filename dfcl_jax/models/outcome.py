@@ -29,6 +29,9 @@ class Model(NamedTuple):
     apply: Callable[[Params, Array], Outcomes]  # (params, x [n, d]) -> Outcomes, [n, m] each
     # (params, x) -> Outcomes, [k, n, m] each, of members that are trained each by its own loss; None: there are none
     members: Callable[[Params, Array], Outcomes] | None = None
+    # The same as `members`, or as `apply`, but revenue and cost share no more than a trunk, so that the gradient of
+    # one costs its own part; None: nothing would be saved
+    apart: Callable[[Params, Array], Outcomes] | None = None
 
 
 def mlp(m: int, *, hidden: Sequence[int] = (64, 32, 32), link: Link = "identity") -> Model:
@@ -56,7 +59,12 @@ def shared_trunk(
         head: widths of each head's hidden layers.
         link: as in `mlp`.
     """
-    return _from_module(_SharedTrunk(m=m, trunk=tuple(trunk), head=tuple(head)), link)
+    both, one = (_SharedTrunk(heads=heads, trunk=tuple(trunk), head=tuple(head)) for heads in (2 * m, m))
+
+    def apart(params: Params, x: Array) -> Outcomes:
+        return Outcomes(*(_LINKS[link](jnp.asarray(one.apply(_half(params, k), x))) for k in (0, 1)))
+
+    return _from_module(both, link)._replace(apart=apart)
 
 
 def ensemble(model: Model, k: int) -> Model:
@@ -74,7 +82,7 @@ def ensemble(model: Model, k: int) -> Model:
     def apply(params: Params, x: Array) -> Outcomes:
         return jax.tree.map(lambda surfaces: surfaces.mean(axis=0), members(params, x))
 
-    return Model(init, apply, members)
+    return Model(init, apply, members, model.apart and jax.vmap(model.apart, in_axes=(0, None)))
 
 
 def in_precision(apply: Callable[[Params, Array], Outcomes], compute: Compute) -> Callable[[Params, Array], Outcomes]:
@@ -92,11 +100,12 @@ def in_precision(apply: Callable[[Params, Array], Outcomes], compute: Compute) -
     return rounded
 
 
-def through_revenue(apply: Callable[[Params, Array], Outcomes]) -> Callable[[Params, Array], Outcomes]:
-    """`apply` whose cost predictions pass no gradient, as the authors ran DFCL-IFD on Criteo."""
+def through_revenue(model: Model) -> Callable[[Params, Array], Outcomes]:
+    """The model with no gradient on cost predictions, as the authors ran DFCL-IFD on Criteo; [k, n, m] of k members."""
+    surfaces = model.apart or model.members or model.apply
 
     def revenue(params: Params, x: Array) -> Outcomes:
-        r, c = apply(params, x)
+        r, c = surfaces(params, x)
         return Outcomes(r, jax.lax.stop_gradient(c))
 
     return revenue
@@ -114,7 +123,7 @@ class _MLP(nn.Module):
 
 
 class _SharedTrunk(nn.Module):
-    m: int
+    heads: int
     trunk: tuple[int, ...]
     head: tuple[int, ...]
 
@@ -122,15 +131,24 @@ class _SharedTrunk(nn.Module):
     def __call__(self, x: Array) -> Array:
         for width in self.trunk:
             x = nn.relu(nn.Dense(width)(x))
-        heads = 2 * self.m
         # All heads read the trunk, so their first layer is one matrix product.
         first, *others = (*self.head, 1)
-        h = nn.Dense(heads * first, name="heads_0")(x).reshape(x.shape[0], heads, first)
+        h = nn.Dense(self.heads * first, name="heads_0")(x).reshape(x.shape[0], self.heads, first)
         for k, width in enumerate(others, start=1):
             if k == len(others):
                 h = h.astype(_at_least_single(h))
             h = _HeadLayer(width, name=f"heads_{k}")(nn.relu(h))
         return h[:, :, 0]
+
+
+def _half(params: Params, k: int) -> Params:
+    """The parameters of a `_SharedTrunk` with the heads of revenue alone, k = 0, or of cost, k = 1."""
+    axes = {name: -1 if name == "heads_0" else 0 for name in params["params"] if name.startswith("heads")}
+    halves = {
+        name: jax.tree.map(lambda leaf, axis=axis: jnp.split(leaf, 2, axis)[k], params["params"][name])
+        for name, axis in axes.items()
+    }
+    return {"params": params["params"] | halves}
 
 
 def _at_least_single(x: Array) -> jnp.dtype:

@@ -14,7 +14,7 @@ from dfcl_jax.losses import prediction_loss
 from dfcl_jax.methods import TWO_STAGE, Method
 from dfcl_jax.models import Model, Params
 from dfcl_jax.study.config import Hooks, Seeds, StudyConfig
-from dfcl_jax.train import Fit, Rows, fit, predict
+from dfcl_jax.train import Fit, MeanOverRows, Rows, fit, predict
 from dfcl_jax.types import Outcomes, Scores, Trial, stack
 
 # Rows that multipliers are tracked on: enough to tell what a policy spends, and a small part of an epoch's work.
@@ -55,7 +55,7 @@ def train_two_stage(key: Array, model: Model, seeds: Seeds, config: StudyConfig,
             seeds.valid.x,
             seeds.valid,
             model=model,
-            objective=objective,
+            objective=MeanOverRows(objective),
             validate=cost_curve_area if config.select == "aucc" else accuracy,
             config=config.warm,
             on_epoch=hooks.on_stage(TWO_STAGE, config.warm.epochs, seeds.train.t.size),
@@ -111,7 +111,7 @@ def train_method(
             seeds.valid.x,
             warm.judge,
             model=model,
-            objective=objective,
+            objective=MeanOverRows(objective) if method.by_rows else objective,
             validate=cost_curve_area if config.select == "aucc" else mean_value,
             config=replace(config.decision, learning_rate=config.decision.learning_rate * method.pace),
             renew=renew if method.tracked and config.constants == "fitted" else None,

@@ -48,7 +48,7 @@ Step = Callable[[Learner, Rows, Any], tuple[Learner, Array]]
 
 def default_chunk() -> int | None:
     """Rows whose layers stay in the cache of a CPU; None, all at once, for a device that wants large products."""
-    return 1024 if jax.default_backend() == "cpu" else None
+    return 2048 if jax.default_backend() == "cpu" else None
 
 
 def make_step(
@@ -75,8 +75,8 @@ def make_step(
         compute: the arithmetic of the hidden layers, see `in_precision`.
     """
     chunk = default_chunk() if chunk is None else chunk
-    surfaces = in_precision(model.apply if model.members is None else model.members, compute)
-    surfaces = through_revenue(surfaces) if through == "revenue" else surfaces
+    surfaces = through_revenue(model) if through == "revenue" else model.members or model.apply
+    surfaces = in_precision(surfaces, compute)
 
     def judged(outcomes: Outcomes, batch: Rows, shared: Any) -> Array:
         if model.members is None:

@@ -69,3 +69,13 @@ def test_configuration_builds_the_published_networks():
     assert shapes["Dense_0"]["kernel"] == (12, 127)
     assert shapes["heads_0"]["kernel"] == (127, 4 * 64)
     assert shapes["heads_1"]["kernel"] == (4, 64, 1)
+
+
+@pytest.mark.parametrize("head", [(4,), (4, 3)])
+def test_surfaces_apart_are_those_of_the_shared_trunk_and_share_its_parameters(head):
+    model = shared_trunk(3, trunk=(6,), head=head)
+    params = model.init(jax.random.key(1), X)
+    assert model.apart is not None
+    for one, other in zip(model.apart(params, X), model.apply(params, X), strict=True):
+        # Float32 products in another blocking.
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)

@@ -137,9 +137,15 @@ def place_rows(mesh: Mesh | None, rows: Rows, *, leading: int = 0) -> Rows:
         mesh: where to; None: the rows stay where they are.
         rows: the rows of this process; those of all processes, in their order, are the rows of the batch or data set.
         leading: axes of each leaf before that of the rows (seeds).
+
+    Raises:
+        InputError: rows that the devices of this process do not divide; a mesh as of `number_of_devices`.
     """
     if mesh is None:
         return rows
+    n, devices = rows.trial.t.shape[leading], number_of_devices(mesh) // jax.process_count()
+    if n % devices:
+        refuse("rows", found=n, expected=f"a multiple of the {devices} devices")
 
     def place(leaf: Any, spec: P) -> Array:
         if isinstance(leaf, Array) and not leaf.is_fully_addressable:

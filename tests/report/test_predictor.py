@@ -23,7 +23,7 @@ X = SPLITS[0].test.x
     "network",
     [
         NetworkConfig(hidden=(4, 3), link="softplus", members=3),
-        NetworkConfig("shared_trunk", hidden=(4,), head=(3,), link="sigmoid", members=2),
+        NetworkConfig("shared_trunk", hidden=(4,), head=(3,), link="sigmoid"),
     ],
 )
 def test_a_loaded_predictor_is_the_model_that_was_trained_whatever_its_network(tmp_path: Path, network: NetworkConfig):

@@ -74,7 +74,7 @@ def test_without_strength_the_trial_looks_randomised_and_with_it_not(population)
     for strength, randomised in ((0.0, True), (1.0, False)):
         whom = simulate.targeted(population, KEY, strength=strength)
         trial = simulate.draw(whom, jax.random.key(3), N).trial
-        as_designed = take(trial, np.arange(20_000))._replace(p=jnp.full(5, 0.2))
+        as_designed = take(trial, jnp.arange(20_000))._replace(p=jnp.full(5, 0.2))
         _, test = metrics.diagnostics.balance(as_designed)
         assert (test.p_value > 1e-4) == randomised
 
@@ -96,7 +96,7 @@ def test_people_who_agree_with_a_policy_have_the_propensities_stated(criteo):
     kept = simulate.agreeing(KEY, trial, q)
     # Kept are sum_k p_k q_k of people.
     assert abs(errors((np.isin(np.arange(N), kept.rows))[:, None], (q @ trial.p)[:, None])[0]) < 4.5
-    logged = take(trial, kept.rows)._replace(p=jnp.asarray(kept.p))
+    logged = take(trial, jnp.asarray(kept.rows))._replace(p=jnp.asarray(kept.p))
     those = jax.tree.map(lambda surface: surface[kept.rows], truth)
     assert np.abs(errors(scores.ipw(logged).c, those.c)).max() < 4.5
     assert np.abs(errors(jax.nn.one_hot(logged.t, 2), logged.p)).max() < 4.5
@@ -111,7 +111,7 @@ def test_a_policy_without_chance_leaves_no_propensities(criteo):
 
 
 def test_probabilities_that_are_none_are_refused(criteo):
-    trial = take(criteo.trial, np.arange(10))
+    trial = take(criteo.trial, jnp.arange(10))
     with pytest.raises(InputError, match=r"policy: found shape \(10, 3\)"):
         simulate.agreeing(KEY, trial, np.ones((10, 3)) / 3)
     with pytest.raises(InputError, match="policy, row 0"):

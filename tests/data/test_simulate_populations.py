@@ -53,7 +53,7 @@ def test_a_stream_is_what_memory_would_hold(criteo, criteo_simulation):
     assert [len(part.trial.t) for part in parts] == [300, 300, 300, 100]
     whole = simulate.first_people(criteo_simulation, 1000)
     for start, part in zip((0, 300, 600, 900), parts, strict=True):
-        rows = np.arange(start, min(start + 300, 1000))
+        rows = jnp.arange(start, min(start + 300, 1000))
         same(part.trial, take(whole.trial, rows))
         same(part.truth, jax.tree.map(lambda surface, rows=rows: surface[rows], whole.truth))
 
@@ -227,14 +227,14 @@ def test_criteo_features_are_like_the_file(data_folder):
 
 def test_the_oracle_has_no_regret_and_nobody_less(wide_simulation):
     _, truth = simulate.first_people(wide_simulation, 2000)
-    budgets = [0.02, 0.05, 0.1]
+    budgets = np.array([0.02, 0.05, 0.1])
     oracle = metrics.regret(truth, truth, budgets)
     np.testing.assert_allclose(oracle.regret, 0, atol=1e-9)
     noisy = jax.tree.map(lambda s: s * jnp.exp(jax.random.normal(KEY, s.shape)), truth)
     made = metrics.regret(noisy, truth, budgets)
     assert (made.regret > 0).all()
     np.testing.assert_allclose(made.value, metrics.eom(noisy, scores.truth(truth), budgets).revenue)
-    np.testing.assert_allclose(made.optimum, solvers.budget_path(truth).at(np.array(budgets)).value)
+    np.testing.assert_allclose(made.optimum, solvers.budget_path(truth).at(budgets).value)
 
 
 def test_parts_hold_the_stream_in_its_order(tmp_path, criteo, criteo_simulation):

@@ -99,7 +99,8 @@ class CriteoLike:
 
     def respond(self, key: Array, truth: Outcomes, t: Array) -> tuple[Array, Array]:
         """Conversion and visit seen under treatment t [n], 0 or 1, [n] each."""
-        return _respond(*jax.random.split(key), truth, t)
+        visit_key, conversion_key = jax.random.split(key)
+        return _respond(visit_key, conversion_key, truth, t)
 
     def propensities(self, truth: Outcomes) -> Array:
         """0.15 and 0.85."""
@@ -143,9 +144,9 @@ def _measured(function_keys: list[Array], raw: Array, dials: CriteoDials) -> Cri
     """The population whose features and functions are standard over the people `raw` [n, d], who have its rates."""
     scaling = moments(raw)
     x = scaling.standardise(raw)
-    functions = (draw_function(k, x, units=dials.units, nonlinearity=dials.nonlinearity) for k in function_keys)
-    intercepts = jnp.array([-4.25, -3.35], raw.dtype)
-    population = CriteoLike(scaling, *functions, *intercepts, dials=dials)
+    v, u, c, w = (draw_function(k, x, units=dials.units, nonlinearity=dials.nonlinearity) for k in function_keys)
+    intercepts = (jnp.asarray(a, raw.dtype) for a in (-4.25, -3.35))
+    population = CriteoLike(scaling, v, u, c, w, *intercepts, dials=dials)
     visit, conversion = population._logits(x)
     p = jnp.array([PROPENSITIES])
     visit_rate, conversion_rate = dials.rates

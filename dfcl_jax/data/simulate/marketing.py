@@ -159,7 +159,7 @@ def _measured(key: Array, function_keys: list[Array], raw: Array, dials: Marketi
     scaling = moments(raw)
     x = scaling.standardise(raw)
     cost_key, week_key = jax.random.split(jax.random.fold_in(key, 1))
-    functions = (
+    base, lift, rate, cost = (
         draw_function(
             function_key,
             x,
@@ -170,7 +170,7 @@ def _measured(key: Array, function_keys: list[Array], raw: Array, dials: Marketi
         for function_key in (*function_keys, cost_key)
     )
     drift = jnp.zeros((1, dials.numeric + len(dials.categories)), raw.dtype)
-    return Marketing(scaling, *functions, week_key, drift, season=jnp.zeros((), raw.dtype), dials=dials)
+    return Marketing(scaling, base, lift, rate, cost, week_key, drift, jnp.zeros((), raw.dtype), dials)
 
 
 def _raw_features(key: Array, n: int, dials: MarketingDials, drift: Array | float = 0.0) -> Array:

@@ -56,7 +56,7 @@ class Trainer(NamedTuple):
 
 def predict(model: Model, params: Params, x: Array, *, chunk: int | None = None) -> Outcomes:
     """The model's predictions on x [n, d]; hidden layers are held for `chunk` rows at a time, however large n is."""
-    return in_chunks(model.apply, chunk or default_chunk() or 65_536)(params, x)
+    return in_chunks(model.apply, chunk or min(default_chunk(x.shape[0]), 65_536))(params, x)
 
 
 def make_trainer(model: Model, objective: Objective, validate: Validate, config: FitConfig, n: int) -> Trainer:

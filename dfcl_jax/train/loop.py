@@ -85,7 +85,7 @@ def side_by_side(trainer: Trainer, donate: bool) -> Trainer:
 
 def predict(model: Model, params: Params, x: Array, *, chunk: int | None = None) -> Outcomes:
     """The model's predictions on x [n, d]; hidden layers are held for `chunk` rows at a time, however large n is."""
-    return in_chunks(model.apply, chunk or default_chunk() or 65_536)(params, x)
+    return in_chunks(model.apply, chunk or min(default_chunk(x.shape[0]), 65_536))(params, x)
 
 
 def make_trainer(

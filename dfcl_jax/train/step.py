@@ -46,9 +46,15 @@ class Learner(NamedTuple):
 Step = Callable[[Learner, Rows, Any], tuple[Learner, Array]]
 
 
-def default_chunk() -> int | None:
-    """Rows whose layers stay in the cache of a CPU; None, all at once, for a device that wants large products."""
-    return 2048 if jax.default_backend() == "cpu" else None
+def default_chunk(n: int, *, passes: int = 1) -> int:
+    """Rows of n to hold the layers of at a time; n: all at once, as on a device that wants large products.
+
+    On a CPU 2,048 rows of the published networks stay in its cache. Computing them again in a second pass pays where
+    the layers of all n would not stay in a larger one, from about 16,384 rows on.
+    """
+    if jax.default_backend() != "cpu" or n <= (2048 if passes == 1 else 16_384):
+        return max(n, 1)
+    return 2048
 
 
 def make_step(
@@ -70,11 +76,10 @@ def make_step(
         model: the model.
         objective: loss of a batch.
         optimiser: what becomes of the gradient.
-        chunk: rows at a time; None: what `default_chunk` has.
+        chunk: rows at a time; None: `default_chunk` of the batch.
         through: which predictions the gradient passes; heads that it does not are not computed for it.
         compute: the arithmetic of the hidden layers, see `in_precision`.
     """
-    chunk = default_chunk() if chunk is None else chunk
     surfaces = through_revenue(model) if through == "revenue" else model.members or model.apply
     surfaces = in_precision(surfaces, compute)
 
@@ -87,21 +92,25 @@ def make_step(
         return judged(surfaces(params, batch.trial.x), batch, shared)
 
     def in_two_passes(params: Params, batch: Rows, shared: Any) -> Array:
-        return judged(in_chunks(surfaces, chunk or batch.trial.x.shape[0])(params, batch.trial.x), batch, shared)
-
-    def value_and_gradient(params: Params, batch: Rows, shared: Any) -> tuple[Array, Params]:
         n = batch.trial.x.shape[0]
-        if not isinstance(objective, MeanOverRows) or chunk is None or chunk >= n:
-            return jax.value_and_grad(in_two_passes)(params, batch, shared)
+        return judged(in_chunks(surfaces, chunk or default_chunk(n, passes=2))(params, batch.trial.x), batch, shared)
+
+    def in_one_pass(params: Params, batch: Rows, shared: Any) -> tuple[Array, Params]:
+        n = batch.trial.x.shape[0]
+        size = chunk or default_chunk(n)
+        if size >= n:
+            return jax.value_and_grad(at_once)(params, batch, shared)
 
         def add(total: tuple[Array, Params], index: Array) -> tuple[tuple[Array, Params], None]:
             part = jax.value_and_grad(at_once)(params, rows_at(batch, index), shared)
             return jax.tree.map(lambda whole, new: whole + new * (len(index) / n), total, part), None
 
-        whole = n // chunk * chunk
+        whole = n // size * size
         total = jnp.zeros((), jax.tree.leaves(params)[0].dtype), jax.tree.map(jnp.zeros_like, params)
-        total, _ = jax.lax.scan(add, total, jnp.arange(whole).reshape(-1, chunk))
+        total, _ = jax.lax.scan(add, total, jnp.arange(whole).reshape(-1, size))
         return total if whole == n else add(total, jnp.arange(whole, n))[0]
+
+    value_and_gradient = in_one_pass if isinstance(objective, MeanOverRows) else jax.value_and_grad(in_two_passes)
 
     def step(learner: Learner, batch: Rows, shared: Any) -> tuple[Learner, Array]:
         loss, gradient = value_and_gradient(learner.params, batch, shared)

@@ -98,7 +98,7 @@ class RecordFile:
 
 
 def _numbers(values: np.ndarray) -> list[float | None]:
-    return [float(value) if np.isfinite(value) else None for value in values]
+    return [float(value) if np.isfinite(value) else None for value in np.ravel(values)]
 
 
 def check_tensorboard() -> None:

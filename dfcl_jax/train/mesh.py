@@ -147,20 +147,24 @@ def place_rows(mesh: Mesh | None, rows: Rows, *, leading: int = 0) -> Rows:
     if n % devices:
         refuse("rows", found=n, expected=f"a multiple of the {devices} devices")
 
-    def place(leaf: Any, spec: P) -> Array:
-        if isinstance(leaf, Array) and not leaf.is_fully_addressable:
-            return leaf
-        sharding = NamedSharding(mesh, spec)
-        if jax.process_count() == 1:
-            return jax.device_put(leaf, sharding)
-        return jax.make_array_from_process_local_data(sharding, np.asarray(leaf))
-
-    return jax.tree.map(place, rows, row_specs(rows, leading=leading))
+    return jax.tree.map(partial(_place, mesh), rows, row_specs(rows, leading=leading))
 
 
 def place_everywhere(mesh: Mesh | None, tree: Any) -> Any:
     """A tree, the same in every process, whole on every device of the mesh; without one it stays where it is."""
-    return tree if mesh is None else jax.device_put(tree, NamedSharding(mesh, P()))
+    return tree if mesh is None else jax.tree.map(lambda leaf: _place(mesh, leaf, P()), tree)
+
+
+def _place(mesh: Mesh, leaf: Any, spec: P) -> Array:
+    sharding = NamedSharding(mesh, spec)
+    if jax.process_count() == 1:
+        return jax.device_put(leaf, sharding)
+    if isinstance(leaf, Array) and not leaf.is_fully_addressable:
+        return leaf
+    if isinstance(leaf, Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        data = _place(mesh, jax.random.key_data(leaf), spec)
+        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+    return jax.make_array_from_process_local_data(sharding, np.asarray(leaf))
 
 
 def fetch(mesh: Mesh | None, tree: Any) -> Any:

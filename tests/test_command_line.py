@@ -317,7 +317,7 @@ def test_a_loaded_predictor_predicts_as_the_run_did(runs: Runs, method: str, see
 @pytest.mark.parametrize(
     ("folder", "method", "seed", "words"),
     [
-        ("nowhere", "TSM-SL", 0, ["run folder", "nowhere", "a finished run"]),
+        ("nowhere", "TSM-SL", 0, ["run folder", "nowhere", "the folder of a run"]),
         ("first", "DFCL-XYZ", 0, ["checkpoint", "DFCL-XYZ", "a method that the run trained"]),
         ("first", "TSM-SL", 2, ["seed", "found 2", "0 to 1"]),
         ("first", "TSM-SL", -1, ["seed", "found -1", "0 to 1"]),

@@ -128,7 +128,7 @@ def test_bad_input_ends_in_one_line_and_writes_nothing(
     [
         ([*ROLES], ["--predictions, --people", "None and None", "one of the two"]),
         (["--people", "people.parquet"], ["--run, --method", "None and None", "both, beside --people"]),
-        (["--people", "people.parquet", "--run", "run", "--method", "TSM-SL"], ["run folder", "a finished run"]),
+        (["--people", "people.parquet", "--run", "run", "--method", "TSM-SL"], ["run folder", "the folder of a run"]),
         (["--people", "people.parquet", "--arms", "a", "b"], ["--arms", "beside --people"]),
     ],
 )

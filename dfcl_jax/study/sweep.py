@@ -123,7 +123,9 @@ def _check(settings: Sequence[Setting], method: Method, config: StudyConfig) -> 
     if len(settings) == 0:
         refuse("settings of a sweep", found="none", expected="at least one")
     keywords = inspect.signature(method.constants).parameters.values()
-    numbers = [p.name for p in keywords if p.kind is p.KEYWORD_ONLY and not callable(p.default)]
+    numbers = [
+        p.name for p in keywords if p.kind is p.KEYWORD_ONLY and (p.default is p.empty or not callable(p.default))
+    ]
     known = [ALPHA, LEARNING_RATE, BUDGETS, *numbers]
     first = list(settings[0])
     for setting in settings:

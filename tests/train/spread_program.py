@@ -53,6 +53,11 @@ def objective(outcomes: Outcomes, rows: Rows, lams: jax.Array) -> jax.Array:
     return losses.finite_difference_loss(outcomes, rows.extra, lams) + losses.prediction_loss(outcomes, rows.trial)
 
 
+def smooth_objective(outcomes: Outcomes, rows: Rows, lams: jax.Array) -> jax.Array:
+    """Without decisions that float32 sums in another order could flip."""
+    return losses.policy_learning_loss(outcomes, rows.extra, lams) + losses.prediction_loss(outcomes, rows.trial)
+
+
 def fitted(mesh, *, rows: Rows = ROWS, config: FitConfig = CONFIG):
     keys = jax.random.split(jax.random.key(0), SEEDS)
     start = jax.vmap(lambda key: MODEL.init(key, jnp.zeros((1, D))))(keys)
@@ -77,8 +82,9 @@ def streamed(mesh, trial):
     valid = jax.tree.map(lambda leaf: leaf[0], VALID.trial)
     start = MODEL.init(jax.random.key(0), jnp.zeros((1, D), jnp.float32))
     return fit_stream(
-        jax.random.key(0), start, trial, LAMS, valid.x, valid, model=MODEL, objective=objective, extra=scores.ipw,
-        validate=lambda outcomes, trial: -losses.prediction_loss(outcomes, trial), config=CONFIG, mesh=mesh, buffer=200,
+        jax.random.key(0), start, trial, LAMS, valid.x, valid, model=MODEL, objective=smooth_objective,
+        validate=lambda outcomes, trial: -losses.prediction_loss(outcomes, trial), config=CONFIG, extra=scores.ipw,
+        mesh=mesh, buffer=200,
     )  # fmt: skip
 
 

@@ -123,7 +123,7 @@ def test_a_value_that_turns_up_in_a_later_epoch_is_named_with_row_and_file(trial
     bad.loc[10, "r"] = np.nan
     bad.to_parquet(tmp_path / "bad.parquet")
     broken = open_trial(tmp_path / "bad.parquet", COLUMNS, like=trial)
-    with pytest.raises(InputError, match=r"column 'r', row 11 of .*bad.parquet: found nan, expected a finite number"):
+    with pytest.raises(InputError, match=r"column 'r', row 11 of .*bad.parquet: found None, expected a finite number"):
         run(broken, start)
 
 

@@ -74,6 +74,7 @@ def assert_covered(intervals: dict[str, metrics.Interval], truths: dict) -> None
     assert all((abs(share - 0.95) <= band).all() for share in shares.values()), shares
 
 
+@pytest.mark.slow
 def test_values_and_qini_areas_are_covered():
     steps = jax.jit(jax.vmap(all_steps))(jax.random.split(jax.random.key(1), TRIALS))
     boot = metrics.bootstrap(values, steps, N, key=jax.random.key(2), replicates=REPLICATES)
@@ -113,6 +114,7 @@ def areas(every_trial, weights):
 CURVES = {"AUCC": metrics.aucc, "Qini": metrics.causalml_qini}
 
 
+@pytest.mark.slow
 def test_areas_of_cost_curves_are_covered():
     trials = jax.vmap(cost_curve_trial)(jax.random.split(jax.random.key(3), TRIALS))
     boot = metrics.bootstrap(areas, trials, N, key=jax.random.key(4), replicates=REPLICATES)

@@ -23,6 +23,7 @@ def nobody(x, budget):
     return jnp.zeros(x.shape[0], jnp.int32)
 
 
+@pytest.mark.slow
 def test_a_null_difference_is_covered_95_percent_of_the_time():
     """One policy in two groups, 500 experiments of 4 days."""
     both = {"a": everybody, "b": everybody}

@@ -35,12 +35,14 @@ def table() -> pd.DataFrame:
     return variances(jax.random.key(0), splits[0], splits[1:], (0.05, 0.1), kinds, CONFIG).set_index("method")
 
 
+@pytest.mark.slow
 def test_centred_scores_are_less_noisy_for_gradients_and_values(table):
     assert table.gradient["raw"] < table.gradient["centred"] < 1
     assert table.value["centred"] < table.value["raw"]
     assert table.value["centred"] == table.value["still"]
 
 
+@pytest.mark.slow
 def test_policies_that_do_not_move_agree_and_gain_nothing(table):
     assert table.disagreement["still"] == pytest.approx(0, abs=1e-9)
     assert table.lift["still"] == pytest.approx(0, abs=1e-9)

@@ -1,4 +1,3 @@
-import importlib.util
 import io
 import json
 import subprocess
@@ -47,16 +46,8 @@ def _with(column: str, row: int, value: object) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def trial() -> ModuleType:
-    """experiments/trial.py, which is in no package."""
-    spec = importlib.util.spec_from_file_location("experiments_trial", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # The command line looks up the types of the options there.
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+def trial(experiment) -> ModuleType:
+    return experiment("trial")
 
 
 def _assert_refused(error: str, words: list[str]) -> None:

@@ -1,5 +1,3 @@
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -10,7 +8,6 @@ import pytest
 
 from dfcl_jax.report import command
 
-SCRIPT = Path(__file__).parents[1] / "experiments" / "plan.py"
 ROLES = ("--revenue", "r0", "r1", "--cost", "c0", "c1")
 # Slopes 1/1, 2/1, ..., 8/1: a budget of 0.5 buys the four steepest.
 PEOPLE = pd.DataFrame(
@@ -19,16 +16,8 @@ PEOPLE = pd.DataFrame(
 
 
 @pytest.fixture(scope="module")
-def plan() -> ModuleType:
-    """experiments/plan.py, which is in no package."""
-    spec = importlib.util.spec_from_file_location("experiments_plan", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    # The command line looks up the types of the options there.
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+def plan(experiment) -> ModuleType:
+    return experiment("plan")
 
 
 def _with(column: str, row: int, value: object) -> pd.DataFrame:

@@ -79,8 +79,19 @@ Compiled = Callable[[Trainer, bool], Trainer]
 
 def side_by_side(trainer: Trainer, donate: bool) -> Trainer:
     """All seeds at once."""
-    epoch = jax.jit(jax.vmap(trainer.epoch), donate_argnums=0 if donate else ())
-    return trainer._replace(start=jax.jit(jax.vmap(trainer.start)), epoch=epoch)
+    start, epoch = _of_all_seeds(trainer.start), _of_all_seeds(trainer.epoch)
+    return trainer._replace(start=jax.jit(start), epoch=jax.jit(epoch, donate_argnums=0 if donate else ()))
+
+
+def _of_all_seeds(function: Callable[..., Any]) -> Callable[..., Any]:
+    def of_all(*arguments: Any) -> Any:
+        if jax.tree.leaves(arguments)[0].shape[0] > 1:
+            return jax.vmap(function)(*arguments)
+        # A CPU is several times slower at a batch of one product than at the product.
+        alone = function(*jax.tree.map(lambda leaf: leaf[0], arguments))
+        return jax.tree.map(lambda leaf: leaf[None], alone)
+
+    return of_all
 
 
 def predict(model: Model, params: Params, x: Array, *, chunk: int | None = None) -> Outcomes:

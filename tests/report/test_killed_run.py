@@ -94,6 +94,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_any_moment_and_resumed_is_the_run_uninterrupted(tmp_path: Path, compiled: Path, whole: Path):
     out = tmp_path / "run"
     partial = out.with_name("run.partial")

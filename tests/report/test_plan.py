@@ -10,6 +10,8 @@ from dfcl_jax.report import TableConfig, run_table
 from dfcl_jax.study import StudyConfig
 from dfcl_jax.train import FitConfig
 
+pytestmark = pytest.mark.slow
+
 N = 8000
 STUDY = StudyConfig(warm=FitConfig(epochs=10, batch_size=256), decision=FitConfig(epochs=2, batch_size=1000))
 

@@ -21,6 +21,7 @@ def run(out, *, resume=False, methods=ONE, parts=(1000, 500, 1000)):
     return run_simulated("small", config, DRAW, parts, methods, arms=("0%", "5%", "10%", "15%", "20%"))
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_resumed_is_the_run_uninterrupted(compiled_once, tmp_path, monkeypatch, capsys):
     run(tmp_path / "whole")
 

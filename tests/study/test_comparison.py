@@ -55,6 +55,7 @@ def test_values_are_in_the_money_of_the_data(study):
         assert cheapest[seed] == pytest.approx(float(split.truth.r[:, 0].mean()), rel=1e-5)  # float32 units
 
 
+@pytest.mark.slow
 def test_same_key_same_study(study):
     again = compare(KEY, SPLITS, BUDGETS, METHODS, CONFIG)
     assert again.values.equals(study.values)

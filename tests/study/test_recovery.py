@@ -71,6 +71,7 @@ def test_centred_scores_move_the_true_value_up_from_a_misspecified_start(gains, 
     assert interval.low > 0, message
 
 
+@pytest.mark.slow
 def test_the_unit_of_money_does_not_change_what_is_decided():
     config = replace(CONFIG, warm=replace(CONFIG.warm, epochs=1), decision=replace(CONFIG.decision, epochs=2))
     both = {name: METHODS[name] for name in ("DFCL-IFD", "PL-own-units")}

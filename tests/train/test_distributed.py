@@ -7,11 +7,14 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 
 from dfcl_jax import Trial
 from dfcl_jax.data import StreamedTrial
 from tests.train import spread_program as program
 from tests.train.test_mesh import PROGRAM, assert_same, environment
+
+pytestmark = pytest.mark.slow
 
 
 def free_port() -> int:

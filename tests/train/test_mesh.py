@@ -16,6 +16,8 @@ from dfcl_jax.losses import prediction_loss
 from dfcl_jax.train import FitConfig, fit
 from tests.train import spread_program as program
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(program.__file__)
 

@@ -81,7 +81,7 @@ def in_groups(k: int, at_once: int) -> Compiled:
             ready[:] = ready or [members.program(trainer, donate, data, at_once)]
             return ready[0](*data)
 
-        return Trainer(jax.jit(jax.vmap(members.of_members(trainer, k).start)), epoch)
+        return trainer._replace(start=jax.jit(jax.vmap(members.of_members(trainer, k).start)), epoch=epoch)
 
     return compiled
 

@@ -12,7 +12,7 @@ from typing import Any
 from dfcl_jax.errors import InputError, refuse
 from dfcl_jax.files import locked, write_atomically
 from dfcl_jax.train import Checkpoints, Fit
-from dfcl_jax.train.checkpoint import is_finished, read_finished
+from dfcl_jax.train.checkpoint_folder import is_finished, read_finished
 
 
 class RunFolder:

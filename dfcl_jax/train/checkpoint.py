@@ -1,36 +1,35 @@
-"""Checkpoints of a fit: where it stands between two epochs, kept in a folder whole or not at all.
+"""Checkpoints of a fit: where it stands between two epochs or, of a stream, two batches.
 
-A checkpoint is a folder: arrays as orbax writes them, `fit.json` with what fit it is of, and `checkpoint.json` with the
-checksum of every other file. It is made under a hidden name and moved to its place, and only then the one before it
-goes; so whatever ends the process, one of the two is there. Its name is the number of epochs it holds, or `finished`.
+Of several processes with one fit the first writes, and all go on from the same checkpoint: they must find one folder.
 """
 
 import json
-import logging
-import os
-import shutil
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
+from jax.sharding import Mesh
 
 from dfcl_jax.errors import refuse
-from dfcl_jax.files import cannot_write, write_atomically
+from dfcl_jax.train.checkpoint_folder import (
+    FINISHED,
+    check,
+    is_finished,
+    numbers,
+    on_host,
+    read_checkpoint,
+    read_identity,
+    write_checkpoint,
+)
 from dfcl_jax.train.config import FitConfig
 
-FINISHED = "finished"
-_FORMAT = "dfcl_jax checkpoint 1"
-_CONTENTS = "checkpoint.json"
-_FIT = "fit.json"
-_ARRAYS = "arrays"
 # Rows of each argument that tell one fit from another.
 _SAMPLED = 1024
 
@@ -44,7 +43,8 @@ class Checkpoints:
     """
 
     folder: str | Path
-    seconds: float = 30.0  # of work that may be lost beside the epoch in hand; 0 for a checkpoint after every epoch
+    # Of work that may be lost beside the epoch (of a stream, the batch) in hand; 0 for a checkpoint after every one.
+    seconds: float = 30.0
     of: str = ""  # a name of the fit
 
     def __post_init__(self) -> None:
@@ -53,24 +53,23 @@ class Checkpoints:
             refuse("seconds between checkpoints", found=self.seconds, expected="at least 0")
 
 
-class Standing(NamedTuple):
-    """Where a fit of s seeds stands after k epochs: all that the rest of it depends on, beside its arguments."""
-
-    state: Any  # `State`, leaves [s, ...]
-    shared: Any  # what the objective needed in the last epoch, leaves [s, ...]
-    loss: np.ndarray  # [k, s]
-    value: np.ndarray  # [k, s]
-
-
 class Keeper:
-    """What keeps the checkpoints of a fit that runs now, and nothing where `checkpoints` is None."""
+    """What keeps the checkpoints of a fit that runs now, and nothing where `checkpoints` is None.
 
-    def __init__(self, checkpoints: Checkpoints | None, config: FitConfig, arguments: Sequence[Any]):
-        self._latest: Standing | None = None
+    On a mesh all processes have one fit, which begins where all of them find the same checkpoint.
+    """
+
+    def __init__(
+        self, checkpoints: Checkpoints | None, config: FitConfig, arguments: Sequence[Any], mesh: Mesh | None = None
+    ):
+        self._latest: tuple[int, Any] | None = None
         self._written = time.monotonic()
         self._checkpoints = checkpoints
+        self._writes = mesh is None or jax.process_index() == 0
         if checkpoints is not None:
             self._folder = Path(checkpoints.folder)
+            if mesh is not None:
+                _check_one_folder(self._folder)
             self._impl = jax.random.key_impl(arguments[0])
             self._identity = _identity(checkpoints.of, config, arguments)
 
@@ -84,27 +83,31 @@ class Keeper:
             return None
         return self._read(self._folder / FINISHED, like())
 
-    def restore(self, like: Callable[[], Standing]) -> Standing | None:
-        """Where an earlier process left the fit; raises as `finished` does."""
-        if self._checkpoints is None or not (numbers := _numbers(self._folder)):
+    def restore(self, like: Callable[[], Any]) -> Any | None:
+        """Where an earlier process left the fit, in the structure of `like`; raises as `finished` does."""
+        if self._checkpoints is None or not (found := numbers(self._folder)):
             return None
-        kept = self._read(self._folder / str(max(numbers)), like())
-        return kept._replace(**jax.tree.map(jnp.asarray, {"state": kept.state, "shared": kept.shared}))
+        return self._read(self._folder / str(max(found)), like())
 
-    def note(self, standing: Standing) -> None:
-        """Take note of where the fit stands, and write it if that is due.
+    def note(self, number: int, standing: Any) -> None:
+        """Take note of where the fit stands after `number` epochs or batches, and write it if that is due.
+
+        Args:
+            number: higher than those noted before.
+            standing: arrays, all that the rest of the fit depends on beside its arguments.
 
         Raises:
             OSError: it cannot be written; the checkpoint before is intact.
         """
-        self._latest = standing
+        self._latest = number, standing
         if self._checkpoints is not None and time.monotonic() - self._written >= self._checkpoints.seconds:
             self.write()
 
     def write(self) -> None:
         """Write where the fit stands, unless it is written."""
         if self._checkpoints is not None and self._latest is not None:
-            self._write(str(len(self._latest.loss)), self._latest)
+            number, standing = self._latest
+            self._write(str(number), standing)
             self._latest, self._written = None, time.monotonic()
 
     def finish(self, result: Any) -> None:
@@ -114,26 +117,23 @@ class Keeper:
             self._write(FINISHED, result)
 
     def _read(self, path: Path, like: Any) -> Any:
-        _check(path)
-        difference = _difference(json.loads((path / _FIT).read_bytes()), self._identity)
+        check(path)
+        difference = _difference(read_identity(path), self._identity)
         if difference:
             refuse(f"checkpoint {path}", found=f"one of another fit: {difference}", expected="one of this fit")
-        tree = _arrays(path, jax.tree.map(lambda leaf: 0 if _is_key(leaf) else leaf, like))
-
-        def keyed(leaf: Any, like: Any) -> Any:
-            return jax.random.wrap_key_data(leaf, impl=self._impl) if _is_key(like) else leaf
-
-        return jax.tree.map(keyed, tree, like)
+        return read_checkpoint(path, like, self._impl)
 
     def _write(self, name: str, tree: Any) -> None:
-        if jax.process_index() == 0:
+        if self._writes:
             write_checkpoint(self._folder, name, tree, self._identity)
 
 
 @contextmanager
-def keeping(checkpoints: Checkpoints | None, config: FitConfig, arguments: Sequence[Any]) -> Iterator[Keeper]:
+def keeping(
+    checkpoints: Checkpoints | None, config: FitConfig, arguments: Sequence[Any], mesh: Mesh | None = None
+) -> Iterator[Keeper]:
     """The keeper of a fit, which also writes where the fit stands when it is interrupted."""
-    keeper = Keeper(checkpoints, config, arguments)
+    keeper = Keeper(checkpoints, config, arguments, mesh)
     try:
         yield keeper
     except KeyboardInterrupt:
@@ -141,124 +141,13 @@ def keeping(checkpoints: Checkpoints | None, config: FitConfig, arguments: Seque
         raise
 
 
-def is_finished(folder: Path) -> bool:
-    """Whether the fit that keeps its checkpoints in `folder` came to its end."""
-    return (folder / FINISHED).exists()
-
-
-def read_finished(folder: Path) -> dict[str, Any]:
-    """The result of the fit that kept its checkpoints in `folder`, as nested dictionaries of arrays.
-
-    Raises:
-        InputError: there is none, or a damaged one.
-    """
-    _check(folder / FINISHED)
-    return _arrays(folder / FINISHED, None)
-
-
-def write_checkpoint(folder: Path, name: str, tree: Any, identity: dict[str, Any]) -> None:
-    """Write `tree`, arrays, as the one checkpoint in `folder`.
-
-    Raises:
-        OSError: it cannot be written; the checkpoint before is intact.
-    """
-    partial = folder / f".{name}"
-    before = _numbers(folder)
-    try:
-        for left in folder.glob(".*"):
-            shutil.rmtree(left)
-        partial.mkdir(parents=True)
-        with _quietly():
-            _checkpointer().save((partial / _ARRAYS).absolute(), jax.tree.map(_host, tree))
-        (partial / _FIT).write_text(json.dumps(identity, indent=1))
-        files = [file for file in sorted(partial.rglob("*")) if file.is_file()]
-        checksums = {file.relative_to(partial).as_posix(): _checksum(file, sync=True) for file in files}
-        contents = {"format": _FORMAT, "files": checksums}
-        write_atomically(partial / _CONTENTS, json.dumps(contents, indent=1).encode())
-        os.rename(partial, folder / name)
-    except (OSError, ValueError) as error:  # orbax raises a full disk as a ValueError
-        shutil.rmtree(partial, ignore_errors=True)
-        kept = f"; that of epoch {max(before)} is intact" if before else "; there is none before it"
-        raise cannot_write(f"checkpoint {folder}", error, rest=kept) from error
-    for number in before:
-        shutil.rmtree(folder / str(number))
-
-
-def _numbers(folder: Path) -> list[int]:
-    return [int(path.name) for path in folder.glob("*") if path.name.isdigit()]
-
-
-def _checksum(file: Path, *, sync: bool = False) -> int:
-    with open(file, "rb") as opened:
-        if sync:
-            os.fsync(opened.fileno())
-        return zlib.crc32(opened.read())
-
-
-def _check(path: Path) -> None:
-    """Refuse a checkpoint unless every byte is as it was written."""
-    what, whole = f"checkpoint {path}", "a checkpoint of a fit, whole"
-    try:
-        contents = json.loads((path / _CONTENTS).read_bytes())
-        files, form = dict(contents["files"]), contents["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        refuse(what, found=f"an unreadable {_CONTENTS} ({error})", expected=whole)
-    if form != _FORMAT:
-        refuse(what, found=f"the format {form!r}", expected=f"{_FORMAT!r}")
-    for name in (_FIT, *files):
-        if name not in files or not (path / name).is_file():
-            refuse(what, found=f"no {name}", expected=whole)
-        if _checksum(path / name) != files[name]:
-            refuse(what, found=f"a damaged {name}", expected=whole)
-
-
-def _arrays(path: Path, like: Any) -> Any:
-    """The arrays of a checked checkpoint in the structure of `like`, or in nested dictionaries if that is None."""
-    import orbax.checkpoint as ocp
-
-    args = ocp.args.PyTreeRestore()
-    if like is not None:
-        numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), like)
-        args = ocp.args.PyTreeRestore(item=like, restore_args=numpy)
-    try:
-        with _quietly():
-            return _checkpointer().restore((path / _ARRAYS).absolute(), args=args)
-    except (ValueError, KeyError) as error:
-        refuse(f"checkpoint {path}", found=f"arrays that do not fit ({error})", expected="those of this fit")
-
-
-def _checkpointer() -> Any:
-    import orbax.checkpoint as ocp  # here, because most programs that import this library keep no checkpoints
-
-    # Every process reads, and the first alone writes: what is kept is the same in all.
-    me = jax.process_index()
-    alone = ocp.options.MultiprocessingOptions(
-        primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"checkpoint {me}"
-    )
-    return ocp.Checkpointer(ocp.PyTreeCheckpointHandler(multiprocessing_options=alone), multiprocessing_options=alone)
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Without what orbax logs of an error beside raising it."""
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
-def _is_key(leaf: Any) -> bool:
-    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-def _host(leaf: Any) -> np.ndarray:
-    leaf = jax.random.key_data(leaf) if _is_key(leaf) else leaf
-    if isinstance(leaf, jax.Array) and not (leaf.is_fully_addressable or leaf.is_fully_replicated):
-        return multihost_utils.process_allgather(leaf, tiled=True)
-    return np.asarray(leaf)
+def _check_one_folder(folder: Path) -> None:
+    """Refuse processes that would go on from different places."""
+    here = np.iinfo(np.int32).max if is_finished(folder) else max(numbers(folder), default=-1)
+    found = np.ravel(multihost_utils.process_allgather(np.array(here, np.int32)))
+    if (found != found[0]).any():
+        each = ", ".join("nothing" if number < 0 else str(number) for number in found)
+        refuse(f"checkpoints {folder}", found=f"by process: {each}", expected="one folder that all processes see")
 
 
 def _identity(of: str, config: FitConfig, arguments: Sequence[Any]) -> dict[str, Any]:
@@ -269,11 +158,13 @@ def _identity(of: str, config: FitConfig, arguments: Sequence[Any]) -> dict[str,
 
 
 def _gist(leaf: Any) -> dict[str, Any]:
-    """Shape and a sample of rows: of floats their mean size, which another machine may round otherwise."""
-    sample = _host(leaf[:, :: -(-leaf.shape[1] // _SAMPLED)] if leaf.ndim > 1 and leaf.shape[1] else leaf)
+    """Shape and a sample of rows: of floats a mean of their sizes, which another machine may round otherwise."""
+    sample = on_host(leaf[:, :: -(-leaf.shape[1] // _SAMPLED)] if leaf.ndim > 1 and leaf.shape[1] else leaf)
     about = {"shape": list(leaf.shape), "dtype": str(leaf.dtype)}
     if sample.size and np.issubdtype(sample.dtype, np.inexact):
-        return about | {"size": float(np.abs(sample, dtype=np.float64).mean())}
+        # Weights that rise tell orders apart.
+        size = np.average(np.abs(sample, dtype=np.float64).ravel(), weights=np.arange(1, sample.size + 1))
+        return about | {"size": float(size)}
     return about | {"checksum": zlib.crc32(sample.tobytes())}
 
 

@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 from dfcl_jax.errors import refuse
 from dfcl_jax.losses import in_chunks
 from dfcl_jax.models import Model, Params
-from dfcl_jax.train.checkpoint import Checkpoints, Standing, keeping
+from dfcl_jax.train.checkpoint import Checkpoints, keeping
 from dfcl_jax.train.config import FitConfig, make_optimiser
 from dfcl_jax.train.mesh import (
     AXIS,
@@ -61,13 +61,22 @@ class Fit(NamedTuple):
     value: np.ndarray  # [epochs, s]
 
 
+class Standing(NamedTuple):
+    """Where a fit of s seeds stands after k epochs."""
+
+    state: State  # leaves [s, ...]
+    shared: Any  # what the objective needed in the last epoch, leaves [s, ...]
+    loss: np.ndarray  # [k, s]
+    value: np.ndarray  # [k, s]
+
+
 class Trainer(NamedTuple):
     """Pure functions of one seed, to be jitted and vmapped; all but `start` run within `mesh.spread`."""
 
     start: Callable[[Array, Params, Any, Any, Array], State]  # (key, params, x_valid, judge, pace) -> State
     epoch: Callable[[State, Rows, Any, Any, Any], tuple[State, Record]]  # (state, rows, shared, x_valid, judge)
     step: Step
-    # (state before an epoch, key and learner after it, losses of its batches, x_valid, judge): what an epoch ends with
+    # (state before an epoch, key, learner and mean loss after it, x_valid, judge): what an epoch ends with
     close: Callable[[State, Array, Learner, Array, Any, Any], tuple[State, Record]]
     steps: int  # batches of an epoch
     size: int  # rows of a batch
@@ -148,17 +157,17 @@ def make_trainer(
             return step(learner, rows_at(rows, index), shared)
 
         learner, losses = jax.lax.scan(batch, state.learner, jnp.arange(steps))
-        return close(state, key, learner, losses, x_valid, judge)
+        return close(state, key, learner, losses.mean(), x_valid, judge)
 
     def close(
-        state: State, key: Array, learner: Learner, losses: Array, x_valid: Array, judge: Any
+        state: State, key: Array, learner: Learner, loss: Array, x_valid: Array, judge: Any
     ) -> tuple[State, Record]:
         value = _or_least(validate(predictions(learner.params, x_valid), judge))
         # Until some epoch has a value, the latest stands in for the best.
         better = (value > state.best_value) | jnp.isneginf(state.best_value)
         best = jax.tree.map(partial(jnp.where, better), learner.params, state.best)
         best_value = jnp.where(better, value, state.best_value)
-        return State(key, learner, best, best_value), Record(losses.mean(), value)
+        return State(key, learner, best, best_value), Record(loss, value)
 
     return Trainer(start, epoch, step, close, steps, size * shards)
 
@@ -239,7 +248,7 @@ def fit(
     rates = jnp.asarray(paces, jax.tree.leaves(params)[0].dtype)
     rates = place_everywhere(mesh, rates if rates.ndim else jnp.broadcast_to(rates, (len(keys),)))
     begin = (keys, params, x_valid, judge, rates)
-    with keeping(checkpoints, config, (*begin, rows, shared)) as keeper:
+    with keeping(checkpoints, config, (*begin, rows, shared), mesh) as keeper:
         finished = keeper.finished(lambda: Fit(params, *_NO_CURVES))
         if finished is not None:
             return finished._replace(params=jax.tree.map(jnp.asarray, finished.params))
@@ -247,23 +256,26 @@ def fit(
         if kept is None:
             state, records = trainer.start(*begin), []
         else:
-            state, shared = place_everywhere(mesh, (kept.state, kept.shared))
+            state, shared = place_everywhere(mesh, jax.tree.map(jnp.asarray, kept[:2]))
             records = [Record(*both) for both in zip(kept.loss, kept.value, strict=True)]
         for number in range(len(records), config.epochs):
             if renew is not None and number > 0:
                 shared = renew(state.learner.params, shared)
             state, record = trainer.epoch(state, rows, shared, x_valid, judge)
             record = jax.tree.map(np.asarray, record)
-            if not np.isfinite(record.loss).reshape(len(keys), -1).any(axis=1).all():
-                refuse(
-                    f"training loss in epoch {number + 1}", found=record.loss, expected="finite: lower learning_rate"
-                )
+            check_loss(number, record.loss.reshape(len(keys), -1))
             on_epoch(number, record)
             records.append(record)
-            keeper.note(Standing(state, shared, *_curves(records)))
+            keeper.note(len(records), Standing(state, shared, *_curves(records)))
         result = Fit(fetch(mesh, state.best), *_curves(records))
         keeper.finish(result)
         return result
+
+
+def check_loss(epoch: int, loss: np.ndarray) -> None:
+    """Refuse a loss that is no longer finite; of several members, [..., k], that of all."""
+    if not np.isfinite(loss).any(axis=-1).all():
+        refuse(f"training loss in epoch {epoch + 1}", found=np.squeeze(loss), expected="finite: lower learning_rate")
 
 
 def _curves(records: Sequence[Record]) -> tuple[np.ndarray, np.ndarray]:

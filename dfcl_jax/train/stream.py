@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -14,15 +14,29 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from dfcl_jax.data import StreamedTrial
-from dfcl_jax.errors import refuse
+from dfcl_jax.data.encode import NumericColumn
 from dfcl_jax.models import Model, Params
+from dfcl_jax.train.checkpoint import Checkpoints, keeping
 from dfcl_jax.train.config import FitConfig
-from dfcl_jax.train.loop import Fit, Record, Validate, make_trainer
+from dfcl_jax.train.loop import Fit, Record, State, Validate, check_loss, make_trainer
 from dfcl_jax.train.mesh import fetch, number_of_devices, place_everywhere, place_rows, spread
 from dfcl_jax.train.step import Learner, Objective, Rows
 from dfcl_jax.types import Trial
 
 T = TypeVar("T")
+
+
+class Standing(NamedTuple):
+    """Where a fit stands within an epoch, or between two after 0 batches of the next."""
+
+    state: State  # before the epoch
+    shared: Any  # what the objective needed last
+    learner: Learner
+    total: Array  # [] sum of the batches' losses
+    epoch: int  # its number, from 0
+    batches: int  # of it
+    loss: np.ndarray  # [epochs] of those before; then NaN
+    value: np.ndarray  # [epochs]
 
 
 def fit_stream(
@@ -42,6 +56,7 @@ def fit_stream(
     renew: Callable[[Params, Any], Any] | None = None,
     on_epoch: Callable[[int, Record], None] = lambda epoch, record: None,
     buffer: int = 2**19,
+    checkpoints: Checkpoints | None = None,
     mesh: Mesh | None = None,
 ) -> Fit:
     """`fit` for one model and a trial that is read anew in every epoch.
@@ -68,6 +83,8 @@ def fit_stream(
             first. None where that stays as it is.
         on_epoch: called after each epoch with its number from 0 and its record.
         buffer: rows that batches are drawn from, in each process.
+        checkpoints: where to keep how far the fit came, to the batch, and its result at the end; nowhere if None. A fit
+            that goes on within an epoch reads what it has learned from again, which is faster than to learn from it.
         mesh: devices to spread batches over. On several processes `trial` is what this one reads, such as
             `trial.share(jax.process_index(), jax.process_count())`, and everything else is the same in all; epochs are
             as long as the process with the fewest rows can have them. None: one device.
@@ -76,7 +93,9 @@ def fit_stream(
         The best parameters, and loss and value of each epoch, [epochs].
 
     Raises:
-        InputError: the loss is no longer finite; a row that cannot be (`open_trial`); the mesh does not divide batches.
+        InputError: the loss is no longer finite; a row that cannot be (`open_trial`); the mesh does not divide batches;
+            a checkpoint is damaged, or of another fit.
+        OSError: a checkpoint cannot be written; the one before it is intact.
     """
     hosts = 1 if mesh is None else jax.process_count()
     rows = trial.rows if hosts == 1 else int(np.min(multihost_utils.process_allgather(np.array(trial.rows))))
@@ -84,37 +103,70 @@ def fit_stream(
     trainer = make_trainer(model, objective, validate, config, rows * hosts // parts * parts, mesh=mesh)
     size = trainer.size // hosts
 
-    def step(learner: Learner, batch: Rows, shared: Any) -> tuple[Learner, Array]:
-        return trainer.step(learner, batch._replace(extra=extra(batch.trial)), shared)
+    def step(learner: Learner, total: Array, batch: Rows, shared: Any) -> tuple[Learner, Array]:
+        learner, loss = trainer.step(learner, batch._replace(extra=extra(batch.trial)), shared)
+        return learner, total + loss
 
-    step = jax.jit(spread(mesh, step), donate_argnums=0)
-    close = jax.jit(spread(mesh, trainer.close))
+    def close(state: State, key: Array, learner: Learner, total: Array, *judged: Any) -> tuple[State, Record]:
+        return trainer.close(state, key, learner, total / trainer.steps, *judged)
+
+    # What may yet be written must outlive the step that it goes into.
+    step = jax.jit(spread(mesh, step), donate_argnums=0 if checkpoints is None else ())
+    start, close = jax.jit(trainer.start), jax.jit(spread(mesh, close))
     dtype = jax.tree.leaves(params)[0].dtype
     begin = (key, params, x_valid, judge, jnp.asarray(pace, dtype))
-    key, params, x_valid, judge, rate = place_everywhere(mesh, begin)
-    shared = place_everywhere(mesh, shared)
-    state = jax.jit(trainer.start)(key, params, x_valid, judge, rate)
-    records = []
-    for number in range(config.epochs):
-        if renew is not None and number > 0:
-            shared = renew(state.learner.params, shared)
-        key, drawn = jax.random.split(state.key)
-        # What the steps are given they write over; the state's best may be the same arrays.
-        learner, losses = jax.tree.map(jnp.copy, state.learner), []
-        batches = trial.batches(_seed(drawn), size, buffer=buffer)
-        for batch in islice(prefetched(place_rows(mesh, Rows(rows)) for rows in batches), trainer.steps):
-            learner, loss = step(learner, batch, shared)
-            losses.append(loss)
-            # One step may wait for another, but not a row of them with a batch each.
-            jax.block_until_ready(losses[-2:][0])
-        state, record = close(state, key, learner, jnp.stack(losses), x_valid, judge)
-        record = jax.tree.map(np.asarray, record)
-        if not np.isfinite(record.loss):
-            refuse(f"training loss in epoch {number + 1}", found=record.loss, expected="finite: lower learning_rate")
-        records.append(record)
-        on_epoch(number, record)
-    losses, values = (np.array(column) for column in zip(*records, strict=True))
-    return Fit(fetch(mesh, state.best), losses, values)
+    identity = (*jax.tree.map(lambda leaf: leaf[None], begin), _about(trial, rows * hosts, buffer), shared)
+    begin, shared, zero = place_everywhere(mesh, (begin, shared, jnp.zeros((), dtype)))
+    _, _, x_valid, judge, _ = begin
+
+    def between(state: State, shared: Any, epoch: int, loss: np.ndarray, value: np.ndarray) -> Standing:
+        return Standing(state, shared, state.learner, zero, epoch, 0, loss, value)
+
+    unknown = np.full(config.epochs, np.nan, dtype)
+    with keeping(checkpoints, config, identity, mesh) as keeper:
+        finished = keeper.finished(lambda: Fit(params, unknown, unknown))
+        if finished is not None:
+            return finished._replace(params=jax.tree.map(jnp.asarray, finished.params))
+        at = keeper.restore(lambda: between(jax.eval_shape(start, *begin), shared, 0, unknown, unknown))
+        if at is None:
+            at = between(start(*begin), shared, 0, unknown, unknown)
+        else:
+            arrays = jax.tree.map(jnp.asarray, (at.state, at.shared, at.learner, at.total))
+            at = Standing(*place_everywhere(mesh, arrays), int(at.epoch), int(at.batches), at.loss, at.value)
+        for epoch in range(at.epoch, config.epochs):
+            if renew is not None and epoch > 0 and at.batches == 0:
+                at = at._replace(shared=renew(at.state.learner.params, at.shared))
+            key, drawn = jax.random.split(at.state.key)
+            batches = islice(trial.batches(_seed(drawn), size, buffer=buffer), at.batches, trainer.steps)
+            # What the steps are given they write over; the state's best may be the same arrays.
+            at = at._replace(learner=jax.tree.map(jnp.copy, at.learner))
+            for batch in prefetched(place_rows(mesh, Rows(rows)) for rows in batches):
+                before = at.total
+                learner, total = step(at.learner, before, batch, at.shared)
+                at = at._replace(learner=learner, total=total, batches=at.batches + 1)
+                # One step may wait for another, but not a row of them with a batch each.
+                jax.block_until_ready(before)
+                if at.batches < trainer.steps:
+                    keeper.note(epoch * trainer.steps + at.batches, at)
+            state, record = close(at.state, key, at.learner, at.total, x_valid, judge)
+            record = jax.tree.map(np.asarray, record)
+            check_loss(epoch, record.loss[None])
+            on_epoch(epoch, record)
+            here = np.arange(config.epochs) == epoch
+            curves = np.where(here, record.loss, at.loss), np.where(here, record.value, at.value)
+            at = between(state, at.shared, epoch + 1, *curves)
+            keeper.note(at.epoch * trainer.steps, at)
+        result = Fit(fetch(mesh, at.state.best), at.loss, at.value)
+        keeper.finish(result)
+        return result
+
+
+def _about(trial: StreamedTrial, rows: int, buffer: int) -> dict[str, Any]:
+    """What tells the rows of one trial, and their order, from another's."""
+    numbers = [(c.shift, c.scale) for c in trial.encoder.columns if isinstance(c, NumericColumn)]
+    names = ", ".join(trial.encoder.names).encode()
+    about = {"number": rows, "buffer": buffer, "encoding": numbers, "features": np.frombuffer(names, np.uint8)}
+    return jax.tree.map(np.asarray, about | {"p": trial.p}, is_leaf=lambda leaf: isinstance(leaf, list))
 
 
 def prefetched(items: Iterator[T], ahead: int = 2) -> Iterator[T]:

@@ -7,7 +7,7 @@ import pytest
 from dfcl_jax import InputError
 from dfcl_jax.report import RunConfig, command, experiment
 from dfcl_jax.report.run_folder import stage_folder
-from dfcl_jax.train.checkpoint import FINISHED, write_checkpoint
+from dfcl_jax.train.checkpoint_folder import FINISHED, write_checkpoint
 
 
 def ended_by(error: BaseException, out: Path, monkeypatch: pytest.MonkeyPatch, *, kept: bool) -> int:

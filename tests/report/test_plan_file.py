@@ -20,7 +20,7 @@ from dfcl_jax.report.predictor import describe_models
 from dfcl_jax.report.run_folder import stage_folder
 from dfcl_jax.solvers import allocate, budget_path
 from dfcl_jax.train import Fit
-from dfcl_jax.train.checkpoint import FINISHED, write_checkpoint
+from dfcl_jax.train.checkpoint_folder import FINISHED, write_checkpoint
 
 N, M = 1024, 4  # a power of 2, so that means of whole numbers are exact in float32
 REVENUE, COST = ([f"{role}{j}" for j in range(M)] for role in "rc")

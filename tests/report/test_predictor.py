@@ -12,7 +12,7 @@ from dfcl_jax.report import load_predictor, open_run
 from dfcl_jax.report.predictor import describe_models
 from dfcl_jax.report.run_folder import stage_folder
 from dfcl_jax.train import Fit
-from dfcl_jax.train.checkpoint import FINISHED, write_checkpoint
+from dfcl_jax.train.checkpoint_folder import FINISHED, write_checkpoint
 
 DRAW = jax.jit(lambda seed: simulate.marketing(jax.random.key(seed), 60, d=9))
 SPLITS = [split_simulation(DRAW(seed), 20, 20) for seed in range(2)]

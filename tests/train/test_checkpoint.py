@@ -169,6 +169,13 @@ def test_what_a_killed_process_left_of_a_checkpoint_is_removed(folder: Path, who
     assert names(folder) == ["finished"]
 
 
+def test_what_else_is_in_the_folder_stays(folder: Path):
+    (folder / ".git").mkdir()
+    (folder / ".notes").write_text("mine")
+    run(folder)
+    assert names(folder) == [".git", ".notes", "finished"]
+
+
 def test_of_two_checkpoints_the_later_counts(folder: Path, whole: Fit, tmp_path: Path):
     stopped(tmp_path / "other", 2)
     shutil.copytree(tmp_path / "other" / "2", folder / "2")
@@ -246,7 +253,8 @@ def test_a_write_that_fails_is_an_error_and_leaves_the_checkpoint_before(
     with monkeypatch.context() as patch:
         patch.setattr("os.fsync", no_space)
         with pytest.raises(
-            OSError, match="found no space left on device, expected a place to write to; that of epoch 3"
+            OSError,
+            match="found no space left on device, expected a place to write to; the one before it, 3, is intact",
         ):
             run(folder)
     assert names(folder) == ["3"]
@@ -276,7 +284,7 @@ def test_a_full_disk_is_an_error_and_leaves_the_checkpoint_before(small_disk: Pa
                     file.write(bytes(1024))
 
     with pytest.raises(
-        OSError, match=r"^checkpoint .*/fit: found no space left on device, .* that of epoch 2 is intact"
+        OSError, match=r"^checkpoint .*/fit: found no space left on device, .* the one before it, 2, is intact"
     ):
         run(folder, on_epoch=fill)
     assert names(folder) == ["2"]

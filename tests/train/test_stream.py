@@ -1,5 +1,8 @@
+import math
 import threading
 import time
+from dataclasses import replace
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +12,9 @@ import pytest
 
 from dfcl_jax import InputError, losses, scores
 from dfcl_jax.data import Columns, open_trial
+from dfcl_jax.data.encode import Encoder
 from dfcl_jax.models import mlp
-from dfcl_jax.train import FitConfig, Rows, fit_stream, make_trainer, predict
+from dfcl_jax.train import Checkpoints, FitConfig, Rows, fit_stream, make_trainer, predict
 from dfcl_jax.train.step import rows_at
 from dfcl_jax.train.stream import prefetched
 from dfcl_jax.types import Trial
@@ -63,14 +67,14 @@ def decision(outcomes, rows, shared):
     )
 
 
-def run(trial, start, *, key=0, config=CONFIG, **how):
+def run(trial, start, *, key=0, config=CONFIG, buffer=BUFFER, judge=None, **how):
     def extra(rows):
         return scores.centred(rows, predict(MODEL, start, rows.x))
 
-    judge = valid(trial)
+    judge = judge or valid(trial)
     return fit_stream(
         jax.random.key(key), start, trial, LAMS, judge.x, judge,
-        model=MODEL, objective=decision, validate=accuracy, config=config, extra=extra, buffer=BUFFER, **how,
+        model=MODEL, objective=decision, validate=accuracy, config=config, extra=extra, buffer=buffer, **how,
     )  # fmt: skip
 
 
@@ -85,7 +89,7 @@ def in_memory(trial, start):
     def epoch(state, key, order):
         step = lambda learner, index: trainer.step(learner, rows_at(rows, index), LAMS)  # noqa: E731
         learner, each = jax.lax.scan(step, state.learner, order)
-        return trainer.close(state, key, learner, each, judge.x, judge)
+        return trainer.close(state, key, learner, each.mean(), judge.x, judge)
 
     state = trainer.start(jax.random.key(0), start, judge.x, judge, jnp.ones((), jnp.float32))
     records = []
@@ -116,6 +120,80 @@ def test_the_key_determines_the_result_bit_for_bit(trial, start):
     jax.tree.map(np.testing.assert_array_equal, one.params, same.params)
     assert (one.loss != other.loss).any()
     assert [number for number, _ in seen] == [0, 1] * 3
+
+
+STEPS = -(-N // CONFIG.batch_size)
+
+
+def ending(trial, after, error):
+    """The trial, whose batches end with an error in its second reading, after some of them."""
+    readings = iter(range(9))
+
+    def batches(*args, **how):
+        last = next(readings)
+        for k, batch in enumerate(trial.batches(*args, **how)):
+            if last and k == after:
+                raise error
+            yield batch
+
+    return SimpleNamespace(rows=trial.rows, encoder=trial.encoder, p=trial.p, batches=batches)
+
+
+def renewed(params, lams):
+    """Multipliers that depend on the parameters, so that they too must come back."""
+    return lams * (1 + params["params"]["Dense_0"]["bias"].sum())
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def whole(trial, start):
+    """Three epochs uninterrupted, without checkpoints."""
+    return run(trial, start, config=replace(CONFIG, epochs=3), renew=renewed)
+
+
+def resumable(trial, start, folder, *, seconds=0.0, **how):
+    checkpoints = Checkpoints(folder, seconds)
+    return run(trial, start, config=replace(CONFIG, epochs=3), renew=renewed, checkpoints=checkpoints, **how)
+
+
+@pytest.mark.parametrize("after", [0, 1, STEPS - 1])
+@pytest.mark.parametrize(("error", "seconds"), [(RuntimeError, 0.0), (KeyboardInterrupt, math.inf)])
+def test_training_that_ended_within_an_epoch_goes_on_from_the_batch(
+    trial, start, whole, tmp_path, after, error, seconds
+):
+    with pytest.raises(error):
+        resumable(ending(trial, after, error), start, tmp_path, seconds=seconds)
+    assert names(tmp_path) == [str(STEPS + after)]
+    seen = []
+    resumed = resumable(trial, start, tmp_path, on_epoch=lambda number, record: seen.append(number))
+    assert seen == [1, 2]
+    assert names(tmp_path) == ["finished"]
+    jax.tree.map(np.testing.assert_array_equal, resumed._asdict(), whole._asdict())
+
+
+def test_a_finished_fit_is_read_and_not_trained_again(trial, start, whole, tmp_path):
+    resumable(trial, start, tmp_path, seconds=math.inf)
+    read = resumable(ending(trial, 0, AssertionError), start, tmp_path)
+    jax.tree.map(np.testing.assert_array_equal, read._asdict(), whole._asdict())
+
+
+def test_a_checkpoint_of_another_fit_is_refused_by_name(trial, start, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        resumable(ending(trial, 1, KeyboardInterrupt), start, tmp_path)
+    columns = trial.encoder.columns
+    scaled = trial._replace(encoder=Encoder((replace(columns[0], scale=2.0), *columns[1:])))
+    for change, difference in [
+        ({"key": 1}, "other keys"),
+        ({"buffer": BUFFER + 1}, r"other rows\.buffer"),
+        ({"trial": scaled}, r"other rows\.encoding"),
+        ({"trial": trial._replace(p=np.array([0.4, 0.6], np.float32))}, r"other rows\.p"),
+    ]:
+        with pytest.raises(InputError, match=f"found one of another fit: {difference}"):
+            resumable(**{"trial": trial, "start": start, "folder": tmp_path, "judge": valid(trial)} | change)
+    assert names(tmp_path) == [str(STEPS + 1)]
 
 
 def test_a_value_that_turns_up_in_a_later_epoch_is_named_with_row_and_file(trial, start, tmp_path):

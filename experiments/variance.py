@@ -58,7 +58,9 @@ def main(config: Config) -> None:
         key = jax.random.key(config.first_seed)
         table = variances(key, splits[0], splits[1:], budgets, KINDS, config.study)
         run.write_text("variance.csv", table.to_csv(index=False))
-        print(table.to_string(index=False, float_format="{:.3g}".format))
+        text = table.to_string(index=False, float_format="{:.3g}".format)
+        run.write_text("table.md", text + "\n")
+        print(text)
 
 
 POPULATIONS: dict[str, Callable[..., Simulation]] = {

@@ -115,7 +115,9 @@ def fit_stream(
     start, close = jax.jit(trainer.start), jax.jit(spread(mesh, close))
     dtype = jax.tree.leaves(params)[0].dtype
     begin = (key, params, x_valid, judge, jnp.asarray(pace, dtype))
-    identity = (*jax.tree.map(lambda leaf: leaf[None], begin), _about(trial, rows * hosts, buffer), shared)
+    identity = ()
+    if checkpoints is not None:
+        identity = (*jax.tree.map(lambda leaf: leaf[None], begin), _about(trial, rows * hosts, buffer), shared)
     begin, shared, zero = place_everywhere(mesh, (begin, shared, jnp.zeros((), dtype)))
     _, _, x_valid, judge, _ = begin
 
@@ -131,8 +133,8 @@ def fit_stream(
         if at is None:
             at = between(start(*begin), shared, 0, unknown, unknown)
         else:
-            arrays = jax.tree.map(jnp.asarray, (at.state, at.shared, at.learner, at.total))
-            at = Standing(*place_everywhere(mesh, arrays), int(at.epoch), int(at.batches), at.loss, at.value)
+            state, shared, learner, total = place_everywhere(mesh, jax.tree.map(jnp.asarray, at[:4]))
+            at = Standing(state, shared, learner, total, int(at.epoch), int(at.batches), at.loss, at.value)
         for epoch in range(at.epoch, config.epochs):
             if renew is not None and epoch > 0 and at.batches == 0:
                 at = at._replace(shared=renew(at.state.learner.params, at.shared))

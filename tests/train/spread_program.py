@@ -1,13 +1,18 @@
 """What the tests of meshes run in processes of their own: fits, gradients and plans with rows spread over devices.
 
 python spread_program.py OUT                          one process, all its devices
-python spread_program.py OUT ADDRESS NUMBER PROCESS   one of several processes
+python spread_program.py OUT ADDRESS NUMBER PROCESS   one of several processes, with checkpoints
+python spread_program.py ... end                      the same, which ends where a checkpoint is of use
 
-The folder of OUT has what `write_trial` writes.
+The folder of OUT has what `write_trial` writes, and checkpoints.
 """
 
+import os
+import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,10 +20,10 @@ import numpy as np
 import optax
 import pandas as pd
 
-from dfcl_jax import Outcomes, Trial, losses, metrics, scores, solvers
+from dfcl_jax import InputError, Outcomes, Trial, losses, metrics, scores, solvers
 from dfcl_jax.data import Columns, open_trial
 from dfcl_jax.models import ensemble, mlp
-from dfcl_jax.train import FitConfig, Learner, MeanOverRows, Rows, data_mesh, fit, fit_stream, make_step
+from dfcl_jax.train import Checkpoints, FitConfig, Learner, MeanOverRows, Rows, data_mesh, fit, fit_stream, make_step
 from dfcl_jax.train.mesh import place_rows, spread, step_on_mesh
 
 if __name__ == "__main__" and len(sys.argv) > 2:
@@ -58,13 +63,13 @@ def smooth_objective(outcomes: Outcomes, rows: Rows, lams: jax.Array) -> jax.Arr
     return losses.policy_learning_loss(outcomes, rows.extra, lams) + losses.prediction_loss(outcomes, rows.trial)
 
 
-def fitted(mesh, *, rows: Rows = ROWS, config: FitConfig = CONFIG):
+def fitted(mesh, *, rows: Rows = ROWS, config: FitConfig = CONFIG, **how: Any):
     keys = jax.random.split(jax.random.key(0), SEEDS)
     start = jax.vmap(lambda key: MODEL.init(key, jnp.zeros((1, D))))(keys)
     start = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), start)
     return fit(
         keys, start, rows, jnp.stack([LAMS, LAMS / 2]), VALID.trial.x, VALID.trial, model=MODEL, objective=objective,
-        validate=lambda outcomes, trial: -losses.prediction_loss(outcomes, trial), config=config, mesh=mesh,
+        validate=lambda outcomes, trial: -losses.prediction_loss(outcomes, trial), config=config, mesh=mesh, **how,
     )  # fmt: skip
 
 
@@ -78,13 +83,13 @@ def read_trial(folder: Path):
     return open_trial(folder / "trial.parquet", Columns("t", "r", "c"))
 
 
-def streamed(mesh, trial):
+def streamed(mesh, trial, **how: Any):
     valid = jax.tree.map(lambda leaf: leaf[0], VALID.trial)
     start = MODEL.init(jax.random.key(0), jnp.zeros((1, D), jnp.float32))
     return fit_stream(
         jax.random.key(0), start, trial, LAMS, valid.x, valid, model=MODEL, objective=smooth_objective,
         validate=lambda outcomes, trial: -losses.prediction_loss(outcomes, trial), config=CONFIG, extra=scores.ipw,
-        mesh=mesh, buffer=200,
+        mesh=mesh, buffer=200, **how,
     )  # fmt: skip
 
 
@@ -136,15 +141,45 @@ def plans(mesh) -> dict[str, np.ndarray]:
     }
 
 
-def main(out: str, address: str = "", number: str = "1", process: str = "0") -> None:
-    mesh, rows, trial = data_mesh(), ROWS, read_trial(Path(out).parent)
+class End(Exception):
+    """The end of a fit."""
+
+
+def end_all(out: Path, rows: Rows, trial, process: int) -> None:
+    """A fit that ends after an epoch, one that is refused, and a stream whose process is killed at its last batch."""
+    mesh = data_mesh()
+
+    def end(epoch: int, record) -> None:
+        if epoch == 1:
+            raise End
+
+    def kill(epoch: int, record) -> None:
+        if epoch == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with suppress(End):
+        fitted(mesh, rows=rows, on_epoch=end, checkpoints=Checkpoints(out.parent / "fit", 0.0))
+    try:
+        fitted(mesh, rows=rows, checkpoints=Checkpoints(out.parent / ("fit" if process == 0 else "another"), 0.0))
+    except InputError as error:
+        out.with_suffix(".txt").write_text(str(error))
+    streamed(mesh, trial, on_epoch=kill, checkpoints=Checkpoints(out.parent / "stream", 0.0))
+
+
+def main(out: str, address: str = "", number: str = "1", process: str = "0", end: str = "") -> None:
+    folder = Path(out).parent
+    mesh, rows, trial = data_mesh(), ROWS, read_trial(folder)
     if address:
         k, of = int(process), int(number)
         own = slice(k * N // of, (k + 1) * N // of)
         p = rows.trial.p
         rows = jax.tree.map(lambda leaf: leaf[:, own], rows)
         rows, trial = rows._replace(trial=rows.trial._replace(p=p)), trial.share(k, of)
-    result = flat("fit", fitted(mesh, rows=rows)) | flat("stream", streamed(mesh, trial))
+        if end:
+            end_all(Path(out), rows, trial, k)
+    kept = {name: Checkpoints(folder / name, 0.0) if address else None for name in ("fit", "stream")}
+    result = flat("fit", fitted(mesh, rows=rows, checkpoints=kept["fit"]))
+    result |= flat("stream", streamed(mesh, trial, checkpoints=kept["stream"]))
     if not address:
         result |= flat("fit on two", fitted(data_mesh(2))) | gradients(mesh) | plans(mesh)
     np.savez(out, devices=mesh.devices.size, **result)  # pyright: ignore

@@ -1,9 +1,11 @@
 """Two real processes that speak to each other over loopback."""
 
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -39,19 +41,30 @@ class Both(NamedTuple):
             yield Trial._make((*joined, one.p))
 
 
-def test_a_fit_of_two_processes_each_with_its_own_rows_is_the_fit_of_one(tmp_path):
-    program.write_trial(tmp_path)
+def run_two(folder: Path, *how: str) -> list[tuple[int, str]]:
+    """What two processes exit with, and what they say."""
     address, processes = f"127.0.0.1:{free_port()}", []
     for process in range(2):
-        command = [sys.executable, str(PROGRAM), str(tmp_path / f"{process}.npz"), address, "2", str(process)]
+        command = [sys.executable, str(PROGRAM), str(folder / f"{process}.npz"), address, "2", str(process), *how]
         processes.append(subprocess.Popen(command, env=environment(1), stderr=subprocess.PIPE, text=True))
     try:
-        for process in processes:
-            _, errors = process.communicate(timeout=170)
-            assert process.returncode == 0, errors
+        return [(process.returncode, said) for process in processes for _, said in [process.communicate(timeout=170)]]
     finally:
         for process in processes:
             process.kill()
+
+
+def test_two_processes_each_with_its_own_rows_ended_and_run_again_come_to_the_fit_of_one(tmp_path):
+    program.write_trial(tmp_path)
+    codes, said = zip(*run_two(tmp_path, "end"), strict=True)
+    assert codes[0] == -signal.SIGKILL, said
+    assert [file.name for file in (tmp_path / "fit").iterdir()] == ["1"]
+    assert [file.name for file in (tmp_path / "stream").iterdir()] == ["5"]
+    for process in range(2):
+        refused = (tmp_path / f"{process}.txt").read_text()
+        assert "found by process: 1, nothing, expected one folder that all processes see" in refused
+    for code, said in run_two(tmp_path):
+        assert code == 0, said
     shares = Both([program.read_trial(tmp_path).share(k, 2) for k in range(2)])
     alone = program.flat("fit", program.fitted(None)) | program.flat("stream", program.streamed(None, shares))
     for process in range(2):

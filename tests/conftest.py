@@ -22,6 +22,11 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Most tests compile more than they compute; the slow ones, and the experiments, run what users run."""
+    jax.config.update("jax_disable_most_optimizations", config.option.markexpr == "not slow")
+
+
 def _data_folder() -> Path:
     folder = os.environ.get("DFCL_DATA")
     if not folder or not Path(folder).is_dir():

@@ -50,8 +50,9 @@ def swept(start):
 
 
 def assert_same_fit(member, alone):
-    # Parameters and settings are float32 here, through 8 Adam steps; tests/train/test_members.py is in float64.
-    close = partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
+    # Parameters and settings are float32 here, and 8 Adam steps magnify what the first sums differ by some hundredfold;
+    # tests/train/test_members.py is in float64.
+    close = partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6)
     close(member.loss, alone.loss)
     close(member.value, alone.value)
     jax.tree.map(close, member.params, alone.params)

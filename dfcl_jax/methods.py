@@ -12,6 +12,7 @@ from dfcl_jax import losses
 from dfcl_jax import scores as score_surfaces
 from dfcl_jax.constants import Constants, fitted
 from dfcl_jax.losses.finite_difference import Flips
+from dfcl_jax.models import Through
 from dfcl_jax.types import Outcomes, Scores, Trial
 
 TWO_STAGE = "TSM-SL"
@@ -30,6 +31,7 @@ class Method(NamedTuple):
     alpha: optax.Schedule | None = None
     # Epoch -> temperature and windows as a multiple of the constants', see `constants.annealed`.
     annealing: optax.Schedule = optax.constant_schedule(1.0)
+    through: Through | None = None  # predictions that a gradient passes; None: as the study has it
 
 
 def raw(trial: Trial, outcomes_hat: Outcomes) -> Scores:

@@ -41,8 +41,9 @@ def main(config: Config) -> None:
     """Load or simulate, train, compare, report."""
     if (config.data is None) == (config.simulate <= 0):
         refuse("--data, --simulate", found=f"{config.data} and {config.simulate}", expected="one of the two")
-    # One learning rate for all, as published.
+    # One learning rate for all, and no gradient of IFD on cost, as published.
     methods = {name: method._replace(pace=1.0) for name, method in METHODS.items()}
+    methods["DFCL-IFD"] = methods["DFCL-IFD"]._replace(through="revenue")
     if config.data is not None:
         run_table("criteo", config, sources.criteo(config.data), methods, plan=False)
         return

@@ -11,6 +11,7 @@ README = (Path(__file__).parents[1] / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", BLOCKS, ids=["compose", "plan", "own loss"])
 def test_code_examples_run_as_they_stand(block, capsys):
     with jax.enable_x64(False), jax.numpy_rank_promotion("allow"):

@@ -145,7 +145,11 @@ def train_on_decisions(
         model=model,
         objective=MeanOverRows(objective) if method.by_rows else objective,
         validate=partial(_if_finite, cost_curve_area if config.select == "aucc" else mean_value),
-        config=replace(config.decision, learning_rate=config.decision.learning_rate * method.pace),
+        config=replace(
+            config.decision,
+            learning_rate=config.decision.learning_rate * method.pace,
+            through=method.through or config.decision.through,
+        ),
         paces=paces,
         renew=renew,
         compiled=compiled,

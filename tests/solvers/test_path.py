@@ -179,6 +179,7 @@ def test_bootstrap_replicates_are_a_vmap():
     np.testing.assert_allclose(values, expected, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_in_float32_a_million_people_are_planned_as_in_float64():
     rng = np.random.default_rng(0)
     r, c = rng.random((1_000_000, 5), np.float32), 0.05 + rng.random((1_000_000, 5), np.float32)

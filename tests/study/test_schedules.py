@@ -1,4 +1,4 @@
-"""What a method changes from epoch to epoch: the weight of prediction, and temperature and windows."""
+"""What a method says of its own training, from epoch to epoch: the weight of prediction, temperature and windows."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from dfcl_jax import Method, scores
+from dfcl_jax import METHODS, Method, scores
 from dfcl_jax.data import simulate, split_simulation
 from dfcl_jax.models import NetworkConfig
 from dfcl_jax.study import Hooks, StudyConfig, stack_seeds
@@ -52,3 +52,11 @@ def test_temperature_and_window_are_those_of_their_epoch_tracked_or_not(warm, tr
     cooling = losses(LENGTHS._replace(annealing=optax.exponential_decay(1.0, 1, 0.5), tracked=tracked), warm)
     start = jnp.asarray(k.temperature[:, 0] + k.window[:, 0])
     np.testing.assert_allclose(cooling, 0.5 ** np.arange(EPOCHS)[:, None] * start[None], rtol=1e-6)
+
+
+def test_a_method_says_which_predictions_its_gradient_passes_or_leaves_it_to_the_study(warm):
+    both = METHODS["DFCL-IFD"]
+    revenue = losses(both._replace(through="revenue"), warm)
+    of_the_study = losses(both, warm, replace(CONFIG, decision=replace(CONFIG.decision, through="revenue")))
+    np.testing.assert_array_equal(revenue, of_the_study)
+    assert (revenue != losses(both, warm)).any()

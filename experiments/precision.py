@@ -17,13 +17,15 @@ from dfcl_jax.methods import TWO_STAGE
 from dfcl_jax.metrics import paired_interval
 from dfcl_jax.models import Compute, NetworkConfig
 from dfcl_jax.report import RunConfig, command, draw_splits, experiment, training
-from dfcl_jax.report.summary import markdown_table, mean_values
-from dfcl_jax.study import Hooks, Study, StudyConfig, compare
+from dfcl_jax.report.summary import markdown_table
+from dfcl_jax.study import Study, StudyConfig, compare
 
 POPULATIONS: dict[str, Callable[[Array, int], Simulation]] = {
     "marketing": jax.jit(simulate.marketing, static_argnums=1),
     "criteo": jax.jit(simulate.criteo_like, static_argnums=1),
 }
+KINDS: tuple[Compute, Compute] = ("float32", "bfloat16")
+NAMES = (TWO_STAGE, *METHODS)
 METRICS = {"revenue": "EOM, mean over budgets", "aucc": "AUCC", "prediction_loss": "prediction loss"}
 
 
@@ -31,7 +33,7 @@ METRICS = {"revenue": "EOM, mean over budgets", "aucc": "AUCC", "prediction_loss
 class Config(RunConfig):
     """Train every method on the same simulated trials in float32 and in bfloat16, and compare what they are worth.
 
-    On the Criteo population with the network of the paper's recipe.
+    The Criteo population is learned by the network of the paper's recipe.
     """
 
     population: Literal["marketing", "criteo"] = "marketing"
@@ -43,56 +45,46 @@ class Config(RunConfig):
 
 def main(config: Config) -> None:
     """Simulate, train twice, report."""
-    parts, draw = (config.train, config.valid, config.test), POPULATIONS[config.population]
-    kinds: tuple[Compute, Compute] = ("float32", "bfloat16")
-    stages = [f"{name}, {kind}" for kind in kinds for name in (TWO_STAGE, *METHODS)]
+    if config.population == "criteo":
+        network = NetworkConfig("shared_trunk", hidden=(127,), head=(64,), link="sigmoid")
+        config = replace(config, study=replace(config.study, network=network, prediction="cross_entropy"))
     with experiment("precision", config) as run:
-        splits, budgets = draw_splits(config, draw, parts)
+        draw = POPULATIONS[config.population]
+        splits, budgets = draw_splits(config, draw, (config.train, config.valid, config.test))
         key, studies = jax.random.key(config.first_seed), {}
-        with training(run, config, stages, Console()) as hooks:
-            for kind in kinds:
-                how = in_precision(config, kind)
-                studies[kind] = compare(key, splits, budgets, METHODS, how, named(hooks, kind))
-        seeds = pd.concat([by_seed(study).assign(compute=kind) for kind, study in studies.items()])
+        for kind in KINDS:
+            study = in_precision(config.study, kind)
+            with training(run, config, METHODS, Console(), suffix=f", {kind}") as hooks:
+                studies[kind] = compare(key, splits, budgets, METHODS, study, hooks)
+        seeds = by_seed(studies)
         run.write_text("precision.csv", seeds.to_csv(index=False))
-        table = markdown_table(*differences(seeds, *kinds))
+        table = markdown_table(*differences(seeds))
         run.write_text("table.md", table)
         print(table)
 
 
-def in_precision(config: Config, kind: Compute) -> StudyConfig:
+def in_precision(study: StudyConfig, kind: Compute) -> StudyConfig:
     """The study with hidden layers in one arithmetic."""
-    study = replace(
-        config.study,
-        warm=replace(config.study.warm, compute=kind),
-        decision=replace(config.study.decision, compute=kind),
-    )
-    if config.population == "marketing":
-        return study
-    network = NetworkConfig("shared_trunk", hidden=(127,), head=(64,), link="sigmoid")
-    return replace(study, network=network, prediction="cross_entropy")
+    warm, decision = (replace(stage, compute=kind) for stage in (study.warm, study.decision))
+    return replace(study, warm=warm, decision=decision)
 
 
-def named(hooks: Hooks, kind: Compute) -> Hooks:
-    """Hooks of one of several studies, which names its stages."""
-    return Hooks(
-        lambda stage, epochs, rows: hooks.on_stage(f"{stage}, {kind}", epochs, rows),
-        lambda stage: hooks.checkpoints(f"{stage}, {kind}"),
-    )
+def by_seed(studies: dict[Compute, Study]) -> pd.DataFrame:
+    """Metrics on the test part: a row for each seed, method and arithmetic, revenue over budgets that all can meet."""
+    values = pd.concat([study.values.assign(compute=kind) for kind, study in studies.items()])
+    values = values[values.method.isin(NAMES)].set_index(["seed", "budget", "method", "compute"]).revenue
+    revenue = values.unstack("budget").dropna(axis=1).mean(axis=1).rename("revenue")
+    quality = pd.concat([study.quality.assign(compute=kind) for kind, study in studies.items()])
+    return quality.merge(revenue.reset_index(), on=["seed", "method", "compute"])
 
 
-def by_seed(study: Study) -> pd.DataFrame:
-    """Every method's metrics on the test part of every seed."""
-    revenue = mean_values(study)[[TWO_STAGE, *METHODS]].melt(value_name="revenue", ignore_index=False)
-    return revenue.reset_index().merge(study.quality, on=["method", "seed"])
-
-
-def differences(seeds: pd.DataFrame, before: str, after: str) -> tuple[list[str], list[list[str]]]:
-    """Headers and rows of a table: each metric, and what `after` changes in it, with the interval over paired seeds."""
+def differences(seeds: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Headers and rows of a table: each metric in float32, and what bfloat16 changes, with the interval over seeds."""
+    before, after = KINDS
     metrics = [name for name in METRICS if name in seeds]
     headers = ["method"] + [text for name in metrics for text in (METRICS[name], "change, %")]
     rows = []
-    for method in (TWO_STAGE, *METHODS):
+    for method in NAMES:
         row = [method]
         for name in metrics:
             wide = seeds[seeds.method == method].pivot(index="seed", columns="compute", values=name)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -61,7 +60,7 @@ class RunConfig:
     tensorboard: bool = False
     """Write curves for TensorBoard to the run folder's tensorboard/ (needs the extra `tensorboard`)."""
     seeds: int = 5
-    """Seeds, numbered from --first-seed; they train side by side."""
+    """Seeds, numbered from --first-seed; they train in one program."""
     first_seed: int = 0
     study: StudyConfig = field(default_factory=StudyConfig)
 
@@ -119,21 +118,29 @@ def provenance(name: str, config: "DataclassInstance", data: dict[str, Any]) -> 
 
 
 @contextmanager
-def training(run: RunFolder, config: RunConfig, stages: Iterable[str], console: Console) -> Iterator[Hooks]:
-    """Hooks of two-stage learning and `stages` of decisions: progress on the terminal, storage in the run folder."""
+def training(
+    run: RunFolder, config: RunConfig, stages: Iterable[str], console: Console, *, suffix: str = ""
+) -> Iterator[Hooks]:
+    """Hooks of two-stage learning and `stages` of decisions: progress on the terminal, storage in the run folder.
+
+    The suffix, added to the stages' names, tells studies of one run apart.
+    """
     epochs = {TWO_STAGE: config.study.warm.epochs} | dict.fromkeys(stages, config.study.decision.epochs)
     observers: list[Callable[[Epoch], None]] = [RecordFile(run.path / "record.jsonl")]
     if config.tensorboard:
         observers.append(TensorBoard(run.path / "tensorboard"))
     with StudyProgress(sum(epochs.values()), console=console) as progress:
         for stage, number in epochs.items():
-            if run.has_stage(stage):
-                progress.skip(stage, number)
+            if run.has_stage(stage + suffix):
+                progress.skip(stage + suffix, number)
 
         def on_stage(stage: str, epochs: int, rows: int) -> Callable[[int, Record], None]:
-            return watch(stage, rows, *observers, progress.on_stage(stage, epochs))
+            return watch(stage + suffix, rows, *observers, progress.on_stage(stage + suffix, epochs))
 
-        yield Hooks(on_stage, partial(run.checkpoints, seconds=config.checkpoint_seconds))
+        def checkpoints(stage: str) -> Checkpoints:
+            return run.checkpoints(stage + suffix, seconds=config.checkpoint_seconds)
+
+        yield Hooks(on_stage, checkpoints)
 
 
 def run_study(

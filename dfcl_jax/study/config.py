@@ -1,4 +1,4 @@
-"""What a study is told, and the seeds it runs side by side."""
+"""What a study is told, and the seeds it runs in one program."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

@@ -16,7 +16,7 @@ from dfcl_jax.methods import TWO_STAGE, Method
 from dfcl_jax.models import Model, Params
 from dfcl_jax.study.config import Hooks, Seeds, StudyConfig
 from dfcl_jax.train import Fit, MeanOverRows, Rows, fit, predict
-from dfcl_jax.train.loop import Compiled, Validate, side_by_side
+from dfcl_jax.train.loop import Compiled, Validate, all_seeds
 from dfcl_jax.types import Outcomes, Scores, Trial, stack
 
 # Rows that multipliers are tracked on: enough to tell what a policy spends, and a small part of an epoch's work.
@@ -115,7 +115,7 @@ def train_on_decisions(
     *,
     terms: Terms,
     paces: ArrayLike = 1.0,
-    compiled: Compiled = side_by_side,
+    compiled: Compiled = all_seeds,
 ) -> Fit:
     """`train_method` on ready-made terms; `paces` and `compiled` as in `fit`."""
 

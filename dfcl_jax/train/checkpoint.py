@@ -8,7 +8,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from dfcl_jax.train.checkpoint_folder import (
     write_checkpoint,
 )
 from dfcl_jax.train.config import FitConfig
+from dfcl_jax.train.mesh import number_of_devices
 
 # Rows of each argument that tell one fit from another.
 _SAMPLED = 1024
@@ -56,22 +57,31 @@ class Checkpoints:
 class Keeper:
     """What keeps the checkpoints of a fit that runs now, and nothing where `checkpoints` is None.
 
-    On a mesh all processes have one fit, which begins where all of them find the same checkpoint.
+    On a mesh all processes have one fit, which begins where all of them find the same checkpoint. Arguments are told
+    from others by rows of the axis after `leading` others (seeds).
     """
 
     def __init__(
-        self, checkpoints: Checkpoints | None, config: FitConfig, arguments: Sequence[Any], mesh: Mesh | None = None
+        self,
+        checkpoints: Checkpoints | None,
+        config: FitConfig,
+        arguments: Sequence[Any],
+        mesh: Mesh | None = None,
+        *,
+        leading: int = 1,
     ):
         self._latest: tuple[int, Any] | None = None
         self._written = time.monotonic()
         self._checkpoints = checkpoints
-        self._writes = mesh is None or jax.process_index() == 0
+        self._together = mesh is not None
         if checkpoints is not None:
             self._folder = Path(checkpoints.folder)
-            if mesh is not None:
+            if self._together:
                 _check_one_folder(self._folder)
+            # The number of devices decides on the order of rows unless the configuration does.
+            config = replace(config, shards=config.shards or number_of_devices(mesh))
             self._impl = jax.random.key_impl(arguments[0])
-            self._identity = _identity(checkpoints.of, config, arguments)
+            self._identity = _identity(checkpoints.of, config, arguments, leading)
 
     def finished(self, like: Callable[[], Any]) -> Any | None:
         """The result of the fit as an earlier process left it, in the structure of `like`.
@@ -85,9 +95,13 @@ class Keeper:
 
     def restore(self, like: Callable[[], Any]) -> Any | None:
         """Where an earlier process left the fit, in the structure of `like`; raises as `finished` does."""
-        if self._checkpoints is None or not (found := numbers(self._folder)):
+        if self._checkpoints is None:
             return None
-        return self._read(self._folder / str(max(found)), like())
+        found = numbers(self._folder)
+        kept = self._read(self._folder / str(max(found)), like()) if found else None
+        # The first process may not write before all have read.
+        self._meet("restored")
+        return kept
 
     def note(self, number: int, standing: Any) -> None:
         """Take note of where the fit stands after `number` epochs or batches, and write it if that is due.
@@ -112,9 +126,10 @@ class Keeper:
 
     def finish(self, result: Any) -> None:
         """Keep the result in place of where the fit stood."""
-        self._latest = None
         if self._checkpoints is not None:
             self._write(FINISHED, result)
+            self._meet("finished")
+        self._latest = None
 
     def _read(self, path: Path, like: Any) -> Any:
         check(path)
@@ -124,16 +139,25 @@ class Keeper:
         return read_checkpoint(path, like, self._impl)
 
     def _write(self, name: str, tree: Any) -> None:
-        if self._writes:
+        if not self._together or jax.process_index() == 0:
             write_checkpoint(self._folder, name, tree, self._identity)
+
+    def _meet(self, where: str) -> None:
+        if self._together:
+            multihost_utils.sync_global_devices(f"{where} {self._folder.name}")
 
 
 @contextmanager
 def keeping(
-    checkpoints: Checkpoints | None, config: FitConfig, arguments: Sequence[Any], mesh: Mesh | None = None
+    checkpoints: Checkpoints | None,
+    config: FitConfig,
+    arguments: Sequence[Any],
+    mesh: Mesh | None = None,
+    *,
+    leading: int = 1,
 ) -> Iterator[Keeper]:
     """The keeper of a fit, which also writes where the fit stands when it is interrupted."""
-    keeper = Keeper(checkpoints, config, arguments, mesh)
+    keeper = Keeper(checkpoints, config, arguments, mesh, leading=leading)
     try:
         yield keeper
     except KeyboardInterrupt:
@@ -143,23 +167,29 @@ def keeping(
 
 def _check_one_folder(folder: Path) -> None:
     """Refuse processes that would go on from different places."""
-    here = np.iinfo(np.int32).max if is_finished(folder) else max(numbers(folder), default=-1)
+    end = np.iinfo(np.int32).max
+    here = end if is_finished(folder) else max(numbers(folder), default=-1)
     found = np.ravel(multihost_utils.process_allgather(np.array(here, np.int32)))
     if (found != found[0]).any():
-        each = ", ".join("nothing" if number < 0 else str(number) for number in found)
+        words = {-1: "nothing", end: FINISHED}
+        each = ", ".join(words.get(number, str(number)) for number in found.tolist())
         refuse(f"checkpoints {folder}", found=f"by process: {each}", expected="one folder that all processes see")
 
 
-def _identity(of: str, config: FitConfig, arguments: Sequence[Any]) -> dict[str, Any]:
+def _identity(of: str, config: FitConfig, arguments: Sequence[Any], leading: int) -> dict[str, Any]:
     named = dict(zip(("keys", "params", "x_valid", "judge", "paces", "rows", "shared"), arguments, strict=True))
     leaves = jax.tree_util.tree_leaves_with_path(named)
-    gists = {jax.tree_util.keystr(path, simple=True, separator="."): _gist(leaf) for path, leaf in leaves}
+    gists = {jax.tree_util.keystr(path, simple=True, separator="."): _gist(leaf, leading) for path, leaf in leaves}
     return {"of": of, "config": asdict(config), "arguments": gists}
 
 
-def _gist(leaf: Any) -> dict[str, Any]:
+def _gist(leaf: Any, leading: int) -> dict[str, Any]:
     """Shape and a sample of rows: of floats a mean of their sizes, which another machine may round otherwise."""
-    sample = on_host(leaf[:, :: -(-leaf.shape[1] // _SAMPLED)] if leaf.ndim > 1 and leaf.shape[1] else leaf)
+    sample = leaf
+    if leaf.ndim > leading and leaf.shape[leading]:
+        every = -(-leaf.shape[leading] // _SAMPLED)
+        sample = leaf[(slice(None),) * leading + (slice(None, None, every),)]
+    sample = on_host(sample)
     about = {"shape": list(leaf.shape), "dtype": str(leaf.dtype)}
     if sample.size and np.issubdtype(sample.dtype, np.inexact):
         # Weights that rise tell orders apart.

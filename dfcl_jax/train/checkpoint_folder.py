@@ -9,7 +9,7 @@ import logging
 import os
 import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,10 @@ def write_checkpoint(folder: Path, name: str, tree: Any, identity: dict[str, Any
         OSError: it cannot be written; the checkpoint before is intact.
     """
     partial = folder / f".{name}"
-    before = numbers(folder)
+    before = [number for number in numbers(folder) if str(number) != name]
+    if (folder / name).exists():  # and what ended that write left the one before it
+        _remove(folder, before)
+        return
     try:
         for left in folder.glob(".*"):
             if left.name[1:] == FINISHED or left.name[1:].isdigit():
@@ -88,7 +91,11 @@ def write_checkpoint(folder: Path, name: str, tree: Any, identity: dict[str, Any
         shutil.rmtree(partial, ignore_errors=True)
         kept = f"; the one before it, {max(before)}, is intact" if before else "; there is none before it"
         raise cannot_write(f"checkpoint {folder}", error, rest=kept) from error
-    for number in before:
+    _remove(folder, before)
+
+
+def _remove(folder: Path, found: Iterable[int]) -> None:
+    for number in found:
         shutil.rmtree(folder / str(number))
 
 

@@ -86,21 +86,17 @@ class Trainer(NamedTuple):
 Compiled = Callable[[Trainer, bool], Trainer]
 
 
-def side_by_side(trainer: Trainer, donate: bool) -> Trainer:
-    """All seeds at once."""
+def all_seeds(trainer: Trainer, donate: bool) -> Trainer:
+    """All seeds in one program: at once, or on a CPU one after another, which of several takes a copy of one's rows."""
     start, epoch = _of_all_seeds(trainer.start), _of_all_seeds(trainer.epoch)
     return trainer._replace(start=jax.jit(start), epoch=jax.jit(epoch, donate_argnums=0 if donate else ()))
 
 
 def _of_all_seeds(function: Callable[..., Any]) -> Callable[..., Any]:
-    def of_all(*arguments: Any) -> Any:
-        if jax.tree.leaves(arguments)[0].shape[0] > 1:
-            return jax.vmap(function)(*arguments)
-        # A CPU is several times slower at a batch of one product than at the product.
-        alone = function(*jax.tree.map(lambda leaf: leaf[0], arguments))
-        return jax.tree.map(lambda leaf: leaf[None], alone)
-
-    return of_all
+    if jax.default_backend() != "cpu":
+        return jax.vmap(function)
+    # One seed's products fill a CPU, and several at once leave its cache.
+    return lambda *arguments: jax.lax.map(lambda one: function(*one), arguments)
 
 
 def predict(model: Model, params: Params, x: Array, *, chunk: int | None = None) -> Outcomes:
@@ -201,12 +197,12 @@ def fit(
     config: FitConfig,
     paces: ArrayLike = 1.0,
     renew: Callable[[Params, Any], Any] | None = None,
-    compiled: Compiled = side_by_side,
+    compiled: Compiled = all_seeds,
     on_epoch: Callable[[int, Record], None] = lambda epoch, record: None,
     checkpoints: Checkpoints | None = None,
     mesh: Mesh | None = None,
 ) -> Fit:
-    """Train s seeds side by side and keep, for each, the parameters of its best validation value.
+    """Train s seeds in one program and keep, for each, the parameters of its best validation value.
 
     Every array argument has a leading axis of s seeds. Each epoch is one compiled call; between epochs Python only
     reports, so a fit can be interrupted there. With `checkpoints` it goes on where an earlier process left it, whatever
@@ -226,7 +222,7 @@ def fit(
         paces: learning rates as multiples of the configuration's, [s] or one for all.
         renew: (parameters, what `objective` needed) -> what it needs from now on, leaves [s, ...]; called before every
             epoch but the first. None where that stays as it is.
-        compiled: how seeds are run side by side; by `train.with_members` each has k members, and its leaves are
+        compiled: how seeds are run in one program; by `train.with_members` each has k members, and its leaves are
             [s, k, ...].
         on_epoch: called after each epoch that is run with its number from 0 and its record, leaves [s].
         checkpoints: where to keep how far the fit came, and its result at the end; nowhere if None.

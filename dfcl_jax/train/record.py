@@ -35,12 +35,14 @@ def watch(stage: str, rows: int, *observers: Callable[[Epoch], None]) -> Callabl
     Args:
         stage: a name of the fit.
         rows: of an epoch, of all seeds together.
-        observers: what to call: a `RecordFile`, a `TensorBoard`, a function.
+        observers: what to call: a `RecordFile`, a `TensorBoard`, a function. Of several processes the first calls them.
     """
     last = time.perf_counter()
 
     def on_epoch(number: int, record: Record) -> None:
         nonlocal last
+        if jax.process_index() > 0:
+            return
         now = time.perf_counter()
         took, last = now - last, now
         epoch = Epoch(

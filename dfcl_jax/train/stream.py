@@ -1,5 +1,6 @@
 """Training on more rows than memory holds: batches are read ahead while the step before runs."""
 
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -115,17 +116,16 @@ def fit_stream(
     start, close = jax.jit(trainer.start), jax.jit(spread(mesh, close))
     dtype = jax.tree.leaves(params)[0].dtype
     begin = (key, params, x_valid, judge, jnp.asarray(pace, dtype))
-    identity = ()
-    if checkpoints is not None:
-        identity = (*jax.tree.map(lambda leaf: leaf[None], begin), _about(trial, rows * hosts, buffer), shared)
-    begin, shared, zero = place_everywhere(mesh, (begin, shared, jnp.zeros((), dtype)))
+    begin, shared, zero = jax.tree.map(jnp.asarray, (begin, shared, jnp.zeros((), dtype)))
+    begin, shared, zero = place_everywhere(mesh, (begin, shared, zero))
     _, _, x_valid, judge, _ = begin
+    about = None if checkpoints is None else _about(trial, buffer, mesh)
 
     def between(state: State, shared: Any, epoch: int, loss: np.ndarray, value: np.ndarray) -> Standing:
         return Standing(state, shared, state.learner, zero, epoch, 0, loss, value)
 
     unknown = np.full(config.epochs, np.nan, dtype)
-    with keeping(checkpoints, config, identity, mesh) as keeper:
+    with keeping(checkpoints, config, (*begin, about, shared), mesh, leading=0) as keeper:
         finished = keeper.finished(lambda: Fit(params, unknown, unknown))
         if finished is not None:
             return finished._replace(params=jax.tree.map(jnp.asarray, finished.params))
@@ -139,15 +139,18 @@ def fit_stream(
             if renew is not None and epoch > 0 and at.batches == 0:
                 at = at._replace(shared=renew(at.state.learner.params, at.shared))
             key, drawn = jax.random.split(at.state.key)
-            batches = islice(trial.batches(_seed(drawn), size, buffer=buffer), at.batches, trainer.steps)
+            batches = islice(trial.batches(_seed(drawn), size, buffer=buffer), trainer.steps)
+            # Here, not ahead in a thread, so that an interrupt need not wait for it.
+            deque(islice(batches, at.batches), maxlen=0)
             # What the steps are given they write over; the state's best may be the same arrays.
             at = at._replace(learner=jax.tree.map(jnp.copy, at.learner))
             for batch in prefetched(place_rows(mesh, Rows(rows)) for rows in batches):
                 before = at.total
                 learner, total = step(at.learner, before, batch, at.shared)
                 at = at._replace(learner=learner, total=total, batches=at.batches + 1)
-                # One step may wait for another, but not a row of them with a batch each.
-                jax.block_until_ready(before)
+                # One step may wait for another, but not a row of them with a batch each. What is written is done: a
+                # write may not wait for a step that an interrupt keeps another process from taking.
+                jax.block_until_ready(before if checkpoints is None else total)
                 if at.batches < trainer.steps:
                     keeper.note(epoch * trainer.steps + at.batches, at)
             state, record = close(at.state, key, at.learner, at.total, x_valid, judge)
@@ -163,22 +166,29 @@ def fit_stream(
         return result
 
 
-def _about(trial: StreamedTrial, rows: int, buffer: int) -> dict[str, Any]:
+def _about(trial: StreamedTrial, buffer: int, mesh: Mesh | None) -> dict[str, Any]:
     """What tells the rows of one trial, and their order, from another's."""
-    numbers = [(c.shift, c.scale) for c in trial.encoder.columns if isinstance(c, NumericColumn)]
-    names = ", ".join(trial.encoder.names).encode()
-    about = {"number": rows, "buffer": buffer, "encoding": numbers, "features": np.frombuffer(names, np.uint8)}
-    return jax.tree.map(np.asarray, about | {"p": trial.p}, is_leaf=lambda leaf: isinstance(leaf, list))
+    groups = np.array(zlib.crc32(str([group.rows for group in trial.parts.groups]).encode()) >> 1, np.int32)
+    scaling = [(column.shift, column.scale) for column in trial.encoder.columns if isinstance(column, NumericColumn)]
+    return {
+        "columns": np.frombuffer(f"{trial.columns} {trial.encoder.names}".encode(), np.uint8),
+        "scaling": np.array(scaling),
+        "p": np.array(trial.p if trial.p is not None else []),
+        "row_groups": groups if mesh is None else multihost_utils.process_allgather(groups),  # of each host
+        "buffer": np.array(buffer),
+    }
 
 
 def prefetched(items: Iterator[T], ahead: int = 2) -> Iterator[T]:
     """The items, of which a thread makes up to `ahead` while the one before is used; its errors are raised here."""
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        end = object()
+    thread, end = ThreadPoolExecutor(max_workers=1), object()
+    try:
         waiting = deque(thread.submit(next, items, end) for _ in range(ahead))
         while (item := waiting.popleft().result()) is not end:
             waiting.append(thread.submit(next, items, end))
             yield item  # pyright: ignore
+    finally:
+        thread.shutdown(cancel_futures=True)
 
 
 def _seed(key: Array) -> int:

@@ -177,9 +177,15 @@ def main(out: str, address: str = "", number: str = "1", process: str = "0", end
         rows, trial = rows._replace(trial=rows.trial._replace(p=p)), trial.share(k, of)
         if end:
             end_all(Path(out), rows, trial, k)
-    kept = {name: Checkpoints(folder / name, 0.0) if address else None for name in ("fit", "stream")}
-    result = flat("fit", fitted(mesh, rows=rows, checkpoints=kept["fit"]))
-    result |= flat("stream", streamed(mesh, trial, checkpoints=kept["stream"]))
+    epochs: dict[str, list[int]] = {"fit": [], "stream": []}
+
+    def how(name: str) -> dict[str, Any]:
+        kept = Checkpoints(folder / name, 0.0) if address else None
+        return {"checkpoints": kept, "on_epoch": lambda epoch, record: epochs[name].append(epoch)}
+
+    result = flat("fit", fitted(mesh, rows=rows, **how("fit")))
+    result |= flat("stream", streamed(mesh, trial, **how("stream")))
+    result |= {f"epochs of {name}": np.array(run) for name, run in epochs.items()}
     if not address:
         result |= flat("fit on two", fitted(data_mesh(2))) | gradients(mesh) | plans(mesh)
     np.savez(out, devices=mesh.devices.size, **result)  # pyright: ignore

@@ -169,6 +169,31 @@ def test_what_a_killed_process_left_of_a_checkpoint_is_removed(folder: Path, who
     assert names(folder) == ["finished"]
 
 
+@pytest.mark.parametrize(
+    ("to", "moved", "left"),
+    [("3", False, "3"), ("3", True, "3"), ("finished", False, "5"), ("finished", True, "finished")],
+)
+def test_an_interrupt_within_a_write_is_an_interrupt_and_loses_nothing(
+    tmp_path: Path, whole: Fit, monkeypatch: pytest.MonkeyPatch, to: str, moved: bool, left: str
+):
+    """Before the new checkpoint has its name, or after and before the old one is gone."""
+    move, times = os.rename, iter([True])
+
+    def interrupted(old, new):
+        here = Path(new) == tmp_path / to and next(times, False)
+        if moved or not here:
+            move(old, new)
+        if here:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.rename", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path)
+    assert left in names(tmp_path)
+    assert_same(run(tmp_path), whole)
+
+
 def test_what_else_is_in_the_folder_stays(folder: Path):
     (folder / ".git").mkdir()
     (folder / ".notes").write_text("mine")

@@ -70,6 +70,7 @@ def test_two_processes_each_with_its_own_rows_ended_and_run_again_come_to_the_fi
     for process in range(2):
         with np.load(tmp_path / f"{process}.npz") as arrays:
             assert arrays["devices"] == 2
+            assert arrays["epochs of fit"].tolist() == arrays["epochs of stream"].tolist() == [1]
             # Float64 sums in another order, through six Adam steps.
             assert_same(arrays, alone, "fit", rtol=1e-8, atol=1e-10)
             # And float32 sums.

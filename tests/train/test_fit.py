@@ -88,8 +88,9 @@ def test_a_seed_among_others_is_the_seed_alone():
     together = run()
     only = slice(1, 2)
     alone = run(KEYS[only], *(jax.tree.map(lambda leaf: leaf[only], tree) for tree in (START, TRAIN, VALID)))
-    # Float64 products in another blocking, through 24 Adam steps.
-    np.testing.assert_allclose(together.loss[:, 1], alone.loss[:, 0], rtol=1e-8)
+    # On a CPU, where seeds are trained one after another; elsewhere float64 products in another blocking.
+    exact = jax.default_backend() == "cpu"
+    np.testing.assert_allclose(together.loss[:, 1], alone.loss[:, 0], rtol=0 if exact else 1e-8)
 
 
 @pytest.mark.parametrize(("batch_size", "left_over"), [(100, 0), (450, 0), (590, 0), (130, 0), (70, 6)])

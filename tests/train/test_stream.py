@@ -2,7 +2,6 @@ import math
 import threading
 import time
 from dataclasses import replace
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +10,7 @@ import pandas as pd
 import pytest
 
 from dfcl_jax import InputError, losses, scores
-from dfcl_jax.data import Columns, open_trial
+from dfcl_jax.data import Columns, StreamedTrial, open_trial
 from dfcl_jax.data.encode import Encoder
 from dfcl_jax.models import mlp
 from dfcl_jax.train import Checkpoints, FitConfig, Rows, fit_stream, make_trainer, predict
@@ -123,6 +122,7 @@ def test_the_key_determines_the_result_bit_for_bit(trial, start):
 
 
 STEPS = -(-N // CONFIG.batch_size)
+THREE = replace(CONFIG, epochs=3)
 
 
 def ending(trial, after, error):
@@ -136,7 +136,8 @@ def ending(trial, after, error):
                 raise error
             yield batch
 
-    return SimpleNamespace(rows=trial.rows, encoder=trial.encoder, p=trial.p, batches=batches)
+    ends = type("Ending", (StreamedTrial,), {"batches": lambda self, *args, **how: batches(*args, **how)})
+    return ends(*trial)
 
 
 def renewed(params, lams):
@@ -151,12 +152,11 @@ def names(folder):
 @pytest.fixture(scope="module")
 def whole(trial, start):
     """Three epochs uninterrupted, without checkpoints."""
-    return run(trial, start, config=replace(CONFIG, epochs=3), renew=renewed)
+    return run(trial, start, config=THREE, renew=renewed)
 
 
-def resumable(trial, start, folder, *, seconds=0.0, **how):
-    checkpoints = Checkpoints(folder, seconds)
-    return run(trial, start, config=replace(CONFIG, epochs=3), renew=renewed, checkpoints=checkpoints, **how)
+def resumable(trial, start, folder, *, seconds=0.0, config=THREE, **how):
+    return run(trial, start, config=config, renew=renewed, checkpoints=Checkpoints(folder, seconds), **how)
 
 
 @pytest.mark.parametrize("after", [0, 1, STEPS - 1])
@@ -185,10 +185,16 @@ def test_a_checkpoint_of_another_fit_is_refused_by_name(trial, start, tmp_path):
         resumable(ending(trial, 1, KeyboardInterrupt), start, tmp_path)
     columns = trial.encoder.columns
     scaled = trial._replace(encoder=Encoder((replace(columns[0], scale=2.0), *columns[1:])))
+    # The same rows as one group fewer.
+    one, other, *rest = trial.parts.groups
+    fewer = trial.parts._replace(groups=(one._replace(rows=one.rows + other.rows), *rest))
     for change, difference in [
         ({"key": 1}, "other keys"),
         ({"buffer": BUFFER + 1}, r"other rows\.buffer"),
-        ({"trial": scaled}, r"other rows\.encoding"),
+        ({"trial": scaled}, r"other rows\.scaling"),
+        ({"trial": trial._replace(columns=replace(COLUMNS, revenue="a"))}, r"other rows\.columns"),
+        ({"trial": trial._replace(parts=fewer)}, r"other rows\.row_groups"),
+        ({"config": replace(THREE, shards=2)}, "shards 1, not 2"),
         ({"trial": trial._replace(p=np.array([0.4, 0.6], np.float32))}, r"other rows\.p"),
     ]:
         with pytest.raises(InputError, match=f"found one of another fit: {difference}"):

@@ -47,9 +47,10 @@ class Network(nn.Module):
 
 
 def _linear(kernel: np.ndarray, bias: np.ndarray) -> nn.Linear:
-    layer = nn.Linear(*kernel.shape)
+    weight = torch.tensor(kernel.T)
+    layer = nn.Linear(*kernel.shape, dtype=weight.dtype)
     with torch.no_grad():
-        layer.weight.copy_(torch.tensor(kernel.T))
+        layer.weight.copy_(weight)
         layer.bias.copy_(torch.tensor(bias))
     return layer
 

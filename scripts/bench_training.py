@@ -98,7 +98,9 @@ def main(config: Config) -> None:
 def steps(config: Config, n: int) -> dict[str, dict[str, float]]:
     """Rows a second of each step, and how far the two libraries' parameters are apart after the last."""
     rows = data(n)
+    # With JAX_ENABLE_X64=1 both libraries compute in float64.
     start = MODEL.init(jax.random.key(1), rows.trial.x[:1])
+    start = jax.tree.map(lambda leaf: leaf.astype(rows.trial.x.dtype), start)
     calls: dict[str, Callable[[], Any]] = {}
     ends: dict[str, Callable[[], Any]] = {}
     for name, recipe in RECIPES.items():
@@ -151,7 +153,7 @@ def theirs(twin: Any, recipe: Recipe, rows: Rows, start: Any) -> tuple[Callable[
     trial, surfaces = rows
     arrays = {"x": trial.x, "t": trial.t, "r": trial.r, "c": trial.c}
     arrays |= {"G_r": surfaces.r, "G_c": surfaces.c, "w": surfaces.w}
-    arrays = {name: np.array(array) for name, array in arrays.items()}
+    arrays = {name: np.array(array, np.int64 if name == "t" else trial.x.dtype) for name, array in arrays.items()}
 
     def loss(r_hat: Any, c_hat: Any, data: Any) -> Any:
         return getattr(twin, recipe.twin)(r_hat, c_hat, data, *recipe.settings)

@@ -106,7 +106,8 @@ def make_step(
             return jax.tree.map(lambda whole, new: whole + new * (len(index) / n), total, part), None
 
         whole = n // size * size
-        total = jnp.zeros((), jax.tree.leaves(params)[0].dtype), jax.tree.map(jnp.zeros_like, params)
+        like = jax.eval_shape(jax.value_and_grad(at_once), params, rows_at(batch, jnp.arange(size)), shared)
+        total = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like)
         total, _ = jax.lax.scan(add, total, jnp.arange(whole).reshape(-1, size))
         return total if whole == n else add(total, jnp.arange(whole, n))[0]
 

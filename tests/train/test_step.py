@@ -80,6 +80,18 @@ def test_means_over_rows_need_one_pass_over_chunks(name, loss):
     assert_same(one_step(MODELS[name], MeanOverRows(OBJECTIVES[loss]), chunk=20), whole(name, loss))
 
 
+def test_parameters_in_single_and_rows_in_double_precision_go_together():
+    model, optimiser = MODELS["mlp"], optax.sgd(1.0)
+    params = start(model, jnp.float32)
+    learner = Learner(params, optimiser.init(params), jnp.ones((), jnp.float32))
+    steps = [make_step(model, MeanOverRows(OBJECTIVES["PL"]), optimiser, chunk=chunk) for chunk in (20, N)]
+    (one, loss), (other, whole_loss) = (jax.jit(step)(learner, ROWS, None) for step in steps)
+    assert loss.dtype == jnp.float64
+    np.testing.assert_allclose(loss, whole_loss, rtol=1e-12)
+    # Float32 sums in another order.
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), one.params, other.params)
+
+
 def test_a_loss_that_is_no_mean_over_rows_is_another_when_taken_for_one():
     one = one_step(MODELS["mlp"], MeanOverRows(OBJECTIVES["IFD matched"]), chunk=20)
     assert abs(float(one[0] - whole("mlp", "IFD matched")[0])) > 1e-4

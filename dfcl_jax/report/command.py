@@ -2,7 +2,9 @@
 
 import os
 import platform
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -38,6 +40,9 @@ BESIDE_THE_RUN = ("out", "resume", "checkpoint_seconds", "tensorboard")
 
 def command(main: Callable[[Config], object], config: type[Config]) -> None:
     """Run an experiment from the command line: exit code 2 for bad input or a full disk, 130 when interrupted."""
+    if threading.current_thread() is threading.main_thread():
+        # What a scheduler sends before it takes the machine away is an interrupt, too.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         main(tyro.cli(config))
     except (InputError, OSError) as error:

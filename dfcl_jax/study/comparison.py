@@ -83,13 +83,14 @@ class Start(NamedTuple):
 
 def begin(key: Array, splits: Sequence[Split], budgets: Sequence[float], config: StudyConfig, hooks: Hooks) -> Start:
     """Train the two-stage model; arguments and errors of `compare`."""
+    config.mesh()
     check_budgets(np.asarray(budgets))
     if len(budgets) == 0 or len(set(budgets)) < len(budgets):
         refuse("budgets", found=", ".join(map(str, budgets)) or "none", expected="at least one, each different")
     m = num_arms(splits[0].train)
     if config.select == "aucc" and m != 2:
         refuse("select", found=f"'aucc' with {m} treatments", expected="'value', or a trial of 2 treatments")
-    seeds = stack_seeds(splits, budgets, config.network.link)
+    seeds = stack_seeds(splits, budgets, config.network.link, multiple=config.devices)
     model = config.network.build(m)
     warm_key, decision_key = jax.random.split(key)
     two_stage = train_two_stage(warm_key, model, seeds, config, hooks)

@@ -4,17 +4,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
 from dfcl_jax.data import Split
 from dfcl_jax.errors import refuse
 from dfcl_jax.models import Link, NetworkConfig
 from dfcl_jax.solvers import check_budgets
-from dfcl_jax.train import Checkpoints, FitConfig, Record
-from dfcl_jax.types import Outcomes, Trial, in_units, stack
+from dfcl_jax.train import Checkpoints, FitConfig, Record, data_mesh
+from dfcl_jax.types import Outcomes, Trial, in_units, stack, take
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,25 @@ class StudyConfig:
     constants: Literal["fitted", "criteo", "marketing"] = "fitted"  # or the published ones of an experiment
     select: Literal["value", "aucc"] = "value"  # what chooses a checkpoint on the validation part
     settle: Literal["aipw", "ipw"] = "aipw"  # what settles a policy's value where the truth is not known
+    devices: int = 1  # that training spreads rows over; training rows that do not divide among them are left out
 
     def __post_init__(self) -> None:
-        """Refuse a weight that is none."""
+        """Refuse a weight that is none, and no devices."""
         if not 0 <= self.alpha < float("inf"):
             refuse("alpha", found=self.alpha, expected="a finite number of at least 0")
+        if self.devices < 1:
+            refuse("devices", found=self.devices, expected="at least 1")
+
+    def mesh(self) -> Mesh | None:
+        """The devices of training, where there is more than one.
+
+        Raises:
+            InputError: there are fewer.
+        """
+        # Not when the configuration is made, which must not be where JAX looks for its devices first.
+        if self.devices > jax.device_count():
+            refuse("devices", found=self.devices, expected=f"at most {jax.device_count()}, as many as there are")
+        return None if self.devices == 1 else data_mesh(self.devices)
 
 
 class Seeds(NamedTuple):
@@ -106,8 +122,8 @@ def money_units(splits: Sequence[Split], link: Link) -> np.ndarray:
     return np.array([1.0 if link == "sigmoid" else _mean_revenue(split.train) for split in splits], np.float32)
 
 
-def stack_seeds(splits: Sequence[Split], budgets: Sequence[float], link: Link) -> Seeds:
-    """Stack splits of equal sizes, with money in units."""
+def stack_seeds(splits: Sequence[Split], budgets: Sequence[float], link: Link, *, multiple: int = 1) -> Seeds:
+    """Stack splits of equal sizes, with money in units, and as many training rows as are a multiple of a number."""
     units = money_units(splits, link)
 
     def part(name: str) -> Trial:
@@ -116,13 +132,20 @@ def stack_seeds(splits: Sequence[Split], budgets: Sequence[float], link: Link) -
     known = [(split.truth, unit) for split, unit in zip(splits, units, strict=True) if split.truth]
     truths = [Outcomes(truth.r / unit, truth.c / unit) for truth, unit in known]
     return Seeds(
-        train=part("train"),
+        train=_whole_parts(part("train"), multiple),
         valid=part("valid"),
         test=part("test"),
         truth=stack(truths) if truths else None,
         budgets=jnp.asarray(np.asarray(budgets, np.float32)[None, :] / units[:, None]),
         units=units,
     )
+
+
+def _whole_parts(trials: Trial, parts: int) -> Trial:
+    rows = trials.t.shape[1]
+    if rows % parts == 0:
+        return trials
+    return jax.vmap(lambda trial: take(trial, jnp.arange(rows // parts * parts)))(trials)
 
 
 def _mean_revenue(trial: Trial) -> float:

@@ -61,6 +61,7 @@ def train_two_stage(key: Array, model: Model, seeds: Seeds, config: StudyConfig,
         config=config.warm,
         on_epoch=hooks.on_stage(TWO_STAGE, config.warm.epochs, seeds.train.t.size),
         checkpoints=hooks.checkpoints(TWO_STAGE),
+        mesh=config.mesh(),
     )
 
 
@@ -155,6 +156,7 @@ def train_on_decisions(
         compiled=compiled,
         on_epoch=hooks.on_stage(name, config.decision.epochs, seeds.train.t.size),
         checkpoints=hooks.checkpoints(name),
+        mesh=config.mesh(),
     )
 
 

@@ -120,9 +120,19 @@ def test_each_seed_counts_in_its_own_mean_revenue():
     np.testing.assert_allclose(seeds.budgets * seeds.units[:, None], np.tile(BUDGETS, (2, 1)), rtol=1e-6)
 
 
+def test_training_rows_that_do_not_divide_among_devices_are_left_out():
+    seeds = stack_seeds(SPLITS, BUDGETS, "identity", multiple=300)
+    whole = stack_seeds(SPLITS, BUDGETS, "identity")
+    assert seeds.train.x.shape[1] == 1800
+    np.testing.assert_array_equal(seeds.train.r, whole.train.r[:, :1800])
+    np.testing.assert_array_equal(seeds.train.p, whole.train.p)
+    np.testing.assert_array_equal(seeds.test.x, whole.test.x)
+
+
 @pytest.mark.parametrize(
     ("budgets", "config", "message"),
     [
+        (BUDGETS, replace(CONFIG, devices=1000), "devices: found 1000, expected at most"),
         ((0.1, -1.0), CONFIG, "budget: found -1.0"),
         ((float("nan"),), CONFIG, "budget: found nan"),
         ((), CONFIG, "budgets: found none"),
@@ -133,6 +143,11 @@ def test_each_seed_counts_in_its_own_mean_revenue():
 def test_bad_input_is_named_before_training(budgets, config, message):
     with pytest.raises(InputError, match=message):
         compare(KEY, SPLITS, budgets, METHODS, config)
+
+
+def test_a_study_needs_a_device():
+    with pytest.raises(InputError, match="devices: found 0, expected at least 1"):
+        StudyConfig(devices=0)
 
 
 def test_default_budgets_need_costs_that_differ():

@@ -20,9 +20,10 @@ import numpy as np
 import optax
 import pandas as pd
 
-from dfcl_jax import InputError, Outcomes, Trial, losses, metrics, scores, solvers
+from dfcl_jax import METHODS, InputError, Outcomes, Trial, data, losses, metrics, scores, solvers
 from dfcl_jax.data import Columns, open_trial
-from dfcl_jax.models import ensemble, mlp
+from dfcl_jax.models import NetworkConfig, ensemble, mlp
+from dfcl_jax.study import StudyConfig, compare
 from dfcl_jax.train import Checkpoints, FitConfig, Learner, MeanOverRows, Rows, data_mesh, fit, fit_stream, make_step
 from dfcl_jax.train.mesh import place_rows, spread, step_on_mesh
 
@@ -91,6 +92,17 @@ def streamed(mesh, trial, **how: Any):
         validate=lambda outcomes, trial: -losses.prediction_loss(outcomes, trial), config=CONFIG, extra=scores.ipw,
         mesh=mesh, buffer=200, **how,
     )  # fmt: skip
+
+
+def studied(devices: int):
+    """Values and losses of a study whose training is spread, of people whose number the devices divide."""
+    stage = FitConfig(epochs=2, batch_size=160, shards=SHARDS)
+    network = NetworkConfig(hidden=(8,))
+    config = StudyConfig(network=network, warm=stage, decision=stage, devices=devices)
+    splits = [data.split_simulation(data.simulate.marketing(jax.random.key(s), 800, d=6), N, 120) for s in range(SEEDS)]
+    method = METHODS["PL-own-units"]
+    study = compare(jax.random.key(0), splits, (0.05, 0.1), {"PL-own-units": method}, config)
+    return study.history[["loss", "value"]].to_numpy(), study.values.revenue.to_numpy()
 
 
 def flat(name: str, tree) -> dict[str, np.ndarray]:
@@ -188,6 +200,7 @@ def main(out: str, address: str = "", number: str = "1", process: str = "0", end
     result |= {f"epochs of {name}": np.array(run) for name, run in epochs.items()}
     if not address:
         result |= flat("fit on two", fitted(data_mesh(2))) | gradients(mesh) | plans(mesh)
+        result |= flat("study", studied(mesh.devices.size))
     np.savez(out, devices=mesh.devices.size, **result)  # pyright: ignore
 
 

@@ -7,14 +7,14 @@ from dfcl_jax import METHODS
 from dfcl_jax.data import simulate, sources
 from dfcl_jax.data.encode import Scaling
 from dfcl_jax.errors import refuse
-from dfcl_jax.models import NetworkConfig
+from dfcl_jax.models import PUBLISHED_CRITEO
 from dfcl_jax.report import TableConfig, command, run_simulated, run_table
 from dfcl_jax.study import StudyConfig
 from dfcl_jax.train import FitConfig
 
 # DFCL section 4. Gradients are not clipped and learning rates are constant there.
 RECIPE = StudyConfig(
-    network=NetworkConfig("shared_trunk", hidden=(127,), head=(64,), link="sigmoid"),
+    network=PUBLISHED_CRITEO,
     prediction="cross_entropy",
     warm=FitConfig(20, 100_000, 1e-2, schedule="constant", weight_decay=0.0, clip_norm=None),
     decision=FitConfig(20, 300_000, 1e-5, schedule="constant", weight_decay=1e-5, clip_norm=None),

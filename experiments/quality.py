@@ -13,7 +13,7 @@ from dfcl_jax.data import simulate, sources
 from dfcl_jax.data.simulate import Simulation
 from dfcl_jax.errors import refuse
 from dfcl_jax.methods import Method
-from dfcl_jax.report import RunConfig, command, run_simulated
+from dfcl_jax.report import DRAWS, RunConfig, command, run_simulated
 from dfcl_jax.study import StudyConfig
 
 
@@ -100,7 +100,7 @@ def _study(study: StudyConfig, regime: Regime) -> StudyConfig:
 
 def _population(regime: Regime) -> tuple[Callable[[Array, int], Simulation], tuple[str, ...]]:
     if regime.base_spread is None:
-        return jax.jit(simulate.criteo_like, static_argnums=1), sources.CRITEO.arms
+        return DRAWS["criteo"], sources.CRITEO.arms
     draw = partial(simulate.marketing, base_spread=regime.base_spread)
     return jax.jit(draw, static_argnums=1), tuple(f"{discount:.0%}" for discount in simulate.DISCOUNTS)
 

@@ -1,6 +1,5 @@
 """How much variance each kind of score takes off the gradient, a policy's value and the learned decision."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
@@ -10,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from dfcl_jax import methods, scores
-from dfcl_jax.data import Split, simulate
+from dfcl_jax.data import Split
 from dfcl_jax.data.simulate import Simulation
 from dfcl_jax.errors import refuse
 from dfcl_jax.methods import Method
-from dfcl_jax.report import RunConfig, command, experiment
+from dfcl_jax.report import DRAWS, RunConfig, command, experiment
 from dfcl_jax.study import StudyConfig, default_budgets, variances
 from dfcl_jax.train import FitConfig
 from dfcl_jax.types import Outcomes, take
@@ -52,7 +51,7 @@ def main(config: Config) -> None:
     n, trials = config.people, config.seeds + 1
     with experiment("variance", config) as run:
         key = jax.random.fold_in(jax.random.key(config.first_seed), 1)
-        simulation = POPULATIONS[config.population](key, (trials + 1) * n + config.test)
+        simulation = DRAWS[config.population](key, (trials + 1) * n + config.test)
         splits = _replicates(simulation, trials, n)
         budgets = default_budgets(scores.ipw(simulation.trial).c.mean(axis=0))
         key = jax.random.key(config.first_seed)
@@ -61,12 +60,6 @@ def main(config: Config) -> None:
         text = table.to_string(index=False, float_format="{:.3g}".format)
         run.write_text("table.md", text + "\n")
         print(text)
-
-
-POPULATIONS: dict[str, Callable[..., Simulation]] = {
-    "marketing": jax.jit(simulate.marketing, static_argnums=1),
-    "criteo": jax.jit(simulate.criteo_like, static_argnums=1),
-}
 
 
 def _replicates(simulation: Simulation, trials: int, n: int) -> list[Split]:

@@ -1,6 +1,6 @@
 """Outcome models as pure `(init, apply)` pairs."""
 
-from dfcl_jax.models.config import NetworkConfig
+from dfcl_jax.models.config import PUBLISHED_CRITEO, NetworkConfig
 from dfcl_jax.models.outcome import (
     Compute,
     Link,
@@ -15,6 +15,7 @@ from dfcl_jax.models.outcome import (
 )
 
 __all__ = [
+    "PUBLISHED_CRITEO",
     "Compute",
     "Link",
     "Model",

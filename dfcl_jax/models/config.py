@@ -34,3 +34,7 @@ class NetworkConfig:
         if self.shape == "mlp":
             return mlp(m, hidden=self.hidden, link=self.link)
         return shared_trunk(m, trunk=self.hidden, head=self.head, link=self.link)
+
+
+# Of the paper's Criteo recipe (DFCL section 4).
+PUBLISHED_CRITEO = NetworkConfig("shared_trunk", hidden=(127,), head=(64,), link="sigmoid")

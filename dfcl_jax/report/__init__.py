@@ -7,11 +7,12 @@ from dfcl_jax.report.plan_file import FilePlan, plan_people, plan_predictions
 from dfcl_jax.report.predictor import Predictor, load_predictor
 from dfcl_jax.report.run_folder import RunFolder, load_fit, open_run
 from dfcl_jax.report.simulated_file import write_simulation
-from dfcl_jax.report.simulated_run import draw_splits, run_simulated
+from dfcl_jax.report.simulated_run import DRAWS, draw_splits, run_simulated
 from dfcl_jax.report.sweep import write_sweeps
 from dfcl_jax.report.table_run import TableConfig, run_table
 
 __all__ = [
+    "DRAWS",
     "EvaluationConfig",
     "FilePlan",
     "Plan",

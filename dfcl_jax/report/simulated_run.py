@@ -7,12 +7,18 @@ import numpy as np
 from jax import Array
 
 from dfcl_jax import scores
-from dfcl_jax.data import Split, split_simulation
+from dfcl_jax.data import Split, simulate, split_simulation
 from dfcl_jax.data.simulate import Simulation
 from dfcl_jax.errors import refuse
 from dfcl_jax.methods import METHODS, Method
 from dfcl_jax.report.command import RunConfig, experiment, run_study
 from dfcl_jax.study import Study, default_budgets
+
+# (key, people) -> a trial and its truth, by the name of the population.
+DRAWS: dict[str, Callable[[Array, int], Simulation]] = {
+    "marketing": jax.jit(simulate.marketing, static_argnums=1),
+    "criteo": jax.jit(simulate.criteo_like, static_argnums=1),
+}
 
 
 def run_simulated(

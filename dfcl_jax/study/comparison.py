@@ -83,7 +83,7 @@ class Start(NamedTuple):
 
 def begin(key: Array, splits: Sequence[Split], budgets: Sequence[float], config: StudyConfig, hooks: Hooks) -> Start:
     """Train the two-stage model; arguments and errors of `compare`."""
-    config.mesh()
+    config.mesh()  # refuses devices that are not there, before any work
     check_budgets(np.asarray(budgets))
     if len(budgets) == 0 or len(set(budgets)) < len(budgets):
         refuse("budgets", found=", ".join(map(str, budgets)) or "none", expected="at least one, each different")

@@ -6,8 +6,7 @@ Of several processes with one fit the first writes, and all go on from the same 
 import json
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -55,10 +54,10 @@ class Checkpoints:
 
 
 class Keeper:
-    """What keeps the checkpoints of a fit that runs now, and nothing where `checkpoints` is None.
+    """What keeps the checkpoints of a fit that runs within it, and nothing where `checkpoints` is None.
 
-    On a mesh all processes have one fit, which begins where all of them find the same checkpoint. Arguments are told
-    from others by rows of the axis after `leading` others (seeds).
+    A fit that is interrupted leaves where it stands. On a mesh all processes have one fit, which begins where all of
+    them find the same checkpoint. Arguments are told from others by rows of the axis after `leading` others (seeds).
     """
 
     def __init__(
@@ -82,6 +81,15 @@ class Keeper:
             config = replace(config, shards=config.shards or number_of_devices(mesh))
             self._impl = jax.random.key_impl(arguments[0])
             self._identity = _identity(checkpoints.of, config, arguments, leading)
+
+    def __enter__(self) -> "Keeper":
+        """Begin."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Write where the fit stands when it is interrupted."""
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            self.write()
 
     def finished(self, like: Callable[[], Any]) -> Any | None:
         """The result of the fit as an earlier process left it, in the structure of `like`.
@@ -145,24 +153,6 @@ class Keeper:
     def _meet(self, where: str) -> None:
         if self._together:
             multihost_utils.sync_global_devices(f"{where} {self._folder.name}")
-
-
-@contextmanager
-def keeping(
-    checkpoints: Checkpoints | None,
-    config: FitConfig,
-    arguments: Sequence[Any],
-    mesh: Mesh | None = None,
-    *,
-    leading: int = 1,
-) -> Iterator[Keeper]:
-    """The keeper of a fit, which also writes where the fit stands when it is interrupted."""
-    keeper = Keeper(checkpoints, config, arguments, mesh, leading=leading)
-    try:
-        yield keeper
-    except KeyboardInterrupt:
-        keeper.write()
-        raise
 
 
 def _check_one_folder(folder: Path) -> None:

@@ -50,17 +50,21 @@ def read_identity(path: Path) -> dict[str, Any]:
 
 
 def read_checkpoint(path: Path, like: Any, impl: Any) -> Any:
-    """The arrays of a checked checkpoint in the structure of `like`, with keys of `impl` wherever that has keys.
+    """The arrays of a checked checkpoint in the structure of `like`, of the kinds that it has; keys are of `impl`.
 
     Raises:
         InputError: arrays of another structure.
     """
     tree = _arrays(path, jax.tree.map(lambda leaf: 0 if is_key(leaf) else leaf, like))
 
-    def keyed(leaf: Any, like: Any) -> Any:
-        return jax.random.wrap_key_data(leaf, impl=impl) if is_key(like) else leaf
+    def as_like(leaf: Any, like: Any) -> Any:
+        if is_key(like):
+            return jax.random.wrap_key_data(leaf, impl=impl)
+        if isinstance(like, int):
+            return int(leaf)
+        return leaf if isinstance(like, np.ndarray) else jnp.asarray(leaf)
 
-    return jax.tree.map(keyed, tree, like)
+    return jax.tree.map(as_like, tree, like)
 
 
 def write_checkpoint(folder: Path, name: str, tree: Any, identity: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 from dfcl_jax.errors import refuse
 from dfcl_jax.losses import in_chunks
 from dfcl_jax.models import Model, Params
-from dfcl_jax.train.checkpoint import Checkpoints, keeping
+from dfcl_jax.train.checkpoint import Checkpoints, Keeper
 from dfcl_jax.train.config import FitConfig, make_optimiser
 from dfcl_jax.train.mesh import (
     AXIS,
@@ -87,7 +87,7 @@ Compiled = Callable[[Trainer, bool], Trainer]
 
 
 def all_seeds(trainer: Trainer, donate: bool) -> Trainer:
-    """All seeds in one program: at once, or on a CPU one after another, which of several takes a copy of one's rows."""
+    """All seeds in one program: at once, or on a CPU one after another, for which one's rows are copied."""
     start, epoch = _of_all_seeds(trainer.start), _of_all_seeds(trainer.epoch)
     return trainer._replace(start=jax.jit(start), epoch=jax.jit(epoch, donate_argnums=0 if donate else ()))
 
@@ -244,15 +244,15 @@ def fit(
     rates = jnp.asarray(paces, jax.tree.leaves(params)[0].dtype)
     rates = place_everywhere(mesh, rates if rates.ndim else jnp.broadcast_to(rates, (len(keys),)))
     begin = (keys, params, x_valid, judge, rates)
-    with keeping(checkpoints, config, (*begin, rows, shared), mesh) as keeper:
+    with Keeper(checkpoints, config, (*begin, rows, shared), mesh) as keeper:
         finished = keeper.finished(lambda: Fit(params, *_NO_CURVES))
         if finished is not None:
-            return finished._replace(params=jax.tree.map(jnp.asarray, finished.params))
+            return finished
         kept = keeper.restore(lambda: Standing(jax.eval_shape(trainer.start, *begin), shared, *_NO_CURVES))
         if kept is None:
             state, records = trainer.start(*begin), []
         else:
-            state, shared = place_everywhere(mesh, jax.tree.map(jnp.asarray, kept[:2]))
+            state, shared = place_everywhere(mesh, kept[:2])
             records = [Record(*both) for both in zip(kept.loss, kept.value, strict=True)]
         for number in range(len(records), config.epochs):
             if renew is not None and number > 0:

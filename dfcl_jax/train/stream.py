@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 from dfcl_jax.data import StreamedTrial
 from dfcl_jax.data.encode import NumericColumn
 from dfcl_jax.models import Model, Params
-from dfcl_jax.train.checkpoint import Checkpoints, keeping
+from dfcl_jax.train.checkpoint import Checkpoints, Keeper
 from dfcl_jax.train.config import FitConfig
 from dfcl_jax.train.loop import Fit, Record, State, Validate, check_loss, make_trainer
 from dfcl_jax.train.mesh import fetch, number_of_devices, place_everywhere, place_rows, spread
@@ -36,8 +36,7 @@ class Standing(NamedTuple):
     total: Array  # [] sum of the batches' losses
     epoch: int  # its number, from 0
     batches: int  # of it
-    loss: np.ndarray  # [epochs] of those before; then NaN
-    value: np.ndarray  # [epochs]
+    records: np.ndarray  # [2, epochs] loss and value of those before; then NaN
 
 
 def fit_stream(
@@ -116,25 +115,24 @@ def fit_stream(
     start, close = jax.jit(trainer.start), jax.jit(spread(mesh, close))
     dtype = jax.tree.leaves(params)[0].dtype
     begin = (key, params, x_valid, judge, jnp.asarray(pace, dtype))
-    begin, shared, zero = jax.tree.map(jnp.asarray, (begin, shared, jnp.zeros((), dtype)))
-    begin, shared, zero = place_everywhere(mesh, (begin, shared, zero))
+    everywhere = jax.tree.map(jnp.asarray, (begin, shared, jnp.zeros((), dtype)))
+    begin, shared, zero = place_everywhere(mesh, everywhere)
     _, _, x_valid, judge, _ = begin
     about = None if checkpoints is None else _about(trial, buffer, mesh)
 
-    def between(state: State, shared: Any, epoch: int, loss: np.ndarray, value: np.ndarray) -> Standing:
-        return Standing(state, shared, state.learner, zero, epoch, 0, loss, value)
+    def between(state: State, shared: Any, epoch: int, records: np.ndarray) -> Standing:
+        return Standing(state, shared, state.learner, zero, epoch, 0, records)
 
-    unknown = np.full(config.epochs, np.nan, dtype)
-    with keeping(checkpoints, config, (*begin, about, shared), mesh, leading=0) as keeper:
-        finished = keeper.finished(lambda: Fit(params, unknown, unknown))
+    none = np.full((2, config.epochs), np.nan, dtype)
+    with Keeper(checkpoints, config, (*begin, about, shared), mesh, leading=0) as keeper:
+        finished = keeper.finished(lambda: Fit(params, *none))
         if finished is not None:
-            return finished._replace(params=jax.tree.map(jnp.asarray, finished.params))
-        at = keeper.restore(lambda: between(jax.eval_shape(start, *begin), shared, 0, unknown, unknown))
+            return finished
+        at = keeper.restore(lambda: between(jax.eval_shape(start, *begin), shared, 0, none))
         if at is None:
-            at = between(start(*begin), shared, 0, unknown, unknown)
+            at = between(start(*begin), shared, 0, none)
         else:
-            state, shared, learner, total = place_everywhere(mesh, jax.tree.map(jnp.asarray, at[:4]))
-            at = Standing(state, shared, learner, total, int(at.epoch), int(at.batches), at.loss, at.value)
+            at = Standing(*place_everywhere(mesh, at[:4]), *at[4:])
         for epoch in range(at.epoch, config.epochs):
             if renew is not None and epoch > 0 and at.batches == 0:
                 at = at._replace(shared=renew(at.state.learner.params, at.shared))
@@ -157,11 +155,11 @@ def fit_stream(
             record = jax.tree.map(np.asarray, record)
             check_loss(epoch, record.loss[None])
             on_epoch(epoch, record)
-            here = np.arange(config.epochs) == epoch
-            curves = np.where(here, record.loss, at.loss), np.where(here, record.value, at.value)
-            at = between(state, at.shared, epoch + 1, *curves)
+            records = at.records.copy()
+            records[:, epoch] = record
+            at = between(state, at.shared, epoch + 1, records)
             keeper.note(at.epoch * trainer.steps, at)
-        result = Fit(fetch(mesh, at.state.best), at.loss, at.value)
+        result = Fit(fetch(mesh, at.state.best), *at.records)
         keeper.finish(result)
         return result
 

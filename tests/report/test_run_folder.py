@@ -10,7 +10,7 @@ import pytest
 from dfcl_jax import InputError
 from dfcl_jax.report import RunFolder, load_fit, open_run
 from dfcl_jax.train import Fit, FitConfig
-from dfcl_jax.train.checkpoint import Keeper, keeping
+from dfcl_jax.train.checkpoint import Keeper
 
 CONFIG = {"experiment": "test", "options": {"seeds": 2, "budgets": [0.1, 0.2]}}
 FIT = Fit(
@@ -25,7 +25,7 @@ ARGUMENTS = (jax.random.split(jax.random.key(0), 2), FIT.params, None, None, np.
 
 def keep(run: RunFolder, stage: str) -> None:
     """Finish a stage."""
-    with keeping(run.checkpoints(stage), FitConfig(), ARGUMENTS) as keeper:
+    with Keeper(run.checkpoints(stage), FitConfig(), ARGUMENTS) as keeper:
         keeper.finish(FIT)
 
 

@@ -6,7 +6,8 @@ import pytest
 from dfcl_jax import InputError, Trial
 from dfcl_jax.losses import prediction_loss
 from dfcl_jax.models import ensemble, mlp
-from dfcl_jax.train import FitConfig, Rows, fit, predict
+from dfcl_jax.train import FitConfig, Rows, fit, make_trainer, predict
+from dfcl_jax.train.loop import all_seeds
 from dfcl_jax.types import stack
 
 SEEDS, N, D, M = 3, 600, 4, 2
@@ -147,6 +148,23 @@ def test_members_of_an_ensemble_are_trained_as_if_alone():
     alone = run(start=first, validate=lambda o, t: jnp.nan * o.r.mean(), config=config)
     for one, other in zip(jax.tree.leaves(together.params), jax.tree.leaves(alone.params), strict=True):
         np.testing.assert_allclose(one[:, 0], other, rtol=1e-3, atol=1e-6)
+
+
+def test_an_epoch_holds_a_batch_beside_the_rows_and_writes_its_state_over_the_one_before():
+    n, batch = 100_000, 1000
+    trainer = make_trainer(MODEL, factual, accuracy, FitConfig(batch_size=batch), n)
+    compiled = all_seeds(trainer, donate=True)
+    key, start, valid = (jax.tree.map(lambda leaf: leaf[:1], tree) for tree in (KEYS, START, VALID))
+    state = jax.eval_shape(compiled.start, key, start, valid.x, valid, jnp.ones(1))
+    rows = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, n, *leaf.shape[2:]), leaf.dtype), TRAIN)
+    rows = Rows(rows._replace(p=jax.ShapeDtypeStruct(TRAIN.p[:1].shape, TRAIN.p.dtype)))
+    needs = compiled.epoch.lower(state, rows, None, valid.x, valid).compile().memory_analysis()  # pyright: ignore
+    assert needs.temp_size_in_bytes < _bytes(rows) / 10
+    assert needs.alias_size_in_bytes >= 0.9 * _bytes(state)
+
+
+def _bytes(tree) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
 def test_epochs_are_reported_in_order():

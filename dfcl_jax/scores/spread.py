@@ -6,14 +6,24 @@ from jax import Array
 from dfcl_jax.types import Outcomes, Scores, Trial
 
 
-def outcome_scale(outcomes_hat: Outcomes, *, floor: float = 0.1) -> Array:
+def outcome_level(outcomes_hat: Outcomes) -> Array:
+    """Mean |b|, [], b_i the mean over treatments of person i's predicted revenue."""
+    return jnp.abs(outcomes_hat.r.mean(axis=1)).mean()
+
+
+def outcome_scale(outcomes_hat: Outcomes, *, floor: float = 0.1, level: Array | None = None) -> Array:
     """s(x_i) = sqrt(b_i^2 + (floor mean |b|)^2), b_i the mean over treatments of predicted revenue, [n].
 
     What the noise of an outcome is proportional to where it multiplies the outcome, as on orders and baskets. The floor
     keeps people of whom nothing is expected from outweighing everybody else; where nothing is of anybody, s is 1.
+
+    Args:
+        outcomes_hat: predictions, [n, m] each.
+        floor: the least scale, as a share of the level.
+        level: mean |b| of the sample that these people are part of; None: of these people.
     """
-    base = outcomes_hat.r.mean(axis=1)
-    scale = jnp.sqrt(base**2 + (floor * jnp.abs(base).mean()) ** 2)
+    level = outcome_level(outcomes_hat) if level is None else level
+    scale = jnp.sqrt(outcomes_hat.r.mean(axis=1) ** 2 + (floor * level) ** 2)
     return jnp.where(scale > 0, scale, 1)
 
 
@@ -29,16 +39,22 @@ def in_own_units(scores: Scores, scale: Array) -> Scores:
     return Scores(r=scores.r / scale[:, None], c=scores.c / scale[:, None], w=scores.w)
 
 
-def winsorised(trial: Trial, *, quantile: float = 0.999) -> Trial:
+def tails(trial: Trial, *, quantile: float = 0.999) -> Outcomes:
+    """The `quantile` of |r| and of |c|, [] each: where `winsorised` cuts outcomes off."""
+    return Outcomes(*(jnp.quantile(jnp.abs(y), quantile) for y in (trial.r, trial.c)))
+
+
+def winsorised(trial: Trial, *, quantile: float = 0.999, cuts: Outcomes | None = None) -> Trial:
     """The trial with outcomes cut off at their `quantile`, y <- min(max(y, -q), q), q that of |y|; r and c each.
 
     For every score surface alike: `scores.ipw(winsorised(trial))`. What is cut off is lost: the surfaces are biased by
     -E[(|y_j| - q)^+ sign y_j | x], most at the treatments that bring most, so differences between treatments shrink,
     for people of large outcomes above all. No weight on people, such as `in_own_units`, has that bias.
+
+    Args:
+        trial: n people.
+        quantile: of |y|.
+        cuts: q of revenue and of cost, of the sample that these people are part of; None: of these people.
     """
-
-    def cut(y: Array) -> Array:
-        q = jnp.quantile(jnp.abs(y), quantile)
-        return jnp.clip(y, -q, q)
-
-    return trial._replace(r=cut(trial.r), c=cut(trial.c))
+    cuts = tails(trial, quantile=quantile) if cuts is None else cuts
+    return trial._replace(r=jnp.clip(trial.r, -cuts.r, cuts.r), c=jnp.clip(trial.c, -cuts.c, cuts.c))

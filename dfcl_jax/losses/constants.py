@@ -1,6 +1,7 @@
 """The constants of a decision loss: multipliers, temperatures and windows."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from dfcl_jax.losses import lams_at_budgets
+from dfcl_jax.losses.primal import lams_at_budgets
 from dfcl_jax.solvers import lams_for_budgets, priced
 from dfcl_jax.types import Outcomes, Scores
 
@@ -81,7 +82,6 @@ def fitted_at(
     spread: Callable[[Array], Array] = score_spread,
 ) -> Constants:
     """`fitted` at multipliers that are given, [k], instead of those of the budgets."""
-    del budgets
     lams = jnp.atleast_1d(jnp.asarray(lams, outcomes.r.dtype))
     sigma = jnp.stack([spread(priced(outcomes, lam)) for lam in lams])
     # A model that tells no treatment from another has no scale of its own.
@@ -118,34 +118,29 @@ def _over(window: Array, lams: Array) -> Array:
     return jnp.where(lams > 0, window / jnp.where(lams > 0, lams, 1), 1)
 
 
-def published(name: str) -> Constants:
-    """The constants of the paper's experiments, "criteo" or "marketing" (DFCL sections 3 and 4).
-
-    They are in the paper's units, revenue and cost as used there; the window of the marketing data is not published,
-    so Criteo's stands in for it.
-    """
-    lams, temperature, window = {"criteo": ((0.1,), 3.0, 0.3), "marketing": ((0.1, 0.5, 1.0), 0.01, 0.3)}[name]
-    return given(lams=lams, temperature=temperature, window=window)
-
-
 def given(
-    outcomes: Outcomes | None = None,
-    budgets: Array | None = None,
+    outcomes: Outcomes,
+    budgets: Array,
     *,
     lams: ArrayLike | Sequence[float],
     temperature: ArrayLike = 1.0,
     window: ArrayLike = 0.3,
 ) -> Constants:
-    """Constants in the unit of money that the model counts in, whatever it predicts; terms are not weighted.
+    """Constants in the units that the model counts in, whatever it predicts; terms are not weighted.
 
     Args:
-        outcomes: not looked at, nor are `budgets`: with its lams this is a function for `Method.constants`.
-        budgets: see `outcomes`.
+        outcomes: predictions, of which only the type of numbers matters.
+        budgets: do not matter, as multipliers are given.
         lams: multipliers, [k].
         temperature: of the softened decision, a scalar or [k].
         window: of finite differences on r_hat and on c_hat alike, a scalar or [k].
     """
-    del outcomes, budgets
-    lams = jnp.atleast_1d(jnp.asarray(lams, float))
+    lams = jnp.atleast_1d(jnp.asarray(lams, outcomes.r.dtype))
     temperature, window = (jnp.broadcast_to(jnp.asarray(v, lams.dtype), lams.shape) for v in (temperature, window))
     return Constants(lams, temperature, window, window, jnp.ones_like(lams), jnp.full_like(lams, jnp.nan))
+
+
+# The constants of the paper's experiments (DFCL sections 3 and 4), in its units of revenue and cost. The window of the
+# marketing data is not published, so Criteo's stands in for it.
+published_criteo = partial(given, lams=(0.1,), temperature=3.0, window=0.3)
+published_marketing = partial(given, lams=(0.1, 0.5, 1.0), temperature=0.01, window=0.3)

@@ -14,7 +14,7 @@ from dfcl_jax.data import Task
 from dfcl_jax.errors import refuse
 from dfcl_jax.models import Link, Model, NetworkConfig, Params
 from dfcl_jax.train import Seeds, predict
-from dfcl_jax.types import Outcomes, Trial, Units, in_units, num_arms, stack, take
+from dfcl_jax.types import Outcomes, Source, Trial, Units, in_units, num_arms, stack, take
 
 # People of a streamed trial that units, scores and constants are learned from.
 SAMPLE = 2**18
@@ -37,11 +37,10 @@ def count(task: Task, link: Link, *, multiple: int = 1) -> Counted:
 
     The unit of revenue and of cost is the mean size of revenue, or 1 for a model of probabilities.
     """
-    sample = task.train if isinstance(task.train, Trial) else task.train.sample(SAMPLE)
-    sample = jax.tree.map(jnp.asarray, sample)
+    sample = in_memory(task.train)
     if sample.rows % multiple:
         sample = take(sample, jnp.arange(sample.rows // multiple * multiple))
-    unit = np.float32(1.0 if link == "sigmoid" else _mean_size(sample.r))
+    unit = np.float32(1.0 if link == "sigmoid" else mean_size(sample))
     units = Units(unit, unit)
     budgets = jnp.asarray(np.asarray(task.budgets, np.float32) / unit)
     seed = jnp.asarray(task.seed, jnp.uint32)
@@ -54,8 +53,14 @@ def count_all(tasks: Sequence[Task], link: Link, seeds: Seeds, *, multiple: int 
     return stack(counted) if seeds.axes else counted[0]
 
 
-def _mean_size(revenue: Array) -> float:
-    mean = float(jnp.abs(revenue).mean())
+def in_memory(source: Source) -> Trial:
+    """All people of a trial in memory, or a sample of a streamed one."""
+    return source if isinstance(source, Trial) else jax.tree.map(jnp.asarray, source.sample(SAMPLE))
+
+
+def mean_size(source: Source) -> float:
+    """Mean |revenue| of the people, and 1 where nobody brought any."""
+    mean = float(jnp.abs(in_memory(source).r).mean())
     return mean if mean > 0 else 1.0
 
 

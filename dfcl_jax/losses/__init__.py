@@ -1,4 +1,4 @@
-"""Losses: pure functions of predicted outcomes, per person."""
+"""Losses per person, as pure functions of predictions."""
 
 from dfcl_jax.losses.chunks import in_chunks
 from dfcl_jax.losses.direct import direct_rank_loss, marginal_utility_loss, roi_loss, uplift_rank_loss

@@ -37,8 +37,8 @@ class Commitment(NamedTuple):
 def schedule(outcomes: Outcomes, budgets: ArrayLike, *, probability: ArrayLike | None = None) -> Schedule:
     """Plan for a budget that is seen before deciding: each scenario has its own plan and multiplier.
 
-    Hulls are nested, so the policy is one ranking of steps, cut at lam(B): a larger budget only moves people to dearer
-    treatments (except for the few top-ups of `allocate`).
+    Hulls are nested, so the policy is one ranking of steps, cut at lam(B): a larger budget only moves people to more
+    expensive treatments (except for the few top-ups of `allocate`).
 
     Args:
         outcomes: predicted revenue and cost, [n, m] each.

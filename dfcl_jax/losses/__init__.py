@@ -1,4 +1,4 @@
-"""Losses: pure functions of predicted outcomes, per person."""
+"""Losses per person, as pure functions of predictions."""
 
 from dfcl_jax.losses import constants, decision
 from dfcl_jax.losses.chunks import in_chunks

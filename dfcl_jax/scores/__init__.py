@@ -1,7 +1,7 @@
-"""Score surfaces: estimators of what every treatment would bring, as [n, m] arrays.
+"""Score surfaces: estimators of the outcome of every treatment, as [n, m] arrays.
 
-A decision loss weighs the decision that a model makes with these surfaces, a policy value picks them at the decided
-treatments; neither knows which estimator it was given.
+A decision loss weights a model's decisions with these surfaces, and a policy value picks them at the decided
+treatments. Neither depends on which estimator it receives.
 """
 
 from dfcl_jax.scores.crossfit import crossfit

@@ -52,6 +52,8 @@ from dfcl_jax.types import Outcomes, Scores, Trial, Units, in_units, num_arms, s
 # Rows that multipliers are tracked on: enough to tell what a policy spends, and a small part of an epoch's work.
 TRACKED_ROWS = 32_768
 
+TRAINING = FitConfig(epochs=12, batch_size=1024, learning_rate=1e-3)
+
 DecisionLoss = Callable[[Outcomes, Scores, Constants], Array]
 
 
@@ -77,7 +79,7 @@ class Decision:
     scores: Estimator  # (training rows, two-stage predictions) -> what decisions earn
     loss: DecisionLoss  # (predictions, scores, constants) -> loss, []
     start: TwoStage = field(default_factory=TwoStage)
-    training: FitConfig = field(default_factory=lambda: FitConfig(epochs=12, batch_size=1024, learning_rate=1e-3))
+    training: FitConfig = field(default_factory=lambda: TRAINING)
     constants: Callable[[Outcomes, Array], Constants] = constants.fitted  # (predictions, budgets) -> constants
     by_rows: bool = False  # the loss is a mean over rows, so that chunks of a large batch need not know of each other
     tracked: bool = False  # multipliers solved anew before each epoch, see `constants.tracked`; not once at the start

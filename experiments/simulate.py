@@ -8,7 +8,7 @@ import jax
 
 from dfcl_jax.data import simulate, sources
 from dfcl_jax.data.simulate.table import COLUMNS
-from dfcl_jax.report import command, write_simulation
+from dfcl_jax.runs import command, write_simulation
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -88,7 +88,9 @@ def summarise(study: Study) -> pd.DataFrame:
         rows.append(row)
     table = pd.DataFrame(rows)
     bounds = table.method.isin([ORACLE, CHEAPEST])
-    return pd.concat([table[~bounds], table[table.method == ORACLE], table[table.method == CHEAPEST]], ignore_index=True)
+    return pd.concat(
+        [table[~bounds], table[table.method == ORACLE], table[table.method == CHEAPEST]], ignore_index=True
+    )
 
 
 def _interval(name: str, of: pd.Series, study: Study) -> dict[str, float]:

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Annotated
 
 import jax
 
 from dfcl_jax.data import simulate
-from dfcl_jax.runs import DISCOUNT_ARMS, RunConfig, command, draw_splits, open_run
+from dfcl_jax.runs import RunConfig, command, draw_splits, open_run
+from dfcl_jax.runs.options import COUNT, Within
 from dfcl_jax.study import compare, policy_of
 
 
@@ -14,12 +16,12 @@ from dfcl_jax.study import compare, policy_of
 class Config(RunConfig):
     """Compare TSM-SL, DFCL-PL, -MER, -IFD and PL on better scores on simulated trials, a fresh one for each seed."""
 
-    train: int = 100_000
+    train: Annotated[int, COUNT] = 100_000
     """People in the training part."""
-    valid: int = 25_000
-    test: int = 50_000
-    features: int = 30
-    base_spread: float = 1.0
+    valid: Annotated[int, COUNT] = 25_000
+    test: Annotated[int, COUNT] = 50_000
+    features: Annotated[int, Within(8)] = 30
+    base_spread: Annotated[float, Within(0)] = 1.0
     """Standard deviation of log base demand; 0 makes it homogeneous."""
 
 

@@ -109,7 +109,7 @@ class Decision:
 
     def predict(self, params: Params, x: Array) -> Outcomes:
         """Surfaces whose differences rank decisions, [n, m] each."""
-        return predict_money(build(self.start.network, params["unit"].shape[-1]), params, x)
+        return predict_money(self.start.network, params, x)
 
     def _fit(self, key: Array, tasks: Sequence[Task], log: Log, seeds: Seeds) -> Params:
         begin = begin_from(self, key, tasks, log, seeds)
@@ -157,6 +157,7 @@ def begin_from(method: Decision, key: Array, tasks: Sequence[Task], log: Log, se
     judge: Any = counted.valid
     if method.select == "value":
         valid_hat = predict_counted(model, seeds, net, counted.valid.x)
+        valid_hat = valid_hat._replace(c=seeds.each(_within)(valid_hat.c, counted.costs, counted.units.c))
         settling = (
             seeds.each(scores.aipw)(counted.valid, valid_hat)
             if method.settle == "aipw"
@@ -167,6 +168,11 @@ def begin_from(method: Decision, key: Array, tasks: Sequence[Task], log: Log, se
     order_keys = keys_for(jax.random.fold_in(key, 1), counted, seeds)
     source = None if isinstance(tasks[0].train, Trial) else tasks[0].train
     return Begin(order_keys, model, counted, source, net, sample_hat, judge, seeds)
+
+
+def _within(cost: Array, seen: Array, unit: Array) -> Array:
+    """Cost predictions [n, m] in units, within what the trial has seen, [2, m] in money."""
+    return jnp.clip(cost, *(seen / unit))
 
 
 def train_on(

@@ -153,7 +153,7 @@ def caption(study: Study) -> str:
         else "splits of one trial, variance corrected for their overlap (Nadeau and Bengio)"
     )
     spread = f"±: 95% t intervals of paired differences over {seeds} seeds ({origin})" if seeds > 1 else "one seed"
-    loss = "loss: prediction loss, in units of mean revenue"
+    loss = "loss: prediction loss, in units of mean revenue and of mean cost"
     if study.judge.loss == "cross_entropy":
         loss = "loss: cross-entropy of the predictions"
     text = f"revenue: per person, mean over {budgets} budgets, {settled}; {spread}; {loss}."

@@ -10,6 +10,7 @@ from typing import TypeVar
 import tyro
 
 from dfcl_jax.errors import InputError
+from dfcl_jax.runs.options import check_ranges
 
 Config = TypeVar("Config")
 
@@ -18,13 +19,18 @@ _PLAIN = {"±": "+-", "…": "...", "×": "x", "≥": ">=", "≤": "<=", "—": 
 
 
 def command(main: Callable[[Config], object], config: type[Config]) -> None:
-    """Run an experiment from the command line: exit code 2 for bad input or a full disk, 130 when interrupted."""
+    """Run an experiment from the command line: exit code 2 for bad input or a full disk, 130 when interrupted.
+
+    Options that are out of their range (`options.Within`) are refused before any work.
+    """
     if threading.current_thread() is threading.main_thread():
         # A scheduler sends SIGTERM before it takes the machine away: that is an interrupt, too.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     print_anything()
     try:
-        main(tyro.cli(config))
+        options = tyro.cli(config)
+        check_ranges(options)
+        main(options)
     except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

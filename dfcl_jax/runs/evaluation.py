@@ -1,7 +1,7 @@
 """From a trial with predictions to a run folder that says what they are worth."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax
 
@@ -10,6 +10,7 @@ from dfcl_jax.data.predictions import PredictedTrial
 from dfcl_jax.report import evaluation as report
 from dfcl_jax.report.terminal import terminal_tables
 from dfcl_jax.runs.config import FolderConfig
+from dfcl_jax.runs.options import Within
 from dfcl_jax.runs.progress import counted
 from dfcl_jax.runs.run_folder import open_run
 from dfcl_jax.solvers import chosen_budgets
@@ -20,13 +21,13 @@ from dfcl_jax.study import Evaluation, evaluate
 class EvaluationConfig(FolderConfig):
     """The options of every evaluation."""
 
-    budgets: tuple[float, ...] = ()
+    budgets: tuple[Annotated[float, Within(0)], ...] = ()
     """Cost per person; six between the cheapest and the dearest treatment's mean cost if not given."""
     settle: Literal["aipw", "ipw"] = "aipw"
     """Doubly robust scores, by the first model's predictions, or inverse-propensity scores."""
-    replicates: int = 1000
+    replicates: Annotated[int, Within(2)] = 1000
     """Of the bootstrap that intervals come from."""
-    seed: int = 0
+    seed: Annotated[int, Within(0)] = 0
 
 
 def run_evaluation(name: str, config: EvaluationConfig, judged: PredictedTrial) -> Evaluation:

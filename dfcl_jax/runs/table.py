@@ -4,7 +4,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +33,7 @@ from dfcl_jax.data.encode import Scaling
 from dfcl_jax.methods import Method
 from dfcl_jax.report.summary import proven_best
 from dfcl_jax.runs.config import RunConfig
+from dfcl_jax.runs.options import Within
 from dfcl_jax.runs.plan import write_plan
 from dfcl_jax.runs.run_folder import Run, open_run
 from dfcl_jax.runs.saved_policy import save_policy
@@ -55,9 +56,9 @@ class TableConfig(RunConfig):
     """CSV file (also .csv.gz), Parquet file, or folder of parts of either."""
     reading: Reading = field(default_factory=Reading)
     """How CSV files are written; found out if not given."""
-    memory: float | None = None
+    memory: Annotated[float, Within(0, above=True)] | None = None
     """GB that the trial may take; a larger one is streamed from its files. Half of what is free if not given."""
-    budgets: tuple[float, ...] = ()
+    budgets: tuple[Annotated[float, Within(0)], ...] = ()
     """Cost per person; six between the cheapest and the dearest treatment's mean cost if not given."""
     fractions: tuple[float, float, float] = (0.6, 0.1, 0.3)
     """Training, validation and test parts."""

@@ -118,9 +118,9 @@ def examine(outcomes: Outcomes, split: Split, settling: Scores, loss: Loss) -> p
     columns: dict[str, Any] = {
         name: np.asarray(getattr(value, name), np.float64) for name in ("revenue", "cost", "lam", "mixed")
     }
-    unit = jnp.asarray(1.0 if loss == "cross_entropy" else mean_size(split.task.train))
-    counted = Outcomes(outcomes.r / unit, outcomes.c / unit)
-    columns["prediction_loss"] = float(prediction_loss(counted, in_units(test, Units(unit, unit)), kind=loss))
+    units = Units(*(jnp.asarray(1.0 if loss == "cross_entropy" else mean_size(y)) for y in (test.r, test.c)))
+    counted = Outcomes(outcomes.r / units.r, outcomes.c / units.c)
+    columns["prediction_loss"] = float(prediction_loss(counted, in_units(test, units), kind=loss))
     # A cost curve takes every person of an arm alike, so propensities must not differ between people.
     if test.p.shape == (2,):
         columns["aucc"] = float(cost_curve_area(outcomes, test))

@@ -1,7 +1,7 @@
-"""Sums over millions of rows that do not round.
+"""Sums over millions of rows without rounding errors.
 
-A number is kept as the unevaluated sum of two floats, hi + lo, which doubles the precision of whatever the floats have:
-totals in float32 are then as exact as NumPy's in float64, on devices that have no float64.
+A number is kept as the unevaluated sum of two floats, hi + lo, which doubles the precision of the floats. Totals in
+float32 are then as exact as NumPy's in float64, also on devices without float64.
 """
 
 from typing import NamedTuple
@@ -10,41 +10,41 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-_LANES = 16  # rows folded into one another in one fused pass
+_LANES = 16  # number of rows added in one fused pass
 _ROWS = 64
 
 
 class Double(NamedTuple):
-    """hi + lo, with |lo| at most half a unit in the last place of hi."""
+    """The number hi + lo, with |lo| at most half a unit in the last place of hi."""
 
     hi: Array
     lo: Array
 
 
 def two_sum(a: Array, b: Array) -> Double:
-    """A + b without error (Knuth, The Art of Computer Programming 2, 4.2.2, theorem B)."""
+    """Return a + b without error (Knuth, The Art of Computer Programming 2, 4.2.2, theorem B)."""
     total = a + b
     part = total - a
     return Double(total, (a - (total - part)) + (b - part))
 
 
 def add(a: Double, b: Double) -> Double:
-    """A + b, to twice the precision of its parts."""
+    """Return a + b in doubled precision."""
     total, rest = two_sum(a.hi, b.hi)
     return two_sum(total, rest + (a.lo + b.lo))
 
 
 def minus(a: Double, b: Double) -> Double:
-    """A - b, to twice the precision of its parts."""
+    """Return a - b in doubled precision."""
     return add(a, Double(-b.hi, -b.lo))
 
 
 def exact_sum(x: Array) -> Double:
-    """sum_i x_i over the one axis of `x` [n], to twice its precision."""
+    """Return sum_i x_i over the one axis of `x` [n], in doubled precision."""
     rows = _fold(x, _LANES)
     total = Double(rows[0], jnp.zeros_like(rows[0]))
     for row in rows[1:]:
-        # Unrolled, this one pass over all of x is fused with what computes it.
+        # The loop is unrolled so that this one pass over all of x is fused with the computation of x.
         hi, rest = two_sum(total.hi, row)
         total = Double(hi, total.lo + rest)
     while total.hi.shape[0] > 1:
@@ -55,10 +55,10 @@ def exact_sum(x: Array) -> Double:
 
 
 def exact_cumsum(x: Double) -> Double:
-    """sum_{l <= i} x_l, [n], to twice the precision of the parts."""
+    """Return sum_{l <= i} x_l, [n], in doubled precision."""
     n = x.hi.shape[0]
     width = -(-n // _ROWS)
-    # Block b is column b: all blocks are summed side by side, then raised by what comes before them.
+    # Block b is column b: all blocks are summed side by side, then the total of all earlier blocks is added to each.
     blocks = jax.tree.map(lambda part: jnp.pad(part, (0, _ROWS * width - n)).reshape(width, _ROWS).T, x)
     start = Double(*(jnp.zeros(width, x.hi.dtype) for _ in Double._fields))
 
@@ -75,9 +75,9 @@ def exact_cumsum(x: Double) -> Double:
 
 
 def prefix_sums(x: Array) -> Array:
-    """sum_{l <= k} x_l along the last axis, [..., s], in the precision of `x`.
+    """Return sum_{l <= k} x_l along the last axis, [..., s], in the precision of `x`.
 
-    Products with a triangle of ones, which run as fast as matrices do; the sums of blocks are summed likewise.
+    These are matrix products with a triangle of ones, which are fast; the sums of blocks are added up in the same way.
     """
     s, rows = x.shape[-1], x.shape[:-1]
     if s <= 1:
@@ -92,7 +92,7 @@ def prefix_sums(x: Array) -> Array:
 
 
 def times(x: Array, n: int) -> Double:
-    """N x, to twice the precision of `x` []: by doubling, so that no product rounds."""
+    """Return n * x in doubled precision, for x []; repeated doubling keeps products from rounding."""
     total = Double(jnp.zeros_like(x), jnp.zeros_like(x))
     power = Double(x, jnp.zeros_like(x))
     while n:
@@ -103,6 +103,6 @@ def times(x: Array, n: int) -> Double:
 
 
 def _fold(x: Array, rows: int) -> Array:
-    """`x` [n] as [rows, n / rows], filled up with zeros."""
+    """Return `x` [n] as [rows, n / rows], padded with zeros."""
     width = -(-x.shape[0] // rows)
     return jnp.pad(x, (0, rows * width - x.shape[0])).reshape(rows, width)

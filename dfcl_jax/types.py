@@ -1,10 +1,10 @@
 """The structures that pass between the parts of the library.
 
-`n` units, `m` treatments (arms), `d` features. Revenue and cost are per person; where both are counted in another unit,
-it is by one common factor, so that multipliers keep their meaning.
+`n` units, `m` treatments (arms), `d` features. Revenue and cost are per person, in the money of the data; a model may
+count them in units of its own (`in_units`) where it is trained, and nowhere else.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,28 @@ class Trial(NamedTuple):
     r: Array  # [n] revenue seen under t
     c: Array  # [n] cost seen under t
     p: Array  # [m] or [n, m] design propensities, each row summing to 1
+
+    @property
+    def rows(self) -> int:
+        """How many people it has."""
+        return self.t.shape[-1]
+
+    def sample(self, n: int) -> "Trial":
+        """The first n people, or all where there are fewer; people come in random order."""
+        return take(self, jnp.arange(min(n, self.rows)))
+
+
+class Source(Protocol):
+    """The rows of a trial, in memory (a `Trial`) or in files (a `data.StreamedTrial`)."""
+
+    @property
+    def rows(self) -> int:
+        """How many people it has."""
+        ...
+
+    def sample(self, n: int) -> Trial:
+        """About n people from all over the data, in memory; all where there are fewer."""
+        ...
 
 
 class Outcomes(NamedTuple):
@@ -66,9 +88,16 @@ def take(trial: Trial, index: Array) -> Trial:
     return Trial(trial.x[index], trial.t[index], trial.r[index], trial.c[index], p)
 
 
-def in_units(trial: Trial, unit: Array | float) -> Trial:
-    """The trial with revenue and cost counted in `unit`s of money; multipliers keep their meaning."""
-    return trial._replace(r=trial.r / unit, c=trial.c / unit)
+class Units(NamedTuple):
+    """The money that is one unit of revenue, and of cost, to a model."""
+
+    r: Array  # []
+    c: Array  # []
+
+
+def in_units(trial: Trial, units: Units) -> Trial:
+    """The trial with revenue and cost counted in units; a multiplier is then counted in `units.r / units.c`."""
+    return trial._replace(r=trial.r / units.r, c=trial.c / units.c)
 
 
 def pick(surface: Array, arm: Array) -> Array:

@@ -3,18 +3,20 @@
 from dfcl_jax.data import simulate, sources
 from dfcl_jax.data.encode import Encoder, encode, fit_encoder
 from dfcl_jax.data.predictions import PredictedColumns, PredictedTrial, predicted_trial
-from dfcl_jax.data.split import Split, split_rows, split_simulation, split_table
 from dfcl_jax.data.streamed import StreamedTrial, open_trial
 from dfcl_jax.data.tables import Columns, Table, read_frame, trial_table
+from dfcl_jax.data.task import Exam, Split, Task, split_rows, split_simulation, split_table, with_budgets
 
 __all__ = [
     "Columns",
     "Encoder",
+    "Exam",
     "PredictedColumns",
     "PredictedTrial",
     "Split",
     "StreamedTrial",
     "Table",
+    "Task",
     "encode",
     "fit_encoder",
     "open_trial",
@@ -26,4 +28,5 @@ __all__ = [
     "split_simulation",
     "split_table",
     "trial_table",
+    "with_budgets",
 ]

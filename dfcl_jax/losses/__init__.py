@@ -1,6 +1,8 @@
-"""Losses: pure functions of predicted outcomes, per person."""
+"""Losses per person, as pure functions of predictions."""
 
+from dfcl_jax.losses import constants, decision
 from dfcl_jax.losses.chunks import in_chunks
+from dfcl_jax.losses.constants import Constants
 from dfcl_jax.losses.direct import direct_rank_loss, marginal_utility_loss, roi_loss, uplift_rank_loss
 from dfcl_jax.losses.dual import dual_loss
 from dfcl_jax.losses.finite_difference import dual_finite_difference_loss, finite_difference_loss
@@ -11,6 +13,9 @@ from dfcl_jax.losses.prediction import prediction_loss
 from dfcl_jax.losses.primal import lams_at_budgets, primal_finite_difference_loss, primal_policy_learning_loss
 
 __all__ = [
+    "Constants",
+    "constants",
+    "decision",
     "direct_rank_loss",
     "dual_finite_difference_loss",
     "dual_loss",

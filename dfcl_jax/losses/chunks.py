@@ -1,4 +1,4 @@
-"""Batches larger than a cache or a memory: the gradient of any loss, exactly, a chunk of people at a time."""
+"""Exact gradients of any loss on batches too large for memory, one chunk of people at a time."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,15 +11,17 @@ from dfcl_jax.types import Outcomes
 
 
 def in_chunks(apply: Callable[[Any, Array], Outcomes], chunk: int) -> Callable[[Any, Array], Outcomes]:
-    """`apply` (params, x [n, d]) -> Outcomes [..., n, m], whose hidden layers are held for `chunk` people at a time.
+    """Return `apply` with its hidden layers in memory for only `chunk` people at a time.
 
-    Not every loss of a batch is a mean over its rows: the self-normalised ones divide by a sum over the batch, the
-    primal ones find their multiplier on it. But every loss is a function of predictions [n, m], which are small; what
-    does not fit is the layers behind them. So these are computed chunk by chunk, forgotten, and computed again when
-    the gradient comes back: `jax.grad(lambda params: loss(in_chunks(apply, chunk)(params, x), ...))` accumulates over
-    chunks the gradient of the loss of the whole batch, whatever the loss, for one more pass forward.
+    Both map (params, x [n, d]) to Outcomes [..., n, m].
+
+    Not every loss is a mean over its rows: self-normalised losses divide by a sum over the batch, and primal losses
+    find their multiplier on it. But every loss is a function of the predictions [n, m], which are small; only the
+    layers behind them are too large. These layers are computed chunk by chunk, dropped, and computed again in the
+    backward pass. `jax.grad(lambda params: loss(in_chunks(apply, chunk)(params, x), ...))` then sums over chunks the
+    gradient of the loss of the whole batch. This holds for any loss and costs one more forward pass.
     """
-    # Within a loop, nothing could merge the two computations.
+    # Inside a loop the compiler cannot merge the two computations.
     forgetful = jax.checkpoint(apply, prevent_cse=False)
 
     def chunked(params: Any, x: Array) -> Outcomes:
@@ -32,7 +34,7 @@ def in_chunks(apply: Callable[[Any, Array], Outcomes], chunk: int) -> Callable[[
         def one(first: Array) -> Outcomes:
             return forgetful(params, jax.lax.dynamic_slice_in_dim(x, first, size))
 
-        # The last chunk begins early enough to be a full one; whom it has again are left out of it.
+        # The last chunk overlaps the one before; repeated rows are dropped.
         parts = jax.lax.map(one, jnp.minimum(jnp.arange(number) * size, n - size))
         again = number * size - n
 

@@ -1,8 +1,8 @@
 """The dual decision loss: a sum over multipliers whose gradient is supplied, not derived.
 
-The value of a decision is a step function of the predictions, so its derivative teaches nothing. Every decision loss
-of the papers is a value together with an estimate of its gradient; `dual_loss` is the one place that hands the pair to
-JAX, and each loss is a `Term` given to it.
+The value of a decision is a step function of the predictions, so its derivative is zero almost everywhere. Every
+decision loss of the papers is therefore a value with an estimate of its gradient. `dual_loss` is the one place that
+gives this pair to JAX; each loss is a `Term` passed to it.
 """
 
 from collections.abc import Callable
@@ -17,34 +17,34 @@ from jax.typing import ArrayLike
 from dfcl_jax.solvers.decision import priced
 from dfcl_jax.types import Outcomes, Scores
 
-# People taken at a time on a CPU: their surfaces then stay in its cache while every multiplier passes over them.
+# Number of people per block on a CPU: their surfaces stay in its cache while all multipliers pass over them.
 BLOCK = 4096
 
 
 class People(NamedTuple):
-    """Some people at one multiplier, b of them along the last axis, where processors compute side by side."""
+    """A block of b people at one multiplier; people are the last axis, which processors vectorise."""
 
-    score: Array  # [m, b] a = r_hat - lam c_hat, what decides
-    gain: Array  # [m, b] g = G^r - price G^c, what the decision brings
+    score: Array  # [m, b] a = r_hat - lam c_hat, the scores that the decision is made by
+    gain: Array  # [m, b] g = G^r - price G^c, the net gain of each decision
     w: Array  # [m, b] weights of the observations
 
 
 class Totals(NamedTuple):
-    """What a gradient may need to know of the whole batch; as a tally, what each person [1, b] adds to it."""
+    """Totals over the batch that a gradient may need; as a tally, the contribution of each person, [1, b]."""
 
     gain: Array  # [] sum over people
     size: Array  # [] sum over people; the value is gain / size
-    longest: Array  # [] largest over people of a length that is never negative
+    longest: Array  # [] maximum over people of a length that is never negative
 
 
 class Term(NamedTuple):
     """A decision's value at one multiplier and an estimate of its gradient."""
 
     # (people, lam [], scale, totals) -> (tally, gradient of the value with respect to the outcomes, [m, b] each).
-    # `scale` is the term's own length, [] or a tuple of them: a temperature, or windows. The tally is not to depend on
-    # the totals.
+    # `scale` holds the term's own lengths, [] or a tuple of them: a temperature, or windows. The tally must not depend
+    # on the totals.
     at: Callable[[People, Array, Any, Totals], tuple[Totals, Outcomes]]
-    # Whether the gradient needs the totals, for which people are passed over first. If not, it is given size = n.
+    # Whether the gradient needs the totals, which takes a first pass over all people. If not, it receives size = n.
     whole: bool = False
 
 
@@ -58,20 +58,20 @@ def dual_loss(
     weights: ArrayLike,
     prices: ArrayLike | None = None,
 ) -> Array:
-    """- sum_k weights_k V_k, with V_k = gain_k / size_k and its gradient given by `term` (DFCL, D5).
+    """Dual decision loss L = - sum_k weights_k V_k, V_k = gain_k / size_k, with its gradient from `term` (DFCL, D5).
 
-    People are taken block by block and multipliers one after the other within a block, so memory does not grow with
-    the number of multipliers. The derivative is with respect to `outcomes` alone: everything else is data, and its
-    derivative is zero.
+    People are processed block by block, and multipliers one after the other within a block, so memory does not grow
+    with the number of multipliers. Only `outcomes` has a derivative; everything else is data, with derivative zero.
 
     Args:
         term: the value at one multiplier and the estimate of its gradient.
         outcomes: predictions, [n, m] each.
-        scores: what the decision is judged by, [n, m] each.
+        scores: score surfaces that estimate the value of the decision, [n, m] each.
         lams: multipliers of the decisions, [k] or a scalar.
-        scale: one length for each multiplier, or a scalar for all; or a tuple of such, as the term has it.
+        scale: one length for each multiplier, or a scalar for all; a tuple of these if the term takes several.
         weights: one weight for each multiplier, or a scalar for all.
-        prices: what a unit of cost is charged when the decision is judged, likewise; None: `lams`, as in (D5).
+        prices: price of a unit of cost when the decision is evaluated, one for each multiplier or a scalar; default
+            `lams`, as in (D5).
 
     Returns:
         The loss per person, [].
@@ -110,12 +110,15 @@ _dual_loss.defvjp(_dual_loss_fwd, _dual_loss_bwd)
 
 
 def value(totals: Totals) -> Array:
-    """Gain / size, and 0 where nobody counts."""
+    """Return gain / size, or 0 if nobody counts."""
     return ratio(totals.gain, totals.size)
 
 
 def ratio(total: Array, size: Array) -> Array:
-    """Total / size; 0 for a size below half of the least weight, 1: dropping the only one leaves rounding."""
+    """Return total / size, or 0 if size is below 0.5.
+
+    The least weight is 1, so a smaller size is the rounding error left after the only person is removed.
+    """
     return jnp.where(size > 0.5, total / jnp.where(size > 0.5, size, 1), 0)
 
 
@@ -127,13 +130,13 @@ def _no_totals(outcomes: Outcomes, constants: Constants) -> Totals:
 def _pass(
     term: Term, outcomes: Outcomes, scores: Scores, constants: Constants, given: Totals
 ) -> tuple[Totals, Outcomes]:
-    """Once over all people: the totals, [k] each, and the gradient of the loss, [n, m] each."""
+    """Pass once over all people; return the totals, [k] each, and the gradient of the loss, [n, m] each."""
     n = outcomes.r.shape[0]
     b = min(n, BLOCK) if jax.default_backend() == "cpu" else n
 
     def block(carry: tuple[Totals, Outcomes], number: Array) -> tuple[tuple[Totals, Outcomes], None]:
         totals, gradient = carry
-        # The last block begins early enough to be a full one; whom it has again are not counted again.
+        # The last block overlaps the one before; repeated people are not counted again.
         first = jnp.minimum(number * b, n - b)
         new = (first + jnp.arange(b) >= number * b)[None, :]
         hat, g = jax.tree.map(lambda s: jax.lax.dynamic_slice_in_dim(s, first, b).T, (outcomes, scores))

@@ -1,4 +1,4 @@
-"""Finite differences: the hard decision's value, and what other decisions of each person would change."""
+"""Finite differences: the value of the hard decision, and its change when one person's decision changes."""
 
 from functools import cache, partial
 from typing import Literal, NamedTuple
@@ -17,7 +17,7 @@ Normalise = Literal["matched", "sample"]
 Through = Literal["both", "revenue"]
 Flips = Literal["nearest", "all"]
 
-# How far past the tie a perturbed score goes, so that the decision does flip (DFCL, Algorithm 2).
+# How far a perturbed score goes past the tie, so that the decision does flip (DFCL, Algorithm 2).
 OVERSHOOT = 1e-6
 
 
@@ -33,34 +33,38 @@ def finite_difference_loss(
     through: Through = "both",
     weights: ArrayLike = 1.0,
 ) -> Array:
-    """DFCL-IFD: the hard decision's dual value, with finite differences for a gradient (DFCL, D10).
+    """DFCL-IFD: the dual value of the hard decision, with finite differences as its gradient (DFCL, D10).
 
     L = - sum_k weights_k V_k,  V = sum_i g_{i,z_i} / S,  g = G^r - lam G^c,  z_i = argmax_j (r_hat - lam c_hat)_ij
 
-    and S the number of people ("sample") or the weight of the people whose decision is the treatment they had,
-    sum_i w_{i,z_i} ("matched"). The gradient is an estimate: a fixed multiplier decouples people, so each is moved
-    alone over the nearest flip that changes what V sees of them, to the best treatment s by score whose g, or with
-    "matched" whose w, is another than at z_i. With `scores.ipw` that is the runner-up for a decision that matches the
-    logged treatment and the logged treatment for one that does not, as published; where every treatment has a score of
-    its own (`aipw`, `truth`) it is the runner-up. dV/dr_hat at s is (V_new - V) / step, at z_i the opposite, and 0
-    elsewhere: a better treatment is pulled up and the decided one down. The step is the gap between the two scores plus
-    `OVERSHOOT`; on c_hat it is the gap over -lam less `OVERSHOOT`, which the authors' code does not divide by lam.
+    S is the number of people ("sample"), or the weight sum_i w_{i,z_i} of the people whose decision is the treatment
+    they received ("matched").
 
-    With "sample", the mean of the losses of batches of one size is the loss of their union, and so are the gradients
-    (unless `clip` is "max"). With "matched", V and its gradient depend on the whole batch through S: the values of
-    batches weighted by their S give that of their union, while a person's V_new - V is (dg - V dw) / (S + dw), which
-    for a batch has the batch's V and S. `in_chunks` gives the gradient of a large batch exactly. "matched" belongs with
-    scores of the logged treatment alone (`ipw`, `centred`). A batch in which nobody matches has V = 0. Where lam = 0
-    the gradient on c_hat is 0.
+    The gradient is an estimate. A fixed multiplier decouples people, so each person is moved alone, over the nearest
+    flip that changes their part in V. The flip leads to the treatment s of the highest score among those whose g
+    differs from that at z_i (with "matched", a different w is enough). With `scores.ipw`, s is the runner-up if the
+    decision matches the logged treatment, and the logged treatment if it does not, as published. If every treatment has
+    a score of its own (`aipw`, `truth`), s is the runner-up. dV/dr_hat is (V_new - V) / step at s, the opposite at z_i,
+    and 0 elsewhere: a better treatment is pulled up and the decided one down. The step is the gap between the two
+    scores plus `OVERSHOOT`. On c_hat it is the gap over -lam, minus `OVERSHOOT`; as in the authors' code, `OVERSHOOT`
+    itself is not divided by lam.
+
+    With "sample", the losses of batches of one size average to the loss of their union, and so do the gradients (unless
+    `clip` is "max"). With "matched", V and its gradient depend on the whole batch through S. The values of batches,
+    weighted by their S, average to the value of their union, but a person's V_new - V is (dg - V dw) / (S + dw), with
+    the V and S of their batch. `in_chunks` gives the exact gradient of a large batch. Use "matched" with scores of the
+    logged treatment alone (`ipw`, `centred`). V is 0 in a batch in which nobody matches. The gradient on c_hat is 0
+    where lam = 0.
 
     Args:
         outcomes: predictions r_hat, c_hat, [n, m] each, m at least 2.
         scores: score surfaces G^r, G^c and weights w, [n, m] each.
         lams: multipliers, [k] or a scalar.
-        clip: "none"; "window": only steps shorter than `window` teach, all as if of that length; "max": every step
-            counts as the longest of the batch.
+        clip: "none"; "window": only steps shorter than `window` count, each as if it had that length; "max": every step
+            counts as long as the longest of the batch.
         window: for steps on r_hat, in its unit, a scalar or [k].
-        cost_window: for steps on c_hat, likewise; None: as `window`, as published. window / lam teaches both alike.
+        cost_window: for steps on c_hat, likewise; default `window`, as published. With window / lam the same flips
+            count on both.
         normalise: "matched" as in the authors' code, "sample" as in their paper.
         through: "both"; "revenue": no gradient on c_hat, as the authors ran it on Criteo.
         weights: of the multipliers' terms, a scalar or [k].
@@ -84,29 +88,29 @@ def dual_finite_difference_loss(
     normalise: Normalise = "sample",
     weights: ArrayLike = 1.0,
 ) -> Array:
-    """DFCL-DIFD: finite differences that teach through a softened decision (Bi-DFCL, B4 and B5; DFCL, D10's end).
+    """DFCL-DIFD: finite differences through a softened decision (Bi-DFCL, B4 and B5; DFCL, end of D10).
 
     L = - sum_k weights_k V_k as in `finite_difference_loss`, with the gradient of
     - sum_ij stop_grad(q_ij) softmax_j(a_i. / temperature),  a = r_hat - lam c_hat, and k = argmax_j a_ij decided:
 
         q_ij = (V_{i -> j} - V) / h_ij  for j != k,  h_ij = a_ik - a_ij + OVERSHOOT > 0
-        q_ik = - q_is,                             s the nearest treatment at which V sees something else than at k
+        q_ik = - q_is,                             s the nearest treatment whose part in V differs from that of k
 
-    V_{i -> j} being the value when i alone is moved to j: with "sample", (g_ij - g_ik) / n more. With `scores.ipw` this
-    is (B4) term by term: if k is the logged treatment, every other is pushed by g_ik / (n h_ij) and k pulled by
-    g_ik / (n h_is), s the runner-up; if not, only the logged treatment t and k move, by +-g_it / (n h_it). So a
-    positive net outcome pulls its own treatment up. (B4) has no `OVERSHOOT`, which here keeps ties finite, and a mean
-    over j where we sum, a constant.
+    V_{i -> j} is the value when only person i is moved to j; with "sample", it exceeds V by (g_ij - g_ik) / n. With
+    `scores.ipw` this is (B4) term by term. If k is the logged treatment, every other treatment is pushed by
+    g_ik / (n h_ij) and k is pulled by g_ik / (n h_is), s the runner-up. If not, only the logged treatment t and k move,
+    by +-g_it / (n h_it). So a positive net outcome pulls up the treatment that it was observed under. Two details
+    differ from (B4): `OVERSHOOT` keeps ties finite, and we sum over j where (B4) averages, a constant factor.
 
     Args:
         outcomes: predictions r_hat, c_hat, [n, m] each, m at least 2.
         scores: score surfaces G^r, G^c and weights w, [n, m] each.
         lams: multipliers, [k] or a scalar.
-        flips: "all" as in (B4); "nearest": q is 0 but at k and s, the softmax form of (D10).
+        flips: "all" as in (B4); "nearest": q is 0 except at k and s, the softmax form of (D10).
         temperature: of the softened decision, a scalar or [k].
-        clip: as in `finite_difference_loss`; with "all" the longest step is that over all flips.
+        clip: as in `finite_difference_loss`; with flips "all", the longest step is the maximum over all flips.
         window: for steps on the score a, in its unit, a scalar or [k].
-        normalise: "sample" as in (B4), or "matched"; how batches add up is as in `finite_difference_loss`.
+        normalise: "sample" as in (B4), or "matched"; batches add up as in `finite_difference_loss`.
         weights: of the multipliers' terms, a scalar or [k].
 
     Returns:
@@ -115,7 +119,7 @@ def dual_finite_difference_loss(
     return dual_loss(soft_term(flips, clip, normalise), outcomes, scores, lams, (window, temperature), weights)
 
 
-# One object for each choice of options, so that compiled code is found again.
+# One object for each choice of options, so that JAX reuses compiled code.
 @cache
 def _raw_term(clip: Clip, normalise: Normalise, through: Through) -> Term:
     check_option("through", through, Through)
@@ -125,7 +129,7 @@ def _raw_term(clip: Clip, normalise: Normalise, through: Through) -> Term:
 
 @cache
 def soft_term(flips: Flips, clip: Clip, normalise: Normalise) -> Term:
-    """The term of `dual_finite_difference_loss`; its scale is (window, temperature)."""
+    """Return the term of `dual_finite_difference_loss`; its scale is (window, temperature)."""
     check_option("flips", flips, Flips)
     options = {"flips": flips, "clip": clip, "normalise": normalise}
     return Term(partial(_softened, **options), whole=_whole(clip, normalise))
@@ -179,22 +183,22 @@ def _softened(
 
 
 class _Moves(NamedTuple):
-    """The decision of each person, and what another would change of it."""
+    """The decision of each person, and what each other treatment would change."""
 
-    decided: tuple[Array, Array]  # [1, b] each: what the decision adds to V's gain and size
-    old: Array  # [m, b] where it is
-    new: Array  # [m, b] where the nearest treatment is at which V sees something else
-    seen: Array  # [m, b] where V sees something else
-    gap: Array  # [m, b] how far the score is below the decided one's
-    nearest: Array  # [1, b] that of `new`; 0 where there is none
-    gain: Array  # [m, b] what the treatment would add to V's gain beyond the decided one
-    size: Array  # [m, b], or [1, b] where all count alike, and to its size
+    decided: tuple[Array, Array]  # [1, b] each: the decision's part in V's gain and size
+    old: Array  # [m, b] mask of the decided treatment
+    new: Array  # [m, b] mask of the nearest treatment that changes V
+    seen: Array  # [m, b] mask of all treatments that change V
+    gap: Array  # [m, b] score of the decided treatment minus this score
+    nearest: Array  # [1, b] gap of `new`; 0 if there is none
+    gain: Array  # [m, b] change of V's gain if the treatment were decided
+    size: Array  # [m, b] change of V's size, or [1, b] if all count alike
 
 
 def _moves(people: People, normalise: Normalise) -> _Moves:
     score, gain, w = people
     old = best(score)
-    # Where all count alike there is nothing to look up.
+    # If all count alike, one row is enough.
     size = w if normalise == "matched" else jnp.ones_like(w[:1])
     decided = at(gain, old), at(w, old) if normalise == "matched" else size
     more, extra = gain - decided[0], size - decided[1]
@@ -220,8 +224,8 @@ def _inverse_step(gap: Array, clip: Clip, window: Array, longest: Array) -> Arra
 
 
 def best(score: Array) -> Array:
-    """The treatment of the highest score [m, b], as a mask; the lower one where several tie."""
-    # Two plain reductions of one type are faster on a CPU than one for the position.
+    """Return the mask of the treatment with the highest score [m, b]; a tie goes to the first."""
+    # On a CPU, two plain reductions of one type are faster than one argmax.
     m = score.shape[0]
     arms = jnp.arange(m, dtype=score.dtype)[:, None]
     first = jnp.where(score == score.max(axis=0, keepdims=True), arms, m).min(axis=0, keepdims=True)
@@ -229,11 +233,11 @@ def best(score: Array) -> Array:
 
 
 def at(surface: Array, arm: Array) -> Array:
-    """The entries of a surface [m, b] where the mask `arm` is, [1, b]."""
+    """Return the entries of a surface [m, b] at the mask `arm`, [1, b]."""
     return jnp.where(arm, surface, 0).sum(axis=0, keepdims=True)
 
 
 def change(gain: Array, size: Array, totals: Totals) -> Array:
-    """(T + gain) / (S + size) - T / S, without the difference of near numbers; V is 0 once nobody counts."""
+    """Return the change of V, (T + gain) / (S + size) - T / S, without cancellation; V is 0 if nobody counts."""
     whole = totals.size + size
     return jnp.where(whole > 0.5, ratio(gain - value(totals) * size, whole), -value(totals))

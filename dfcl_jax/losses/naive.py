@@ -1,4 +1,4 @@
-"""Naive finite differences: move one prediction, decide again, see what changes."""
+"""Naive finite differences: move one prediction, decide again and compare the values."""
 
 from functools import cache, partial
 
@@ -21,16 +21,16 @@ def naive_finite_difference_loss(
     normalise: Normalise = "matched",
     weights: ArrayLike = 1.0,
 ) -> Array:
-    """The hard decision's dual value, every prediction moved by the same step for a gradient (DFCL, D9).
+    """The dual value of the hard decision, with the naive finite differences of (DFCL, D9) as its gradient.
 
     L = - sum_k weights_k V_k as in `finite_difference_loss`, with the gradient
     dV/dr_hat_ij = (V with r_hat_ij + step - V) / step, and likewise for c_hat.
 
-    A reference and an ablation. n m decisions of n people each, by the definition; at a given multiplier nobody else's
-    decision changes, so deciding again for the person moved gives the same numbers: 2 n m decisions, 2 m times the
-    work of the loss without its gradient. Most entries get 0: a step too short to flip anything teaches nothing, a long
-    one jumps past the nearest flip. A positive step on r_hat never moves the treatment that is decided already; a
-    positive one on c_hat moves no other (where lam > 0), so the two gradients touch different entries.
+    This is a reference and an ablation. By definition it takes n m decisions of n people each. At a given multiplier
+    nobody else's decision changes, so it is enough to decide again for the moved person: 2 n m decisions, 2 m times the
+    work of the loss without its gradient. Most entries are 0: a step too short to flip a decision gives no gradient,
+    and a long one jumps past the nearest flip. A positive step on r_hat flips nothing at the decided treatment; a
+    positive step on c_hat flips nothing anywhere else (where lam > 0). So the two gradients touch different entries.
 
     Args:
         outcomes: predictions r_hat, c_hat, [n, m] each.

@@ -24,20 +24,20 @@ def perturbed_loss(
     noise: Noise = "normal",
     weights: ArrayLike = 1.0,
 ) -> Array:
-    """The dual value of the perturbed decision (DFCL, D5, with the argmax of Berthet et al. 2020).
+    """Dual value of the perturbed decision (DFCL, D5, with the argmax of Berthet et al. 2020).
 
     L = - sum_k weights_k mean_i sum_j (G^r - lam_k G^c)_ij z_ij,  z = `solvers.perturbed`(r_hat - lam_k c_hat, scale_k)
 
-    With Gumbel noise its expectation over the noise is `policy_learning_loss` at temperature = scale, and so is that of
-    its gradient; with normal noise the decision is softened by a probit instead.
+    With Gumbel noise, the expected loss and gradient are those of `policy_learning_loss` at temperature = scale. With
+    normal noise, a probit softens the decision instead.
 
     Args:
         outcomes: predictions r_hat, c_hat, [n, m] each.
         scores: score surfaces G^r, G^c, [n, m] each.
         lams: multipliers, [k] or a scalar.
-        key: of the noise, a new one each step.
+        key: for the noise, a new one at each step.
         scale: of the noise, in the unit of r_hat - lam c_hat, a scalar or [k].
-        samples: Monte-Carlo draws.
+        samples: number of Monte-Carlo draws.
         noise: "normal" or "gumbel".
         weights: of the multipliers' terms, a scalar or [k].
 
@@ -62,26 +62,28 @@ def fenchel_young_loss(
     noise: Noise = "normal",
     weights: ArrayLike = 1.0,
 ) -> Array:
-    """The distance of predictions from those that decide as the scores do, for scores that are the truth or near it.
+    """Distance between predictions and the decisions of the scores, for scores at or near the truth.
 
     L = sum_k weights_k mean_i [ E max_j (a_ij + scale_k Z_ij) - a_{i,t_i} ],  a = r_hat - lam_k c_hat,
     t_i = argmax_j (G^r - lam_k G^c)_ij
 
-    The Fenchel-Young loss of the perturbed decision (Berthet et al. 2020, section 4), up to a part that a does not
-    change. Convex in a, least where the perturbed decision is t; on the same draws its gradient is
+    This is the Fenchel-Young loss of the perturbed decision (Berthet et al. 2020, section 4), up to a term that does
+    not depend on a. It is convex in a, with its minimum where the perturbed decision is t. On the same draws its
+    gradient is
 
         dL/da_ij = (E 1[j = argmax_k (a_ik + scale Z_ik)] - 1[j = t_i]) / n.
 
-    With Gumbel noise it is the cross-entropy of softmax(a / scale) for t, times scale, up to a constant. How much a
-    decision is worth does not enter: scores with one observation a person (`ipw`) would teach to give what was given.
+    With Gumbel noise it is the cross-entropy of softmax(a / scale) for t, times scale, up to a constant. The loss
+    ignores how much a decision is worth: from scores with one observation per person (`ipw`) a model would learn to
+    repeat the logged treatments.
 
     Args:
         outcomes: predictions r_hat, c_hat, [n, m] each.
-        scores: the surfaces that decide the target, [n, m] each.
+        scores: score surfaces whose best decision is the target, [n, m] each.
         lams: multipliers, [k] or a scalar.
-        key: of the noise, a new one each step.
+        key: for the noise, a new one at each step.
         scale: of the noise, in the unit of r_hat - lam c_hat, a scalar or [k].
-        samples: Monte-Carlo draws.
+        samples: number of Monte-Carlo draws.
         noise: "normal" or "gumbel".
         weights: of the multipliers' terms, a scalar or [k].
 
@@ -105,7 +107,7 @@ def _over_multipliers(
     scale: ArrayLike,
     weights: ArrayLike,
 ) -> Array:
-    # All but the outcomes is data, as in `dual_loss`.
+    # Everything except the outcomes is data, as in `dual_loss`.
     scores, lams, scale, weights = jax.lax.stop_gradient((scores, lams, scale, weights))
     lams = jnp.atleast_1d(jnp.asarray(lams, outcomes.r.dtype))
     scale, weights = (jnp.broadcast_to(jnp.asarray(v, lams.dtype), lams.shape) for v in (scale, weights))
@@ -115,7 +117,7 @@ def _over_multipliers(
         gain = priced(Outcomes(scores.r, scores.c), lam)
         return total + weight * term(draw, priced(outcomes, lam), gain, length), None
 
-    # Kept for the gradient, scores would be [k, n, m]: they are computed again.
+    # Scores stored for the gradient would be [k, n, m], so they are computed again.
     add = jax.checkpoint(add, prevent_cse=False)
     start = jnp.zeros((), lams.dtype)
     return jax.lax.scan(add, start, (lams, scale, weights, jax.random.split(key, lams.shape[0])))[0]

@@ -13,16 +13,16 @@ Kind = Literal["squares", "cross_entropy"]
 
 
 def prediction_loss(outcomes: Outcomes, trial: Trial, *, kind: Kind = "squares") -> Array:
-    """How far predictions are from what was seen, every treatment counting alike (DFCL, D4).
+    """Misfit of predictions to observed outcomes, with equal weight for every treatment (DFCL, D4).
 
     L = 1/m mean_i 1/p_{t_i} [ l(r_i, r_hat_{i,t_i}) + l(c_i, c_hat_{i,t_i}) ]
 
-    with l the square of the difference, or for outcomes in [0, 1] the cross-entropy. With p the arm shares this is
-    (D4) itself; under randomisation it is unbiased for the loss over the full surfaces.
+    with l the squared difference or, for outcomes in [0, 1], the cross-entropy. If p are the arm shares, this is (D4)
+    itself. Under randomisation it is unbiased for the loss over the full surfaces.
 
     Args:
         outcomes: predictions, [n, m] each; probabilities for "cross_entropy".
-        trial: what was seen, n rows.
+        trial: observed treatments and outcomes, n rows.
         kind: the loss l.
 
     Returns:
@@ -40,6 +40,6 @@ def _square(y: Array, y_hat: Array) -> Array:
 
 
 def _cross_entropy(y: Array, y_hat: Array) -> Array:
-    # A float32 probability rounds to 1 within 6e-8 of it, where the logarithm would be infinite.
+    # A float32 probability within 6e-8 of 1 rounds to 1, where the logarithm is infinite.
     y_hat = jnp.clip(y_hat, 1e-7, 1 - 1e-7)
     return -(y * jnp.log(y_hat) + (1 - y) * jnp.log1p(-y_hat))

@@ -1,4 +1,4 @@
-"""The primal family: decisions at a budget, whose multiplier is found from the predictions of the moment."""
+"""The primal family: decisions at a budget, whose multiplier is found from the current predictions."""
 
 from functools import partial
 from typing import Literal
@@ -19,23 +19,23 @@ Spend = Literal["sample", "matched", "predicted"]
 
 
 def lams_at_budgets(outcomes: Outcomes, scores: Scores, budgets: ArrayLike, *, spend: Spend = "sample") -> Array:
-    """lam*(B), the least multiplier found whose decisions spend at most B per person (Bi-DFCL, B1), [b].
+    """Find lam*(B), the least multiplier whose decisions spend at most B per person (Bi-DFCL, B1), [b].
 
-    Bisects lam, deciding argmax_j (r_hat - lam c_hat)_ij, until the spend is within B. Given to a dual loss, these are
-    multipliers that follow the model, once an epoch say; the primal losses find them anew for every batch. An estimated
-    spend need not fall in lam, and then this is some crossing; where even the cheapest decisions overspend, lam is
-    the multiplier at which everybody has their cheapest treatment. No derivative passes.
+    Bisects lam with the decisions argmax_j (r_hat - lam c_hat)_ij until the spend is within B. A dual loss can take
+    these multipliers to follow the model, for example once an epoch; the primal losses find them again for every batch.
+    An estimated spend need not decrease in lam; then the result is one of its crossings. If even the cheapest decisions
+    overspend, everybody gets their cheapest treatment at the resulting lam. The result has no derivative.
 
     Args:
-        outcomes: what decides, [n, m] each.
-        scores: what the spend is estimated by, [n, m] each, with the level of the cost in them (not `centred`).
+        outcomes: predictions that the decisions are made by, [n, m] each.
+        scores: score surfaces that estimate the spend, [n, m] each, including the level of the cost (not `centred`).
         budgets: cost per person, [b] or a scalar.
         spend: "sample", mean_i G^c_{i,z_i}; "matched", sum_i G^c_{i,z_i} / sum_i w_{i,z_i}, for `ipw`; "predicted",
-            mean_i c_hat_{i,z_i}, which looks at no score.
+            mean_i c_hat_{i,z_i}, which uses no score.
 
     Raises:
-        InputError: a budget that is negative or not finite; where budgets cannot be looked at, one that is not a number
-            has a multiplier that is none.
+        InputError: a budget that is negative or not finite. Values cannot be checked inside `jit`; there a NaN budget
+            gives a NaN multiplier.
     """
     check_option("spend", spend, Spend)
     if is_concrete(budgets):
@@ -72,12 +72,12 @@ def primal_policy_learning_loss(
     spend: Spend = "sample",
     weights: ArrayLike = 1.0,
 ) -> Array:
-    """PPL: the revenue of the softened decision at each budget's own multiplier (Bi-DFCL, B3).
+    """PPL: the revenue of the softened decision at the multiplier of each budget (Bi-DFCL, B3).
 
     L = - sum_b weights_b mean_i sum_j G^r_ij softmax_j((r_hat - lam*_b c_hat)_i. / temperature_b)
 
-    lam*_b is `lams_at_budgets` of this batch and held constant in the gradient. Revenue alone then knows no price, and
-    training drifts to decisions that overspend; `priced` weighs with G^r - lam*_b G^c instead.
+    lam*_b is `lams_at_budgets` on this batch, constant in the gradient. The revenue alone then ignores cost, and
+    training drifts to decisions that overspend; `priced` uses G^r - lam*_b G^c instead.
 
     Args:
         outcomes: predictions r_hat, c_hat, [n, m] each.
@@ -109,11 +109,11 @@ def primal_finite_difference_loss(
     normalise: Normalise = "sample",
     weights: ArrayLike = 1.0,
 ) -> Array:
-    """PIFD: the revenue of the decision at each budget, taught through its softened form (Bi-DFCL, B2 and B4).
+    """PIFD: the revenue of the decision at each budget, with a gradient through its softened form (Bi-DFCL, B2 and B4).
 
     L = - sum_b weights_b V_b,  V_b = mean_i G^r_{i,z_i},  z_i = argmax_j (r_hat - lam*_b c_hat)_ij
 
-    with lam*_b from `lams_at_budgets` of this batch, held constant in the gradient, and the gradient of
+    with lam*_b from `lams_at_budgets` on this batch, constant in the gradient. The gradient is that of
     `dual_finite_difference_loss` for g = G^r, or with `priced` for g = G^r - lam*_b G^c.
 
     Args:
@@ -122,9 +122,9 @@ def primal_finite_difference_loss(
         budgets: cost per person, [b] or a scalar.
         priced: whether the decision is charged for its cost.
         spend: see `lams_at_budgets`.
-        flips: see `dual_finite_difference_loss`, as are the other options.
+        flips: see `dual_finite_difference_loss`, also for the options below.
         temperature: of the softened decision, a scalar or [b].
-        clip: what becomes of small steps.
+        clip: which steps count, and with which length.
         window: for steps on the score r_hat - lam c_hat, a scalar or [b].
         normalise: what V is divided by.
         weights: of the budgets' terms, a scalar or [b].

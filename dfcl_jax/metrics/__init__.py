@@ -8,16 +8,19 @@ from dfcl_jax.metrics.gain import contrasts, qini, qini_area, untargeted, with_c
 from dfcl_jax.metrics.intervals import Interval, normal_interval, paired_interval, seeds_interval
 from dfcl_jax.metrics.policy_value import eom, influence, policy_value
 from dfcl_jax.metrics.regret import Regret, regret
+from dfcl_jax.metrics.spend_curve import Expected, SpendCurve, spend_curve
 from dfcl_jax.metrics.uplift import causalml_auuc, causalml_qini, sklift_auuc, sklift_qini
 from dfcl_jax.metrics.value_steps import Curve, Normalise, PolicyValue, ValueSteps, value_steps
 
 __all__ = [
     "Curve",
+    "Expected",
     "Interval",
     "Normalise",
     "PolicyValue",
     "Regret",
     "Replicates",
+    "SpendCurve",
     "ValueSteps",
     "aucc",
     "bootstrap",
@@ -43,6 +46,7 @@ __all__ = [
     "seeds_interval",
     "sklift_auuc",
     "sklift_qini",
+    "spend_curve",
     "untargeted",
     "value_steps",
     "with_control",

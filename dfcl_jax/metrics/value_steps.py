@@ -10,7 +10,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from dfcl_jax.metrics.checks import check_settling
-from dfcl_jax.solvers import BudgetPath, budget_path
+from dfcl_jax.solvers import BudgetPath, Rule, budget_path
 from dfcl_jax.sums import prefix_sums
 from dfcl_jax.types import Outcomes, Scores, pick
 
@@ -30,12 +30,14 @@ class PolicyValue(NamedTuple):
     lam: Array  # [b] multiplier of the decisions
     dearer: Array  # [b] share of the people tied at lam who get the dearer of their two treatments
     mixed: Array  # [b] share of people moved at random to the cheapest treatment to meet the budget
+    rule: Rule  # leaves [b], how `solvers.decide` makes these decisions
 
 
 class Curve(NamedTuple):
     """A value curve at its v vertices, per person; between them people who are tied are mixed."""
 
     lam: Array  # [v] multiplier below which decisions go past the vertex
+    price: Array  # [v] a multiplier between those of the vertex's two sides: `solvers.hard` there makes its decisions
     predicted: Array  # [v] predicted spend
     cost: Array  # [v] estimated spend
     revenue: Array  # [v] estimated revenue
@@ -50,6 +52,14 @@ class Settled(NamedTuple):
     cost: Array  # cost score
     revenue: Array  # revenue score
     weight: Array  # weight of the observation
+
+
+class Treatment(NamedTuple):
+    """One treatment for everybody, per person."""
+
+    arm: Array  # [] int
+    revenue: Array  # []
+    cost: Array  # []
 
 
 class ValueSteps(NamedTuple):
@@ -76,6 +86,7 @@ class ValueSteps(NamedTuple):
         size = _size(totals["weight"] if normalise == "matched" else people)
         return Curve(
             lam=jnp.append(self.lam, 0),
+            price=self.prices(),
             predicted=totals["predicted"] / people,
             cost=totals["cost"] / size,
             revenue=totals["revenue"] / size,
@@ -107,27 +118,44 @@ class ValueSteps(NamedTuple):
         low = jnp.where(paid | (high == 0), high, self.tie[jnp.maximum(high - 1, 0)])
         share = _mixing_share(budgets, meter[low], meter[high])
         lam = jnp.where(paid, 0, self.lam[jnp.maximum(high - 1, 0)])
+        prices = self.prices()
+        least = self._cheapest_treatment(weights, normalise)
+        cheapest = jnp.broadcast_to(least.arm, share.shape)
         result = PolicyValue(
             revenue=revenue[low] + share * (revenue[high] - revenue[low]),
             cost=cost[low] + share * (cost[high] - cost[low]),
             lam=lam,
             dearer=share,
             mixed=jnp.zeros_like(share),
+            rule=Rule(prices[low], prices[high], share, cheapest),
         )
         fits = over > 0
         if spend == "predicted":
-            return jax.tree.map(lambda part: jnp.where(fits, part, jnp.nan), result)
-        least = self._cheapest_treatment(weights, normalise)
-        share = _mixing_share(budgets, least[1], cost[0])
-        met = least[1] <= budgets
+            none = jax.tree.map(lambda part: jnp.full(part.shape, jnp.nan), result._replace(rule=None))
+            none = none._replace(rule=result.rule)
+            return jax.tree.map(lambda part, other: jnp.where(fits, part, other), result, none)
+        share = _mixing_share(budgets, least.cost, cost[0])
+        met = least.cost <= budgets
+        everybody = jnp.full_like(share, jnp.inf)
         mixed = PolicyValue(
-            revenue=jnp.where(met, (1 - share) * least[0] + share * revenue[0], jnp.nan),
-            cost=jnp.where(met, (1 - share) * least[1] + share * cost[0], jnp.nan),
+            revenue=jnp.where(met, (1 - share) * least.revenue + share * revenue[0], jnp.nan),
+            cost=jnp.where(met, (1 - share) * least.cost + share * cost[0], jnp.nan),
             lam=lam,
             dearer=jnp.zeros_like(share),
             mixed=jnp.where(met, 1 - share, jnp.nan),
+            rule=Rule(everybody, jnp.broadcast_to(prices[0], share.shape), jnp.where(met, share, 0), cheapest),
         )
         return jax.tree.map(lambda one, other: jnp.where(fits, one, other), result, mixed)
+
+    def prices(self) -> Array:
+        """Multipliers that lie between the slopes on the two sides of each point of the path, [s + 1].
+
+        Twice the steepest slope before the first step, 0 after the last: `solvers.hard` at the price of a vertex makes
+        the vertex's decisions, and no rounding can tip them.
+        """
+        above = jnp.concatenate([3 * self.lam[:1], self.lam]) if self.lam.size else jnp.zeros(1, self.lam.dtype)
+        below = jnp.append(self.lam, 0)
+        return jnp.where(jnp.arange(below.shape[0]) < self.length, (above + below) / 2, 0)
 
     def _totals(self, names, weights: ArrayLike | None) -> tuple[dict[str, Array], Array]:
         """Sums over people after each step, [s + 1], by name, and the number of people."""
@@ -140,13 +168,13 @@ class ValueSteps(NamedTuple):
         sums = jnp.concatenate([first[:, None], first[:, None] + steps], axis=1)
         return dict(zip(names, sums, strict=True)), jnp.asarray(n, self.lam.dtype) if w is None else w.sum()
 
-    def _cheapest_treatment(self, weights: ArrayLike | None, normalise: Normalise) -> tuple[Array, Array]:
-        """Revenue and cost per person of the one treatment for everybody whose estimated cost is least."""
+    def _cheapest_treatment(self, weights: ArrayLike | None, normalise: Normalise) -> "Treatment":
+        """The one treatment for everybody whose estimated cost is least."""
         w = jnp.ones_like(self.start.cost) if weights is None else jnp.asarray(weights, self.lam.dtype)
         revenue, cost, weight = (w @ surface for surface in self.scores)
         size = _size(weight if normalise == "matched" else w.sum())
         least = jnp.argmin(cost / size)
-        return (revenue / size)[least], (cost / size)[least]
+        return Treatment(least, (revenue / size)[least], (cost / size)[least])
 
 
 def value_steps(outcomes: Outcomes, scores: Scores) -> ValueSteps:

@@ -1,4 +1,4 @@
-"""Models by name, for configurations and checkpoints."""
+"""Configurations of models, for options and checkpoints."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,16 +9,16 @@ from dfcl_jax.models.outcome import Link, Model, ensemble, mlp, shared_trunk
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """A model, but for the number of treatments."""
+    """A model, specified except for the number of treatments."""
 
     shape: Literal["mlp", "shared_trunk"] = "mlp"
     hidden: tuple[int, ...] = (64, 32, 32)  # layers of the mlp, or of the trunk
     head: tuple[int, ...] = (64,)  # hidden layers of each head of a shared trunk
     link: Link = "identity"
-    members: int = 1  # models of this shape, whose mean predicts
+    members: int = 1  # number of models of this shape; their mean predicts
 
     def __post_init__(self) -> None:
-        """Refuse layers without units, and nobody."""
+        """Check the widths of layers and the number of members."""
         for width in (*self.hidden, *self.head):
             if width < 1:
                 refuse("width of a layer", found=width, expected="at least 1")
@@ -26,7 +26,7 @@ class NetworkConfig:
             refuse("members", found=self.members, expected="at least 1")
 
     def build(self, m: int) -> Model:
-        """The model for m treatments."""
+        """Build the model for m treatments."""
         one = self._one(m)
         return ensemble(one, self.members) if self.members > 1 else one
 
@@ -36,5 +36,5 @@ class NetworkConfig:
         return shared_trunk(m, trunk=self.hidden, head=self.head, link=self.link)
 
 
-# Of the paper's Criteo recipe (DFCL section 4).
+# The network of the paper's Criteo experiment (DFCL section 4).
 PUBLISHED_CRITEO = NetworkConfig("shared_trunk", hidden=(127,), head=(64,), link="sigmoid")

@@ -23,14 +23,14 @@ _LINKS: dict[str, Callable[[Array], Array]] = {
 
 
 class Model(NamedTuple):
-    """Pure functions: everything that a method needs of a model."""
+    """The pure functions that a method needs from a model."""
 
     init: Callable[[Array, Array], Params]  # (key, x [n, d]) -> params
     apply: Callable[[Params, Array], Outcomes]  # (params, x [n, d]) -> Outcomes, [n, m] each
-    # (params, x) -> Outcomes, [k, n, m] each, of members that are trained each by its own loss; None: there are none
+    # (params, x) -> Outcomes, [k, n, m] each, of members that each have their own loss; None if there are no members
     members: Callable[[Params, Array], Outcomes] | None = None
-    # The same as `members`, or as `apply`, but revenue and cost share no more than a trunk, so that the gradient of
-    # one costs its own part; None: nothing would be saved
+    # Same as `members`, or as `apply`, but revenue and cost share at most a trunk, so the gradient of one costs only
+    # its own part; None if this would save nothing
     apart: Callable[[Params, Array], Outcomes] | None = None
 
 
@@ -40,7 +40,7 @@ def mlp(m: int, *, hidden: Sequence[int] = (64, 32, 32), link: Link = "identity"
     Args:
         m: number of treatments.
         hidden: widths of the hidden layers.
-        link: what maps an output to an outcome: "identity", "softplus" (positive) or "sigmoid" (in [0, 1]).
+        link: function from an output to an outcome: "identity", "softplus" (positive) or "sigmoid" (in [0, 1]).
     """
     return _from_module(_MLP(m=m, hidden=tuple(hidden)), link)
 
@@ -48,10 +48,10 @@ def mlp(m: int, *, hidden: Sequence[int] = (64, 32, 32), link: Link = "identity"
 def shared_trunk(
     m: int, *, trunk: Sequence[int] = (127,), head: Sequence[int] = (64,), link: Link = "sigmoid"
 ) -> Model:
-    """A trunk that all treatments share, and a head for each outcome of each treatment (DFCL section 4, Criteo).
+    """A trunk shared by all treatments, and a head for each outcome of each treatment (DFCL section 4, Criteo).
 
-    The published network appends the treatment indicator to the trunk. A head belongs to one treatment, for which the
-    indicator is constant, so here the head's bias carries it.
+    The published network appends the treatment indicator to the trunk. Each head belongs to one treatment, for which
+    the indicator is constant, so here the head's bias replaces it.
 
     Args:
         m: number of treatments.
@@ -68,9 +68,10 @@ def shared_trunk(
 
 
 def ensemble(model: Model, k: int) -> Model:
-    """The mean of k models of one shape, which differ in where they start and are trained side by side.
+    """The mean of k models of one shape, trained side by side from different starting points.
 
-    A loss of the mean would let the members overfit together; so each has its own, and only what is used is averaged.
+    With a loss of the mean, members could overfit together. So each member has its own loss, and only predictions are
+    averaged.
     """
 
     def init(key: Array, x: Array) -> Params:
@@ -86,10 +87,10 @@ def ensemble(model: Model, k: int) -> Model:
 
 
 def in_precision(apply: Callable[[Params, Array], Outcomes], compute: Compute) -> Callable[[Params, Array], Outcomes]:
-    """`apply` with hidden layers in bfloat16, if so asked; parameters, gradients and predictions stay as they are.
+    """Return `apply` with hidden layers in precision `compute`; parameters, gradients and predictions stay as they are.
 
-    Features, parameters and hidden units are rounded to 8 bits, by up to 2^-9 of each; the last layer multiplies and
-    adds in float32, so that predictions of two treatments still differ where the layers do.
+    In bfloat16, features, parameters and hidden units are rounded to 8 bits, a relative error of up to 2^-9. The last
+    layer multiplies and adds in float32, so that predictions of two treatments still differ if the layers do.
     """
     if compute == "float32":
         return apply
@@ -142,7 +143,7 @@ class _SharedTrunk(nn.Module):
 
 
 def _half(params: Params, k: int) -> Params:
-    """The parameters of a `_SharedTrunk` with the heads of revenue alone, k = 0, or of cost, k = 1."""
+    """Return the parameters of a `_SharedTrunk` with the heads of revenue alone (k = 0) or of cost alone (k = 1)."""
     axes = {name: -1 if name == "heads_0" else 0 for name in params["params"] if name.startswith("heads")}
     halves = {
         name: jax.tree.map(lambda leaf, axis=axis: jnp.split(leaf, 2, axis)[k], params["params"][name])
@@ -156,7 +157,7 @@ def _at_least_single(x: Array) -> jnp.dtype:
 
 
 class _HeadLayer(nn.Module):
-    """A dense layer of its own for each head: [n, heads, in] -> [n, heads, width]."""
+    """A dense layer with separate weights for each head: [n, heads, in] -> [n, heads, width]."""
 
     width: int
 
@@ -167,7 +168,7 @@ class _HeadLayer(nn.Module):
         kernel = self.param("kernel", initializer, (heads, size, self.width))
         bias = self.param("bias", nn.initializers.zeros_init(), (heads, self.width))
         if self.width == 1:
-            # A product so thin is faster on a CPU as what it is, a weighted sum.
+            # On a CPU, a weighted sum is faster here than a matrix product of width 1.
             return (h * kernel[None, :, :, 0]).sum(axis=2, keepdims=True) + bias[None]
         return jnp.einsum("nhi,hiw->nhw", h, kernel) + bias[None]
 

@@ -1,23 +1,43 @@
-"""Score surfaces: estimators of what every treatment would bring, as [n, m] arrays.
+"""Score surfaces: estimators of the outcome of every treatment, as [n, m] arrays.
 
-A decision loss weighs the decision that a model makes with these surfaces, a policy value picks them at the decided
-treatments; neither knows which estimator it was given.
+A decision loss weights a model's decisions with these surfaces, and a policy value picks them at the decided
+treatments. Neither depends on which estimator it receives.
 """
 
 from dfcl_jax.scores.crossfit import crossfit
 from dfcl_jax.scores.estimators import aipw, centred, ipw, least_variance_base, mean_base, observation_weights, truth
-from dfcl_jax.scores.spread import in_own_units, outcome_scale, winsorised
+from dfcl_jax.scores.spread import in_own_units, outcome_level, outcome_scale, tails, winsorised
+from dfcl_jax.scores.surfaces import (
+    Estimator,
+    OnSample,
+    centred_in_own_units,
+    centred_winsorised,
+    raw,
+    raw_by_precision,
+    raw_winsorised,
+    unweighted,
+)
 
 __all__ = [
+    "Estimator",
+    "OnSample",
     "aipw",
     "centred",
+    "centred_in_own_units",
+    "centred_winsorised",
     "crossfit",
     "in_own_units",
     "ipw",
     "least_variance_base",
     "mean_base",
     "observation_weights",
+    "outcome_level",
     "outcome_scale",
+    "raw",
+    "raw_by_precision",
+    "raw_winsorised",
+    "tails",
     "truth",
+    "unweighted",
     "winsorised",
 ]

@@ -1,4 +1,4 @@
-"""Out-of-fold predictions: nobody's own outcome helps to predict them."""
+"""Out-of-fold predictions: nobody's own outcome helps to predict it."""
 
 from collections.abc import Callable
 
@@ -13,19 +13,19 @@ from dfcl_jax.types import Outcomes, Trial, take
 def crossfit(
     key: Array, trial: Trial, fit: Callable[[Array, Trial], Callable[[Array], Outcomes]], *, folds: int = 5
 ) -> Outcomes:
-    """Predictions for every person by a model fitted on the other folds, [n, m] each.
+    """Predict every person with a model fitted on the other folds, [n, m] each.
 
-    With them `aipw` is unbiased given the predictions, whatever `fit` is: a person's prediction is independent of
-    their own treatment and outcomes.
+    Given these predictions, `aipw` is unbiased whatever `fit` is, because a person's prediction is independent of their
+    own treatment and outcomes.
 
     Args:
-        key: the folds, and one key for each fit.
+        key: for the folds and for each fit.
         trial: n people.
         fit: (key, trial of the other folds) -> (x -> Outcomes).
         folds: at least 2, at most n.
 
     Raises:
-        InputError: fewer folds or more.
+        InputError: a number of folds outside this range.
     """
     if not 2 <= folds <= trial.t.shape[0]:
         refuse("folds", found=folds, expected=f"from 2 to {trial.t.shape[0]}, the number of people")

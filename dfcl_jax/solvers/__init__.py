@@ -3,7 +3,7 @@
 from dfcl_jax.solvers.allocation import allocate
 from dfcl_jax.solvers.checks import check_budgets
 from dfcl_jax.solvers.constrained import ConstrainedAllocation, allocate_within
-from dfcl_jax.solvers.decision import hard, priced, soft
+from dfcl_jax.solvers.decision import Rule, decide, dice, hard, priced, soft
 from dfcl_jax.solvers.hull import Hull, upper_hull
 from dfcl_jax.solvers.multiplier import Crossing, bisect, lams_for_budgets, largest_multiplier, multiplier
 from dfcl_jax.solvers.path import BudgetPath, PathPoint, budget_path
@@ -18,6 +18,7 @@ __all__ = [
     "Crossing",
     "Hull",
     "PathPoint",
+    "Rule",
     "Schedule",
     "allocate",
     "allocate_within",
@@ -25,6 +26,8 @@ __all__ = [
     "budget_path",
     "check_budgets",
     "commit",
+    "decide",
+    "dice",
     "hard",
     "lams_for_budgets",
     "largest_multiplier",

@@ -1,4 +1,4 @@
-"""The budgeted plan: one treatment for each person, with a proof of how good it is."""
+"""The budgeted plan: one treatment per person, with an upper bound on the revenue of any plan."""
 
 from functools import partial, reduce
 from typing import Literal, NamedTuple
@@ -27,32 +27,34 @@ def allocate(
 ) -> Allocation:
     """Decide a treatment for each person so that predicted revenue is high and predicted spend within `budget`.
 
-    max_z sum_ij z_ij r_ij  s.t.  sum_ij z_ij c_ij <= n B  (DFCL, D1), one treatment each. People move along their upper
-    hulls in the order of falling slope (of people who tie, the first first) until a step costs more than is left;
-    then the steepest steps that are still paid for are taken one by one. The plan never spends more than the
-    budget, as a number of the outcomes' precision: totals are compared without rounding (with weights, but for that of
-    their products). With lam the slope of the first step that was not paid for,
+    max_z sum_ij z_ij r_ij  s.t.  sum_ij z_ij c_ij <= n B  (DFCL, D1), one treatment each.
+
+    People move along their upper hulls in the order of decreasing slope (ties in row order) until a step costs more
+    than what is left. Then the steepest steps that still fit are taken one by one. The plan never spends more than the
+    budget, in the outcomes' precision: totals are compared without rounding (with weights, only the products are
+    rounded). With lam the slope of the first step that did not fit,
 
         value <= optimum <= bound = lam B + mean_i max_j (r_ij - lam c_ij)  (D2),
 
-    and `plan.gap` = bound - value is at most the revenue of that one step, per person. A budget above the
-    largest useful spend is no error: `lam` is 0 and everybody has their best treatment. A larger budget never
-    brings less (as long as `top_ups` suffices).
+    and `plan.gap` = bound - value is at most the revenue of that one step, per person. A budget above the largest
+    useful spend is allowed: `lam` is 0 and everybody gets their best treatment. A larger budget never brings less (as
+    long as `top_ups` suffices).
 
     Args:
         outcomes: predicted revenue and cost, [n, m] each.
         budget: cost per person, [].
-        weights: how many people each row stands for, [n]; "per person" is then by the sum of weights.
-        method: "bisect" searches the multiplier, without a sort; "path" reads it off `budget_path`. Same plan.
-        top_ups: how many single steps are tried after the first that the budget does not pay for.
+        weights: number of people each row stands for, [n]; "per person" then divides by the sum of weights.
+        method: "bisect" searches the multiplier without a sort; "path" reads it from `budget_path`. Both give the same
+            plan.
+        top_ups: number of single steps tried after the first one that does not fit.
 
     Returns:
-        The plan. `jax.vmap` it over budgets or weights for several plans: hulls and sort are then shared.
+        The plan. For several budgets or weights use `jax.vmap`, which shares hulls and sort.
 
     Raises:
         InputError: surfaces or weights that disagree in shape or are not finite; a budget that is negative, not finite,
-            or below the cheapest plan by more than 1e-6 of it (by less, it gets that plan). Inside `jit` and `vmap`,
-            where values cannot be seen, only shapes are checked, and a budget below the cheapest plan gets that plan.
+            or below the cheapest plan by more than 1e-6 of it (a smaller shortfall gives that plan). Inside `jit` and
+            `vmap` values are unknown: only shapes are checked, and a budget below the cheapest plan gives that plan.
     """
     if method not in ("bisect", "path"):
         refuse("method", found=repr(method), expected="'bisect' or 'path'")
@@ -77,20 +79,20 @@ _upper_hull = jax.jit(upper_hull)
 
 @jax.jit
 def _bisected(hull: Hull, budget: Array, weights: Array | None) -> tuple[Array, Array]:
-    """The multiplier, and how far along their hulls people get before a step is not paid for."""
+    """Return the multiplier, and how far people get along their hulls before a step does not fit."""
     lam = hull_multiplier(hull, budget, weights)
     strict, tied = level_above(hull, lam), (hull.slope >= lam).sum(axis=0, dtype=jnp.int32)
     tied = jnp.where(lam > 0, tied, strict)
     (m, n), first = hull.cost.shape, jnp.arange(strict.shape[0]) * hull.slope.shape[0]
 
     def level(k: Array) -> Array:
-        # Person by person, each up to m - 1 steps: as the path has those who tie.
+        # Tied steps are taken person by person, up to m - 1 each, in the order of the path.
         return strict + jnp.clip(k - first, 0, tied - strict)
 
     def too_dear(k: Array) -> Array:
         return over_budget(at_level(hull.cost, level(k)), budget, weights).hi > 0
 
-    # All steps that tie are too dear together: one alone need not be searched for.
+    # All tied steps together do not fit, so a single one needs no search.
     alone = (tied - strict).sum() <= 1
     return lam, level(least(too_dear, jnp.array(0), jnp.where(alone, 1, n * (m - 1))) - 1)
 
@@ -99,7 +101,7 @@ def _bisected(hull: Hull, budget: Array, weights: Array | None) -> tuple[Array, 
 def _along_path(
     hull: Hull, unit: Array, lams: Array, steps: Array, budget: Array, weights: Array | None
 ) -> tuple[Array, Array]:
-    """The same, from the steps of the path that the budget pays for."""
+    """Return the same, starting from the number of path steps that the budget covers."""
 
     def level(k: Array) -> Array:
         return levels_after(unit, k, hull.slope.shape[1])
@@ -107,7 +109,7 @@ def _along_path(
     def too_dear(k: Array) -> Array:
         return over_budget(at_level(hull.cost, level(k)), budget, weights).hi > 0
 
-    # The path's totals are rounded, the budget is kept exactly.
+    # The path's totals are rounded, but the budget must be kept exactly.
     lams = jnp.append(jnp.asarray(lams), 0)
     steps = jax.lax.while_loop(lambda k: (k > 0) & too_dear(k), lambda k: k - 1, jnp.asarray(steps))
     steps = jax.lax.while_loop(lambda k: (lams[k] > 0) & ~too_dear(k + 1), lambda k: k + 1, steps)
@@ -118,7 +120,7 @@ def _along_path(
 def _settled(
     outcomes: Outcomes, hull: Hull, lam: Array, level: Array, budget: Array, weights: Array | None, top_ups: int
 ) -> tuple[Allocation, Array]:
-    """The plan from the vertices `level` [n] on, and the spend of the cheapest plan."""
+    """Return the plan that starts at the hull vertices `level` [n], and the spend of the cheapest plan."""
     over = over_budget(at_level(hull.cost, level), budget, weights)
     level = _top_up(hull, level, Double(-over.hi, -over.lo), weights, top_ups)
     size = jnp.asarray(level.shape[0], lam.dtype) if weights is None else exact_sum(weights).hi
@@ -129,26 +131,26 @@ def _settled(
     arm, cost = at_level(hull.arm, level).astype(jnp.int32), at_level(hull.cost, level)
     revenue = at_level(outcomes.r.T, arm)
     spend, value, cheapest = mean(cost), mean(revenue), mean(hull.cost[0])
-    # bound - value, term by term: what each person forgoes at lam and what is left of the budget, neither negative.
+    # bound - value as a sum of non-negative terms: what each person forgoes at lam, and the budget left at price lam.
     forgone = reduce(jnp.maximum, ((outcomes.r - revenue[:, None]) - lam * (outcomes.c - cost[:, None])).T)
     over = over_budget(cost, budget, weights).hi
     gap = mean(forgone) + lam * jnp.maximum(-over, 0) / size
-    # Rounding the mean may lift it over the budget that the total keeps to.
+    # The total is within the budget, but rounding may lift the mean above it.
     spend = jnp.where(over <= 0, jnp.minimum(spend, budget), spend)
     return Allocation(arm, lam, spend, value, value + gap), cheapest
 
 
 class _TopUp(NamedTuple):
-    level: Array  # [n] how far along their hulls people are
-    slope: Array  # [n] of their next steps; 0 where there is none, or it was too dear
-    cost: Array  # [n] of their next steps
+    level: Array  # [n] steps that people have taken along their hulls
+    slope: Array  # [n] slope of their next step; 0 if there is none or it did not fit
+    cost: Array  # [n] cost of their next step
     room: Double  # [] what is left of the budget
-    best: Array  # [] whose next step is the steepest that fits; n if nobody's
-    tried: Array  # []
+    best: Array  # [] person with the steepest next step that fits; n if nobody
+    tried: Array  # [] number of steps tried
 
 
 def _top_up(hull: Hull, level: Array, room: Double, weights: Array | None, tries: int) -> Array:
-    """Take the steepest next step that costs at most `room`, again and again, up to `tries` times."""
+    """Take the steepest next step that costs at most `room`, repeatedly, up to `tries` times."""
     n = level.shape[0]
     slopes = jnp.concatenate([hull.slope, jnp.zeros_like(hull.slope[:1])])
     costs = jnp.concatenate([hull.cost, hull.cost[-1:]])
@@ -170,7 +172,7 @@ def _top_up(hull: Hull, level: Array, room: Double, weights: Array | None, tries
         cost = now.cost.at[i].set(weights[i] * (costs[k + 1, i] - costs[k, i]))
         return _TopUp(now.level.at[i].set(k), slope, cost, room, steepest(slope, cost, room), now.tried + 1)
 
-    # Nobody is there to be moved in a row of weight 0.
+    # A row of weight 0 stands for nobody, so it is not moved.
     slope = jnp.where(weights > 0, at_level(slopes, level), 0)
     cost = weights * (at_level(costs, level + 1) - at_level(costs, level))
     start = _TopUp(level, slope, cost, room, steepest(slope, cost, room), jnp.array(0))

@@ -1,4 +1,4 @@
-"""What every solver asks of its inputs, checked where values can be seen."""
+"""Checks of solver inputs, made wherever values can be seen."""
 
 import jax
 import jax.numpy as jnp
@@ -10,21 +10,22 @@ from dfcl_jax.types import Outcomes
 
 
 def check_budgets(budgets: ArrayLike, *, cheapest: float = 0.0) -> None:
-    """Refuse budgets that are negative, not finite, or below the spend of the `cheapest` plan, naming the first."""
+    """Check that budgets are finite, not negative and not below the spend of the `cheapest` plan."""
     values = np.atleast_1d(np.asarray(budgets, np.float64))
     bad = values[~(np.isfinite(values) & (values >= 0))]
     if bad.size:
         refuse("budget", found=float(bad.flat[0]), expected="a finite number of at least 0, per person")
-    # Its spend is a sum in the outcomes' precision.
+    # The spend of the cheapest plan is a sum in the outcomes' precision.
     low = values[values < cheapest - 1e-6 * abs(cheapest) - 1e-12]
     if low.size:
         refuse("budget", found=float(low.flat[0]), expected=f"at least {cheapest:.6g}, the spend of the cheapest plan")
 
 
 def check_outcomes(outcomes: Outcomes) -> Outcomes:
-    """The surfaces as arrays of one floating type, of at least 32 bits.
+    """Return the surfaces as arrays of one floating type, of at least 32 bits.
 
-    Refuses those that are not two of one shape [n, m], m at least 2, or that hold a number that is not finite.
+    Raises:
+        InputError: surfaces that are not two of one shape [n, m], m at least 2, or a number that is not finite.
     """
     r, c = (jnp.shape(surface) for surface in outcomes)
     if len(r) != 2 or r != c or r[0] < 1 or r[1] < 2:
@@ -46,7 +47,7 @@ def check_outcomes(outcomes: Outcomes) -> Outcomes:
 
 
 def check_budget(budget: ArrayLike, dtype: jnp.dtype) -> jax.Array:
-    """One budget as the largest number of the precision that is not above it; refused if it is none."""
+    """Check one budget and round it down to the precision `dtype`."""
     if jnp.ndim(budget) != 0:
         refuse("budget", found=f"shape {jnp.shape(budget)}", expected="one number; `jax.vmap` over several")
     if is_concrete(budget):
@@ -56,13 +57,13 @@ def check_budget(budget: ArrayLike, dtype: jnp.dtype) -> jax.Array:
 
 
 def rounded_down(budget: ArrayLike, dtype: jnp.dtype) -> np.ndarray:
-    """The largest number of the precision that is not above each budget."""
+    """Return the largest number of precision `dtype` that is not above each budget."""
     rounded = np.asarray(budget, dtype)
     return np.where(rounded > np.asarray(budget), np.nextafter(rounded, np.asarray(-np.inf, dtype)), rounded)
 
 
 def check_weights(weights: ArrayLike | None, outcomes: Outcomes) -> None:
-    """Refuse weights that are not [n], are negative or not finite, or sum to 0."""
+    """Check that weights are [n], finite, at least 0 and not all 0."""
     if weights is None:
         return
     n = outcomes.r.shape[0]

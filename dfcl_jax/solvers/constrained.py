@@ -1,4 +1,4 @@
-"""The plan under several limits at once: a budget, budgets of segments, places at treatments."""
+"""The plan under several limits at once: a budget, budgets of segments, capacities of treatments."""
 
 import math
 from functools import partial
@@ -18,8 +18,8 @@ from dfcl_jax.solvers.limits import Limits, by_limit, checked_limits
 from dfcl_jax.types import Outcomes
 
 _TEMPERATURES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)  # in units of the mean spread of a person's revenue
-_FEW = 2000  # people whom one linear programme decides
-_NODES = 100  # of one search for whole numbers
+_FEW = 2000  # number of people that one linear programme decides
+_NODES = 100  # node limit of one integer search
 
 
 class ConstrainedAllocation(NamedTuple):
@@ -28,24 +28,24 @@ class ConstrainedAllocation(NamedTuple):
     arm: Array  # [n] int, the treatment decided
     lam: Array  # [] multiplier of the budget: revenue that one more unit of it would bring
     nu: Array  # [g] multipliers of the segments' budgets, in the same unit; [0] without segments
-    mu: Array  # [m] multipliers of the capacities: revenue that one more place would bring; 0 where unlimited
+    mu: Array  # [m] multipliers of the capacities: revenue that one more place would bring; 0 if unlimited
     spend: Array  # [] predicted cost per person, at most the budget
     value: Array  # [] predicted revenue per person
-    bound: Array  # [] no plan within all limits is predicted to bring more, per person
+    bound: Array  # [] upper bound on the predicted revenue per person of any plan within all limits
 
     @property
     def gap(self) -> Array:
-        """Bound - value, []: how much better a plan could be at most, per person."""
+        """Return bound - value, []: the most that another plan could improve, per person."""
         return self.bound - self.value
 
 
 class _Problem(NamedTuple):
-    """Money above the least that each person can bring or cost, in units of its mean spread."""
+    """Revenue and cost of each person above their minimum, in units of their mean spread."""
 
     r: np.ndarray  # [n, m]
     c: np.ndarray  # [n, m]
     segment: np.ndarray  # [n] int
-    limit: np.ndarray  # [1 + g + m] on all people together: money, money of each segment, places; inf where unlimited
+    limit: np.ndarray  # [1 + g + m] totals of all people: budget, segment budgets, capacities; inf if unlimited
 
 
 def allocate_within(
@@ -60,33 +60,34 @@ def allocate_within(
 
     max_z mean_i r_{i,z_i}  s.t.  sum_i c_{i,z_i} <= n B,  sum_{i in g} c_{i,z_i} <= n_g b_g,  #{i: z_i = j} <= K_j
 
-    is (DFCL, D1) with more limits. For any multipliers lam, nu, mu >= 0 no plan within them brings more than
+    is (DFCL, D1) with more limits. For any multipliers lam, nu, mu >= 0, no plan within the limits brings more than
 
         G = lam B + sum_g nu_g b_g n_g / n + sum_j mu_j K_j / n + mean_i max_j (r_ij - (lam + nu_{g(i)}) c_ij - mu_j),
 
-    as (D2). G is minimised with the maximum softened, ever less, then by linear programmes that decide anew for the
-    people nearest to indifference while all others keep their choice. Few people then still tie (a vertex of the
-    programme splits no more than there are limits); a search in whole numbers (branch and bound) decides for them and
-    for those next to them. All is in float64, outside `jit` and `vmap` only; the same inputs give the same plan.
+    as in (D2). First, G is minimised with a softened maximum, at decreasing temperatures. Then linear programmes decide
+    again for the people nearest to indifference, while all others keep their choice. Few people are then still tied (a
+    vertex of the programme splits at most as many people as there are limits). An integer search (branch and bound)
+    decides for these and for those close to them. All computation is in float64 and outside `jit` and `vmap`. The same
+    inputs give the same plan.
 
-    Guaranteed: the plan keeps to every limit, as totals summed without rounding and divided in float64 (a budget
-    below the cheapest plan by no more than rounding gets that plan); `bound` is G at the multipliers returned, so
-    value <= optimum <= bound up to the rounding of a float64 mean. Not guaranteed: the size of `gap`, nor that a plan
-    is found where places and money are so scarce that hardly any exists. Measured with 16 limits, in largest steps
-    max_ij (r_ij - r_ik) / n: below 0.1 from 300 people on; up to 3.3 where all money is in small whole numbers.
+    Guaranteed: the plan keeps to every limit, as totals summed without rounding and divided in float64 (a budget below
+    the cheapest plan by no more than rounding gives that plan); `bound` is G at the multipliers returned, so
+    value <= optimum <= bound up to the rounding of a float64 mean. Not guaranteed: a small `gap`, or that a plan is
+    found when hardly any keeps to the limits. Measured gap with 16 limits, in units of the largest step max_ij
+    (r_ij - r_ik) / n: below 0.1 from 300 people on; up to 3.3 if all money is in small whole numbers.
 
     Args:
         outcomes: predicted revenue and cost, [n, m] each.
         budget: B, cost per person, [].
-        capacity: K, how many people each treatment takes, [m]; inf, or None for all, where unlimited.
+        capacity: K, the largest number of people for each treatment, [m]; inf, or None for all, if unlimited.
         segment: the segment of each person, [n] int, 0..g-1.
-        segment_budgets: b, cost per person *of the segment*, [g], beside the budget; inf where unlimited.
+        segment_budgets: b, cost per person *of the segment*, [g], in addition to the budget; inf if unlimited.
 
     Raises:
-        InputError: surfaces that disagree in shape or are not finite; a budget, of all or of a segment, that is
-            negative, no number, or below the cheapest plan; capacities that are not [m], are negative or no
-            number, or take fewer than n people; labels that are not [n] int in 0..g-1; labels without budgets or
-            budgets without labels; limits that no plan keeps to together, or for which none was found.
+        InputError: surfaces that disagree in shape or are not finite; a budget, overall or of a segment, that is
+            negative, NaN, or below the cheapest plan; an infinite overall budget; capacities that are not [m], are
+            negative or NaN, or take fewer than n people; labels that are not [n] int in 0..g-1; labels without budgets
+            or budgets without labels; limits that no plan meets together, or for which none was found.
     """
     if not is_concrete(outcomes, budget, capacity, segment, segment_budgets):
         refuse("allocate_within", found="traced values", expected="numbers: it runs outside `jit` and `vmap` only")
@@ -119,23 +120,23 @@ def _at(surface: np.ndarray, arm: np.ndarray) -> np.ndarray:
 
 
 def _priced(problem: _Problem, u: Any) -> Any:
-    """r_ij - (lam + nu_g(i)) c_ij - mu_j, [n, m]."""
+    """Return r_ij - (lam + nu_g(i)) c_ij - mu_j, [n, m]."""
     lam, nu, mu = u[0], u[1 : -problem.r.shape[1]], u[-problem.r.shape[1] :]
     return problem.r - (lam + nu[problem.segment])[:, None] * problem.c - mu[None]
 
 
 def _dual(problem: _Problem, u: np.ndarray) -> float:
-    """G, over the hard maximum."""
+    """Return G with the hard maximum."""
     used = u > 0
     return float(u[used] @ problem.limit[used] / len(problem.r) + _priced(problem, u).max(axis=1).mean())
 
 
 def _multipliers(problem: _Problem) -> tuple[np.ndarray, _Problem]:
-    """Multipliers [1 + g + m] that make the dual least, and the problem without ties that they were found for."""
+    """Return multipliers [1 + g + m] that minimise the dual, and the tie-free problem that they were found for."""
     n, m = problem.r.shape
     u = _ascended(problem) if n > _FEW else np.zeros_like(problem.limit)
-    # E max_j (a_j + T Z_j) = T logsumexp(a / T) for Gumbel noise: the softened dual's own optimum, but with choices
-    # that are whole and, where people tie, shared out among treatments as the softmax shares them.
+    # For Gumbel noise Z, E max_j (a_j + T Z_j) = T logsumexp(a / T). The noise keeps the optimum of the softened dual
+    # but makes choices whole, and tied people are shared out among treatments as by the softmax.
     noise = np.random.default_rng(0).gumbel(size=(n, m))
     tie_free = problem._replace(r=problem.r + _TEMPERATURES[-1] * noise)
     least, radius = _dual(tie_free, u), 10.0 if n <= _FEW else 1e-3
@@ -153,10 +154,10 @@ def _multipliers(problem: _Problem) -> tuple[np.ndarray, _Problem]:
 
 
 def _ascended(problem: _Problem) -> np.ndarray:
-    """Multipliers that make the softened dual least, at falling temperatures."""
+    """Return multipliers that minimise the softened dual, at decreasing temperatures."""
     held = np.isfinite(problem.limit)
     share = np.bincount(problem.segment, minlength=held.size - 1 - problem.r.shape[1]) / len(problem.r)
-    # The curvature in a segment's multiplier is its share of people: in these units all bend alike.
+    # The curvature in a segment's multiplier is proportional to its share of people; these units even it out.
     unit = np.ones_like(problem.limit)
     unit[1 : 1 + share.size] = 1 / np.sqrt(np.maximum(share, 1 / len(problem.r)))
     per_person = np.where(held, problem.limit, 0) / len(problem.r)
@@ -184,7 +185,7 @@ def _softened(v: Array, unit: Array, per_person: Array, problem: _Problem, tempe
 
 
 def _undecided(problem: _Problem, u: np.ndarray, few: int) -> tuple[np.ndarray, np.ndarray]:
-    """Everybody's choice [n], and about `few` people nearest to another, from every segment and treatment."""
+    """Return everybody's choice [n], and about `few` people nearest to another, from every segment and treatment."""
     score = _priced(problem, u)
     (n, m), people = score.shape, np.arange(len(score))
     arm = score.argmax(axis=1)
@@ -202,7 +203,7 @@ def _undecided(problem: _Problem, u: np.ndarray, few: int) -> tuple[np.ndarray, 
 
 
 def _uses(problem: _Problem, arm: np.ndarray, people: np.ndarray) -> tuple[csr_array, np.ndarray, csr_array]:
-    """What `people`'s choices use of the limits that hold, what others leave of them; one choice for each."""
+    """Return what choices of `people` use of finite limits, what others leave, and rows for one choice per person."""
     k, m = len(people), problem.r.shape[1]
     g = problem.limit.size - 1 - m
     segment, cost = problem.segment[people].repeat(m), problem.c[people].ravel()
@@ -217,12 +218,12 @@ def _uses(problem: _Problem, arm: np.ndarray, people: np.ndarray) -> tuple[csr_a
 
 
 def _relaxed(problem: _Problem, u: np.ndarray, radius: float) -> tuple[np.ndarray, float]:
-    """The least of G within `radius` of `u` if only the undecided change their choice, and where it is."""
+    """Minimise G within `radius` of `u` if only the undecided change their choice; return where, and the minimum."""
     arm, people = _undecided(problem, u, _FEW)
     uses, left, one_each = _uses(problem, arm, people)
     held = np.isfinite(problem.limit)
     k = np.count_nonzero(held)
-    # Overdrawing a limit at the highest price, or giving some of it up at the lowest, keeps multipliers between them.
+    # A limit may be exceeded at the highest price or given up at the lowest; this keeps multipliers between the two.
     price = u[held] + radius * np.outer((1, -1), 1 + u[held])
     price = np.maximum(price, 0)
     solution = linprog(
@@ -242,7 +243,7 @@ def _relaxed(problem: _Problem, u: np.ndarray, radius: float) -> tuple[np.ndarra
 
 
 def _settled(problem: _Problem, tie_free: _Problem, u: np.ndarray, c: np.ndarray, limits: Limits) -> np.ndarray:
-    """A plan [n] within all limits: the choices at `u`, but for some undecided people the best whole numbers."""
+    """Return a plan [n] within all limits: the choices at `u`, with an integer search for some undecided people."""
     n, few = len(c), 16 + 4 * int(np.isfinite(problem.limit).sum())
     largest = np.append(limits.budget, limits.segment_budgets)
     people_in = np.append(n, np.maximum(limits.size, 1))
@@ -250,7 +251,8 @@ def _settled(problem: _Problem, tie_free: _Problem, u: np.ndarray, c: np.ndarray
         arm, people = _undecided(tie_free, u, few)
         uses, left, one_each = _uses(problem, arm, people)
         money = np.isfinite(problem.limit)[: largest.size].sum()
-        # HiGHS keeps to a row within 1e-6; where that overspends, rows are written in finer units or held back by it.
+        # HiGHS allows an error of 1e-6 per row. If that overspends, use finer units for the rows, then lower the
+        # limits.
         for fineness, slack in ((1.0, 0.0), (1e4, 0.0), (1e4, 2e-6)):
             unit = np.where(np.arange(left.size) < money, fineness, 1.0)
             most = unit * left - np.where(np.arange(left.size) < money, slack, 0.0)

@@ -1,4 +1,4 @@
-"""Each person's upper hull: the treatments that are best at some multiplier, in order of cost."""
+"""Upper hulls: for each person, the treatments that are best at some multiplier, in order of cost."""
 
 from functools import partial, reduce
 from typing import NamedTuple
@@ -9,28 +9,28 @@ from jax import Array
 
 from dfcl_jax.types import Outcomes
 
-# People taken at a time on a CPU: their columns then stay in its cache through all passes.
+# Number of people per block on a CPU: their columns stay in its cache through all passes.
 BLOCK = 4096
 
 
 class Hull(NamedTuple):
-    """Each person's way from the cheapest treatment to the one of most revenue, as the multiplier falls.
+    """Each person's path from the cheapest treatment to the one of highest revenue, as the multiplier decreases.
 
-    People are the last axis: hulls are built and searched column by column.
+    People are the last axis, because hulls are built and searched column by column.
     """
 
-    arm: Array  # [m, n] int, the treatment at each vertex; past a person's last vertex without meaning
-    cost: Array  # [m, n] its cost, likewise
-    slope: Array  # [m-1, n] revenue per cost of the step to the next vertex, falling; 0 where there is none
+    arm: Array  # [m, n] int, the treatment at each vertex; meaningless past a person's last vertex
+    cost: Array  # [m, n] cost of that treatment, likewise
+    slope: Array  # [m-1, n] revenue per cost of the step to the next vertex, decreasing; 0 if there is none
 
 
 def upper_hull(outcomes: Outcomes) -> Hull:
-    """The vertices of each person's upper concave hull of (cost, revenue) that some multiplier >= 0 decides for.
+    """Find the vertices of each person's upper concave hull of (cost, revenue) that are best at some multiplier >= 0.
 
-    Starts at the cheapest treatment (of several, the one of most revenue) and goes on to the treatment with the
-    steepest rise of revenue per cost (of several, the first), as long as revenue rises: a gift wrapping, of m - 1
-    passes over m columns. Dominated treatments and those between a chord's ends are passed by. Costs may differ by
-    person and be zero, equal or negative.
+    Starts at the cheapest treatment (in a tie, the one of highest revenue) and goes on to the treatment with the
+    steepest rise of revenue per cost (in a tie, the first), as long as revenue rises. This is gift wrapping, in m - 1
+    passes over m columns. Dominated treatments and those below the hull are skipped. Costs may differ by person and be
+    zero, equal or negative.
 
     Args:
         outcomes: revenue and cost, [n, m] each.
@@ -43,10 +43,10 @@ def upper_hull(outcomes: Outcomes) -> Hull:
     )
 
     def block(whole: Hull, number: Array) -> tuple[Hull, None]:
-        # The last block begins early enough to be a full one.
+        # The last block overlaps the one before.
         first = jnp.minimum(number * b, n - b)
         r, c = (jax.lax.dynamic_slice_in_dim(surface, first, b).T for surface in outcomes)
-        # Turned once, not again in each of the passes.
+        # Transpose once, not again in each pass.
         part = _hull_of_columns(*jax.lax.optimization_barrier((r, c)))
         put = partial(jax.lax.dynamic_update_slice_in_dim, start_index=first, axis=1)
         return Hull(*(put(old, new.astype(old.dtype)) for old, new in zip(whole, part, strict=True))), None
@@ -55,7 +55,7 @@ def upper_hull(outcomes: Outcomes) -> Hull:
 
 
 def _hull_of_columns(r: Array, c: Array) -> Hull:
-    """The hulls of revenue and cost [m, n]."""
+    """Return the hulls of revenue and cost, [m, n] each."""
     m, n = r.shape
     cost = reduce(jnp.minimum, c)
     revenue = reduce(jnp.maximum, jnp.where(c == cost[None], r, -jnp.inf))
@@ -67,11 +67,11 @@ def _hull_of_columns(r: Array, c: Array) -> Hull:
         k, arm, cost, revenue, ceiling, hull = state
         run, rise = c - cost[None], r - revenue[None]
         steep = jnp.where(run > 0, rise / run, 0)
-        # First how steep, then which: one loop that carries all of a treatment runs at half the speed.
+        # Find the steepest slope first, then its treatment: one loop for both runs at half the speed.
         slope = reduce(jnp.maximum, steep)
         next_arm = jnp.where(slope > 0, _first(steep == slope[None], arm), arm)
         next_cost, next_revenue = at_level(c, next_arm), at_level(r, next_arm)
-        # Exact slopes fall along a hull; rounded ones may not, or be past the largest float.
+        # Exact slopes decrease along a hull; rounded ones may increase, or exceed the largest float.
         slope = jnp.minimum(slope, ceiling)
         hull = Hull(
             hull.arm.at[k + 1].set(next_arm),
@@ -90,19 +90,19 @@ def _hull_of_columns(r: Array, c: Array) -> Hull:
 
 
 def _first(holds: Array, otherwise: Array) -> Array:
-    """The first row of `holds` [m, n] that is true in each column, [n] int; `otherwise` where none is."""
+    """Return the first true row of `holds` [m, n] in each column, [n] int; `otherwise` if there is none."""
     for j in reversed(range(holds.shape[0])):
         otherwise = jnp.where(holds[j], j, otherwise)
     return otherwise
 
 
 def level_above(hull: Hull, lam: Array) -> Array:
-    """How many steps of each hull are steeper than `lam`, [n] int32."""
+    """Count the steps of each hull that are steeper than `lam`, [n] int32."""
     return (hull.slope > lam).sum(axis=0, dtype=jnp.int32)
 
 
 def costs_above(hull: Hull, lam: Array) -> Array:
-    """Everybody's cost once all steps steeper than `lam` are taken, [n]."""
+    """Return everybody's cost after all steps steeper than `lam`, [n]."""
     cost = hull.cost[0]
     for k in range(hull.slope.shape[0]):
         cost = jnp.where(hull.slope[k] > lam, hull.cost[k + 1], cost)
@@ -110,7 +110,7 @@ def costs_above(hull: Hull, lam: Array) -> Array:
 
 
 def at_level(column: Array, level: Array) -> Array:
-    """The entry of each person's `column` [k, n] at `level` [n]; 0 beyond its end."""
+    """Return the entry of each person's `column` [k, n] at `level` [n]; 0 beyond its end."""
     entry = jnp.zeros_like(column[0])
     for k in range(column.shape[0]):
         entry = jnp.where(level == k, column[k], entry)

@@ -1,4 +1,4 @@
-"""Limits that people share: money in all and in each segment, places at each treatment."""
+"""Limits that people share: a budget, budgets of segments, capacities of treatments."""
 
 import math
 from typing import NamedTuple
@@ -11,13 +11,13 @@ from dfcl_jax.solvers.checks import check_budgets
 
 
 class Limits(NamedTuple):
-    """What people may use together: money in all and in each segment, places at each treatment."""
+    """What people may use together: money in total and in each segment, places at each treatment."""
 
     segment: np.ndarray  # [n] int
-    size: np.ndarray  # [g] people in each segment
+    size: np.ndarray  # [g] number of people in each segment
     budget: float  # per person
-    segment_budgets: np.ndarray  # [g] per person of the segment; inf where unlimited
-    capacity: np.ndarray  # [m] people; inf where unlimited
+    segment_budgets: np.ndarray  # [g] per person of the segment; inf if unlimited
+    capacity: np.ndarray  # [m] number of people; inf if unlimited
 
 
 def checked_limits(
@@ -27,7 +27,7 @@ def checked_limits(
     segment: ArrayLike | None,
     segment_budgets: ArrayLike | None,
 ) -> Limits:
-    """The limits, checked; those that cannot bind are lifted."""
+    """Check the limits and lift those that cannot bind."""
     n, m = c.shape
     cheapest = c.min(axis=1)
     least = math.fsum(cheapest) / n
@@ -61,7 +61,7 @@ def checked_limits(
 
 
 def by_limit(money: np.ndarray, limits: Limits) -> np.ndarray:
-    """The total of `money` [n] and its total in each segment, [1 + g], without rounding."""
+    """Return the total of `money` [n] and its total in each segment, [1 + g], without rounding."""
     order = np.argsort(limits.segment, kind="stable")
     parts = np.split(money[order], np.cumsum(limits.size)[:-1])
     return np.array([math.fsum(part) for part in (money, *parts)])

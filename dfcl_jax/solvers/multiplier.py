@@ -1,4 +1,4 @@
-"""From a budget to its multiplier, by bisection."""
+"""The multiplier of a budget, by bisection."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -16,10 +16,11 @@ from dfcl_jax.types import Outcomes, pick
 
 
 def largest_multiplier(outcomes: Outcomes) -> Array:
-    """A multiplier at which everybody takes their cheapest treatment, [].
+    """Return a multiplier at which everybody takes their cheapest treatment, [].
 
-    Twice the steepest slope max_ij (r_ij - r_ik) / (c_ij - c_ik) from the cheapest treatment k, so that rounding cannot
-    bring a costlier treatment back; at most the root of the largest float, so that no lam c is infinite.
+    It is twice the steepest slope max_ij (r_ij - r_ik) / (c_ij - c_ik) from the cheapest treatment k, so that rounding
+    cannot bring back a costlier treatment. It is at most the square root of the largest float, so that lam c stays
+    finite.
     """
     cheapest = jnp.argmin(outcomes.c, axis=1)
     rise = outcomes.r - pick(outcomes.r, cheapest)[:, None]
@@ -29,7 +30,7 @@ def largest_multiplier(outcomes: Outcomes) -> Array:
 
 
 def _to_bits(x: Array) -> Array:
-    # As integers, the bit patterns of non-negative floats are in the order of the floats.
+    # Read as integers, the bit patterns of non-negative floats have the order of the floats.
     return jax.lax.bitcast_convert_type(x, jnp.int64 if x.dtype == jnp.float64 else jnp.int32)
 
 
@@ -38,24 +39,25 @@ def _to_float(bits: Array, dtype: jnp.dtype) -> Array:
 
 
 class Crossing(NamedTuple):
-    """Where the spend of decisions crosses a budget, and the decisions on both sides of it."""
+    """The point where the spend of decisions crosses a budget, and the decisions on both sides of it."""
 
     lam: Array  # [] the least multiplier whose decisions are within the budget
-    within: Array  # [n] those decisions
-    over: Array  # [n] the decisions just below lam, which overspend; `within` again where lam is 0
+    within: Array  # [n] the decisions at lam
+    over: Array  # [n] the decisions just below lam, which overspend; equal to `within` if lam is 0
 
 
 def bisect(
     decide: Callable[[Array], Array], spend: Callable[[Array], Array], budget: Array, ceiling: Array
 ) -> Crossing:
-    """The least lam in [0, ceiling] with spend(decide(lam)) <= budget, for a spend that falls in lam.
+    """Find the least lam in [0, ceiling] with spend(decide(lam)) <= budget, for a spend that decreases in lam.
 
-    Non-negative floats are ordered as their bit patterns are, so halving the integers between two patterns ends at the
-    exact float after at most as many steps as it has bits, whatever the scale of lam. At `ceiling` spend is taken to
-    be within the budget. Where spend is not monotone (an estimate from data), the result is some crossing.
+    Non-negative floats have the order of their bit patterns. Halving the integers between two patterns therefore ends
+    at the exact float after at most as many steps as it has bits, whatever the scale of lam. The spend at `ceiling` is
+    assumed to be within the budget. If spend is not monotone (an estimate from data), the result is one of the
+    crossings.
 
-    The answer sits at a tie, where deciding anew in other compiled code may round to the other side: so the
-    decisions returned are the very ones whose spend was measured.
+    The result lies at a tie, where the same decision in other compiled code may round to the other side. So the
+    decisions returned are exactly those whose spend was measured.
     """
 
     def halve(bracket: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
@@ -70,7 +72,7 @@ def bisect(
             jnp.where(fits, arm, within),
         )
 
-    # -1 stands below the pattern of 0.0: lam = 0 itself may be the answer.
+    # -1 is below the pattern of 0.0, so that lam = 0 can be the result.
     bits = _to_bits(ceiling)
     start = (jnp.full_like(bits, -1), bits, decide(jnp.zeros_like(ceiling)), decide(ceiling))
     _, high, over, within = jax.lax.while_loop(lambda bracket: bracket[1] - bracket[0] > 1, halve, start)
@@ -78,7 +80,7 @@ def bisect(
 
 
 def least(fits: Callable[[Array], Array], low: Array, high: Array) -> Array:
-    """The least integer k in (low, high] with fits(k), which must hold from there on; at `high` it is taken to."""
+    """Find the least integer k in (low, high] with fits(k), which must hold from there on; it is assumed at `high`."""
 
     def halve(bracket: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = bracket
@@ -90,10 +92,10 @@ def least(fits: Callable[[Array], Array], low: Array, high: Array) -> Array:
 
 
 def hull_multiplier(hull: Hull, budget: Array, weights: Array | None = None) -> Array:
-    """The least lam at which all hull steps steeper than lam cost at most `budget` a person, [].
+    """Find the least lam at which all hull steps steeper than lam cost at most `budget` per person, [].
 
-    It is the slope of the first step that the budget does not pay for, exactly: spends are compared without
-    rounding. 0 where the budget pays for all steps; the steepest slope where it pays for none.
+    This is exactly the slope of the first step that the budget does not cover, because spends are compared without
+    rounding. It is 0 if the budget covers all steps, and the steepest slope if it covers none.
     """
     ceiling = hull.slope.max()
 
@@ -105,17 +107,17 @@ def hull_multiplier(hull: Hull, budget: Array, weights: Array | None = None) -> 
 
 
 def over_budget(cost: Array, budget: Array, weights: Array | None = None) -> Double:
-    """sum_i w_i (c_i - B), by how much decisions of cost `cost` [n] miss the budget in all; w = 1 by default."""
+    """Return sum_i w_i (c_i - B), the total overspend of decisions of cost `cost` [n]; w = 1 by default."""
     if weights is None:
         return minus(exact_sum(cost), times(budget, cost.shape[0]))
     return exact_sum(weights * (cost - budget))
 
 
 def multiplier(outcomes: Outcomes, budget: ArrayLike) -> Array:
-    """lam*(B), []: what one more unit of budget would bring (DFCL, D2).
+    """Find lam*(B), []: the revenue that one more unit of budget would bring (DFCL, D2).
 
-    The least multiplier at which decisions that are strictly better than the cheaper ones cost at most `budget` per
-    person; 0 where the budget pays for everybody's best treatment, the steepest slope where it pays for no step.
+    This is the least multiplier at which decisions that are strictly better than the cheaper ones cost at most `budget`
+    per person. It is 0 if the budget covers everybody's best treatment, and the steepest slope if it covers no step.
 
     Raises:
         InputError: surfaces that disagree in shape or are not finite; a budget that is negative or not finite.
@@ -125,9 +127,10 @@ def multiplier(outcomes: Outcomes, budget: ArrayLike) -> Array:
 
 
 def lams_for_budgets(outcomes: Outcomes, budgets: ArrayLike) -> Array:
-    """lam*(B) for each of `budgets` [b], [b]: the multipliers that the dual losses train on; raises as `multiplier`.
+    """Find lam*(B) for each of `budgets` [b], [b], as the dual losses train on them; raises as `multiplier`.
 
-    One search a budget, without a sort; `budget_path(outcomes).at(budgets).lam` is the faster for dozens of them.
+    Each budget takes one search, without a sort; `budget_path(outcomes).at(budgets).lam` is faster for dozens of
+    budgets.
     """
     outcomes = check_outcomes(outcomes)
     if is_concrete(budgets):

@@ -1,4 +1,4 @@
-"""The whole budget path: every plan that is optimal at some budget, from the cheapest to the richest."""
+"""The budget path: every plan that is optimal at some budget, from the cheapest to the one of highest revenue."""
 
 from typing import NamedTuple
 
@@ -21,8 +21,8 @@ class PathPoint(NamedTuple):
     """The optimum of the LP relaxation at a budget: whole steps of the path, and a share of one more."""
 
     steps: Numbers  # [...] int, whole steps taken
-    share: Numbers  # [...] in [0, 1], how much of the next step is taken: the one person who is split
-    lam: Numbers  # [...] multiplier, the slope of that step; 0 where all steps are taken
+    share: Numbers  # [...] in [0, 1], share of the next step that is taken; it splits one person
+    lam: Numbers  # [...] multiplier, the slope of that step; 0 if all steps are taken
     spend: Numbers  # [...] cost per person, at most the budget
     value: Numbers  # [...] revenue per person
 
@@ -30,25 +30,25 @@ class PathPoint(NamedTuple):
 class BudgetPath(NamedTuple):
     """The solution path of the LP relaxation of the budgeted plan, s steps (DFCL, D1 to D3).
 
-    Step k moves one person along their hull; people whose slopes tie move in the order of their rows.
+    Step k moves one person along their hull; people with tied slopes move in the order of their rows.
     """
 
     arms: Numbers  # [m, n] int, each person's hull; the first row is the cheapest plan
-    unit: Numbers  # [s] int, the person that step k moves; n where there is no step
-    before: Numbers  # [s] int, the treatment it takes from them
-    arm: Numbers  # [s] int, the treatment it gives them
-    lam: Numbers  # [s] its slope, revenue per cost, falling
+    unit: Numbers  # [s] int, the person that step k moves; n if there is no step
+    before: Numbers  # [s] int, the person's treatment before the step
+    arm: Numbers  # [s] int, the person's treatment after the step
+    lam: Numbers  # [s] slope of the step, revenue per cost, decreasing
     spend: Numbers  # [s+1] cost per person after k steps
     value: Numbers  # [s+1] revenue per person after k steps
 
     def at(self, budgets: ArrayLike) -> PathPoint:
-        """The optimum at each of `budgets` [...], per person: (D2) solved exactly.
+        """Return the optimum at each of `budgets` [...], per person: (D2) solved exactly.
 
         Raises:
             InputError: a budget that is negative, not finite, or below the cheapest plan (outside `jit`).
         """
         if not is_concrete(budgets):
-            # What is traced indexes arrays of JAX alone.
+            # Traced values can index JAX arrays only.
             self = BudgetPath(*(jnp.asarray(column) for column in self))
         xp = self.spend.__array_namespace__()
         if is_concrete(self, budgets):
@@ -65,7 +65,7 @@ class BudgetPath(NamedTuple):
         return PathPoint(steps, share, lam, self.spend[steps] + share * room, value)
 
     def decisions(self, steps: ArrayLike) -> Numbers:
-        """Everybody's treatment after whole `steps` [] or [b] of the path, [n] or [b, n]."""
+        """Return everybody's treatment after whole `steps` [] or [b] of the path, [n] or [b, n]."""
         if isinstance(self.unit, np.ndarray) and is_concrete(steps):
             return self._walk(np.asarray(steps))
         arms, unit = jnp.asarray(self.arms), jnp.asarray(self.unit)
@@ -73,7 +73,7 @@ class BudgetPath(NamedTuple):
         return decide(jnp.asarray(steps))
 
     def _walk(self, steps: np.ndarray) -> np.ndarray:
-        # Budgets in rising order differ by the people who move in between, not by all n.
+        # From one budget to the next larger one, only the people who move change, not all n.
         rising = np.argsort(steps, axis=None)
         plans = np.empty((rising.size, self.arms.shape[1]), self.arms.dtype)
         level, plan, done = np.zeros(self.arms.shape[1], np.intp), np.array(self.arms[0]), 0
@@ -85,7 +85,7 @@ class BudgetPath(NamedTuple):
         return plans.reshape(*steps.shape, -1)
 
     def fractions(self, budget: ArrayLike) -> Numbers:
-        """Z [n, m], the LP's optimal shares of treatments at `budget` []: whole but for the one person who is split."""
+        """Return z [n, m], the LP's optimal treatment shares at `budget` []: whole except for one split person."""
         point = self.at(budget)
         z = jax.nn.one_hot(self.decisions(point.steps), self.arms.shape[0])
         if not self.unit.shape[0]:
@@ -96,29 +96,30 @@ class BudgetPath(NamedTuple):
 
 
 def levels_after(unit: Array, steps: Array, n: int) -> Array:
-    """How far along their hulls `n` people are after whole `steps` [] of a path that moves `unit` [s], [n]."""
+    """Return how far along their hulls `n` people are after whole `steps` [] of a path that moves `unit` [s], [n]."""
     taken = jnp.arange(unit.shape[0]) < steps
     return jnp.zeros(n, jnp.int32).at[unit].add(taken.astype(jnp.int32), mode="drop")
 
 
 def budget_path(outcomes: Outcomes, *, weights: ArrayLike | None = None) -> BudgetPath:
-    """The whole solution path of max_z sum_ij z_ij r_ij s.t. sum_ij z_ij c_ij <= n B, 0 <= z_ij, sum_j z_ij = 1.
+    """Find the solution path of max_z sum_ij z_ij r_ij s.t. sum_ij z_ij c_ij <= n B, 0 <= z_ij, sum_j z_ij = 1.
 
-    Everybody begins at their cheapest treatment; the steps of all upper hulls are taken in the order of falling slope
-    (Dantzig's greedy, exact for the LP relaxation of (D1); between two vertices of the path one person is split). Any
-    costs will do: no treatment need be free, treatments may be dominated, tie, or cost the same.
+    Everybody starts at their cheapest treatment. The steps of all upper hulls are taken in the order of decreasing
+    slope (Dantzig's greedy algorithm, exact for the LP relaxation of (D1); between two vertices of the path one person
+    is split). Any costs are allowed: no treatment needs to be free, and treatments may be dominated, tied or equal in
+    cost.
 
-    Outside `jit` on a CPU the steps are sorted by NumPy and the totals are float64; inside `jit`, `vmap` or on an
-    accelerator they are sorted by XLA, totals are exact sums rounded to the outcomes' precision, and the path is as
-    long as it could be, n (m-1), padded with steps that do nothing (`lam` 0, `unit` n).
+    Outside `jit` on a CPU, NumPy sorts the steps and totals are float64. Inside `jit` or `vmap`, or on an accelerator,
+    XLA sorts them, totals are exact sums rounded to the outcomes' precision, and the path has its largest possible
+    length, n (m-1), padded with steps that do nothing (`lam` 0, `unit` n).
 
     Args:
         outcomes: predicted revenue and cost, [n, m] each.
-        weights: how many people each row stands for, [n] (a bootstrap replicate); spend and value are then
-            sums over people divided by the sum of weights.
+        weights: number of people each row stands for, [n] (a bootstrap replicate); spend and value are then sums over
+            people divided by the sum of weights.
 
     Raises:
-        InputError: surfaces or weights that disagree in shape, or hold NaN.
+        InputError: surfaces or weights that disagree in shape or are not finite.
     """
     outcomes = check_outcomes(outcomes)
     check_weights(weights, outcomes)
@@ -126,7 +127,7 @@ def budget_path(outcomes: Outcomes, *, weights: ArrayLike | None = None) -> Budg
 
 
 def path_along(outcomes: Outcomes, hull: Hull, weights: ArrayLike | None) -> BudgetPath:
-    """`budget_path` on hulls that are there already."""
+    """Compute `budget_path` on hulls that are already known."""
     if is_concrete(outcomes, hull, weights) and jax.default_backend() == "cpu":
         return _numpy_path(outcomes, hull, None if weights is None else np.asarray(weights, np.float64))
     return _xla_path(outcomes, hull, None if weights is None else jnp.asarray(weights, outcomes.c.dtype))
@@ -135,7 +136,7 @@ def path_along(outcomes: Outcomes, hull: Hull, weights: ArrayLike | None) -> Bud
 def _numpy_path(outcomes: Outcomes, hull: Hull, weights: np.ndarray | None) -> BudgetPath:
     arms, slope = np.asarray(hull.arm), np.asarray(hull.slope).T.ravel()
     m, n = arms.shape
-    # Everything is gathered person by person, as it lies in memory, and then put in order once.
+    # Gather everything person by person, as it lies in memory, and then sort once.
     flat = np.flatnonzero(slope)
     slope = slope[flat]
     unit, step = (part.astype(np.int32) for part in np.divmod(flat, m - 1))
@@ -153,10 +154,11 @@ def _numpy_path(outcomes: Outcomes, hull: Hull, weights: np.ndarray | None) -> B
 
 
 def _falling(slopes: np.ndarray) -> np.ndarray:
-    """The order of falling positive `slopes`, the first first where several are the same."""
+    """Return the order of decreasing positive `slopes`; equal slopes keep their order."""
     if slopes.dtype != np.float32:
         return np.argsort(-slopes, kind="stable")
-    # A positive float32 is ordered as its bits are: with the place in the low half of 64, integers sort for both.
+    # Positive float32 numbers have the order of their bits. With the position in the low 32 of 64 bits, one integer
+    # sort orders by both.
     keys = (~slopes.view(np.uint32)).astype(np.uint64) << np.uint64(32)
     keys |= np.arange(slopes.size, dtype=np.uint64)
     keys.sort()

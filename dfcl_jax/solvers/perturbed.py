@@ -14,22 +14,23 @@ Noise = Literal["gumbel", "normal"]
 
 
 def perturbed(key: Array, score: Array, scale: ArrayLike, *, samples: int = 64, noise: Noise = "normal") -> Array:
-    """z_ij = E 1[j = argmax_k (a_ik + scale Z_ik)], by Monte Carlo, [n, m].
+    """Estimate z_ij = E 1[j = argmax_k (a_ik + scale Z_ik)] by Monte Carlo, [n, m].
 
-    A perturbed optimiser (Berthet et al., Learning with differentiable perturbed optimizers, NeurIPS 2020) of the
-    decision at a multiplier, for a = `priced(outcomes, lam)`. With Gumbel noise its expectation is softmax(a / scale),
-    with normal noise a probit choice. The derivative is theirs (proposition 3.1), an estimate on the same draws:
+    This is a perturbed optimiser (Berthet et al., Learning with differentiable perturbed optimizers, NeurIPS 2020) of
+    the decision at a multiplier, for a = `priced(outcomes, lam)`. With Gumbel noise its expectation is
+    softmax(a / scale), with normal noise a probit choice. The derivative is that of their proposition 3.1, estimated on
+    the same draws:
 
         dz_ij / da_ik = E[ 1[j = argmax] dnu(Z_ik) ] / scale,   dnu(Z) = Z (normal),  1 - exp(-Z) (Gumbel),
 
-    unbiased for the derivative of the expectation, at no further argmax. Noise is drawn again backwards, sample by
-    sample, so memory does not grow with `samples`.
+    unbiased for the derivative of the expectation. The backward pass draws the noise again, sample by sample, so memory
+    does not grow with `samples`.
 
     Args:
-        key: of the noise; the same key gives the same decision and its matching gradient.
+        key: for the noise; the same key gives the same decision and its matching gradient.
         score: a, [n, m].
-        scale: of the noise, in the unit of the score, []; positive. Data: its derivative is zero.
-        samples: Monte-Carlo draws.
+        scale: of the noise, in the unit of the score, []; positive. It is data: its derivative is zero.
+        samples: number of Monte-Carlo draws.
         noise: "normal" or "gumbel".
     """
     if noise not in ("normal", "gumbel"):
@@ -69,7 +70,7 @@ _perturbed.defvjp(_perturbed_fwd, _perturbed_bwd)
 
 
 def perturbed_mean(key: Array, score: Array, scale: Array, samples: int, noise: Noise) -> tuple[Array, Array]:
-    """The mean decision [n, m] and the mean maximum max_j (a_ij + scale Z_ij) [n] over the draws."""
+    """Return the mean decision [n, m] and the mean maximum max_j (a_ij + scale Z_ij) [n] over the draws."""
 
     def draw(total: tuple[Array, Array], k: Array) -> tuple[tuple[Array, Array], None]:
         moved = score + scale * _draw(k, score, noise)

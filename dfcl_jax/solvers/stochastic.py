@@ -1,4 +1,4 @@
-"""Budgets that are not known yet: a plan for every scenario, or one commitment before the budget is seen."""
+"""Plans for an unknown budget: one for every scenario, or one commitment before the budget is seen."""
 
 from typing import NamedTuple
 
@@ -16,29 +16,29 @@ from dfcl_jax.types import Allocation, Outcomes
 
 
 class Schedule(NamedTuple):
-    """What to do in each scenario of the budget, [b] scenarios."""
+    """A plan for each scenario of the budget, [b] scenarios."""
 
-    plans: Allocation  # of every scenario: arm [b, n], lam, spend, value, bound [b]
+    plans: Allocation  # for every scenario: arm [b, n], lam, spend, value, bound [b]
     probability: Array  # [b]
     spend: Array  # [] expected cost per person
     value: Array  # [] expected revenue per person
-    bound: Array  # [] no policy that keeps to the budget in every scenario is expected to bring more
+    bound: Array  # [] upper bound on the expected revenue of a policy that keeps to the budget in every scenario
 
 
 class Commitment(NamedTuple):
     """One plan made before the budget is known."""
 
-    plan: Allocation  # with its spend per person; `lam` is the revenue at which one more unit of cost is worth it
-    budget: Array  # [] what to commit to spending, per person
+    plan: Allocation  # `lam` is the least revenue that makes one more unit of cost worthwhile
+    budget: Array  # [] amount to commit to spending, per person
     overspend: Array  # [] expected cost per person above the budget
     value: Array  # [] expected revenue less the price of overspending, per person
 
 
 def schedule(outcomes: Outcomes, budgets: ArrayLike, *, probability: ArrayLike | None = None) -> Schedule:
-    """The policy that sees the budget first: each scenario's own plan and multiplier.
+    """Plan for a budget that is seen before deciding: each scenario has its own plan and multiplier.
 
-    Hulls are nested, so the policy is one ranking of steps, cut at lam(B): people only ever move to dearer
-    treatments as the budget grows (but for the few that `allocate` tops up with).
+    Hulls are nested, so the policy is one ranking of steps, cut at lam(B): a larger budget only moves people to more
+    expensive treatments (except for the few top-ups of `allocate`).
 
     Args:
         outcomes: predicted revenue and cost, [n, m] each.
@@ -57,14 +57,17 @@ def schedule(outcomes: Outcomes, budgets: ArrayLike, *, probability: ArrayLike |
 
 
 def commit(outcomes: Outcomes, budgets: ArrayLike, *, price: float, probability: ArrayLike | None = None) -> Commitment:
-    """The policy that must decide before the budget B is seen and pays `price` for each unit of cost above it.
+    """Plan before the budget B is seen, at a `price` for each unit of cost above it.
 
-    max_x V(x) - price E(x - B)_+  with V the optimal value of spending x (D1). V is concave and its slope is the
-    multiplier, so the best x is where the multiplier falls below the expected price of one more unit,
+    max_x V(x) - price E(x - B)_+  with V the optimal value of spending x (D1).
+
+    V is concave and its slope is the multiplier, so the best x is where the multiplier falls below the expected price
+    of one more unit,
 
         lam(x) >= price P(B < x)  up to x,  <=  beyond it:   lam* = max_k min(lam(B_k), price P(B <= B_k)),
 
-    a newsvendor's rule. A price of infinity keeps to the smallest budget, a price of 0 spends all that is useful.
+    which is the newsvendor rule. An infinite price keeps to the smallest budget; a price of 0 spends all that is
+    useful.
 
     Args:
         outcomes: predicted revenue and cost, [n, m] each.
@@ -83,7 +86,7 @@ def commit(outcomes: Outcomes, budgets: ArrayLike, *, price: float, probability:
     order = np.argsort(budgets)
     rising = budgets[order]
     lam_after = np.asarray(path.at(rising).lam)
-    # The last scenario leaves no chance that more is there.
+    # The probability of a budget up to the largest one is 1, without rounding.
     certain = np.cumsum(probability[order])
     overspending = np.where(certain > 0, price * np.where(np.arange(len(rising)) == len(rising) - 1, 1, certain), 0)
     k = int(np.argmax(np.minimum(lam_after, overspending)))
@@ -91,7 +94,7 @@ def commit(outcomes: Outcomes, budgets: ArrayLike, *, price: float, probability:
         target, limit = rising[k], rising[k]
     else:
         target = spends[np.searchsorted(-lams, -overspending[k], side="left")]
-        # No scenario's budget but a vertex of the path: its own rounding must not cost it the last step.
+        # The target is a vertex of the path, not a scenario's budget; rounding must not cost it the last step.
         limit = np.nextafter(np.asarray(target * (1 + 1e-12), outcomes.c.dtype), np.inf)
     plan = allocate(outcomes, limit)
     over = np.maximum(float(plan.spend) - budgets, 0)
@@ -111,7 +114,7 @@ def _scenarios(budgets: ArrayLike, probability: ArrayLike | None) -> tuple[np.nd
     probability = np.asarray(probability, np.float64)
     if probability.shape != budgets.shape:
         refuse("probability", found=f"shape {probability.shape}", expected=f"one for each of {budgets.size} budgets")
-    # Sums of decimal fractions round.
+    # Sums of decimal fractions have rounding errors.
     if not ((probability >= 0).all() and abs(probability.sum() - 1) < 1e-6):
         refuse("probability", found=f"{probability.tolist()}", expected="numbers of at least 0 that sum to 1")
     return budgets, probability

@@ -1,4 +1,4 @@
-"""The budgeted plan of people who come in batches, of whom memory never holds more than one."""
+"""The budgeted plan for people who come in batches; memory holds one batch at a time."""
 
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -10,32 +10,32 @@ from dfcl_jax.solvers.checks import check_budgets, rounded_down
 from dfcl_jax.solvers.hull import upper_hull
 from dfcl_jax.types import Outcomes
 
-_HALF = 16  # bits of a float32's pattern that one pass resolves
+_HALF = 16  # number of bits of a float32 that one pass resolves
 
 
 class Cut(NamedTuple):
-    """Where a budget ends on the budget path."""
+    """The point on the budget path where a budget ends."""
 
-    budget: float  # per person, as the float32 that is not above what was asked for
-    lam: float  # slope of the first step that is not paid for; 0 where all are
-    room: float  # what is left, of all people's budget, for those who tie at lam; -inf once one of them had no room
+    budget: float  # per person, rounded down to float32
+    lam: float  # slope of the first step that does not fit; 0 if all fit
+    room: float  # what is left of the total budget for steps tied at lam; -inf after one of them did not fit
 
 
 def find_cut(batches: Callable[[], Iterable[Outcomes]], n: int, budget: float) -> Cut:
-    """The multiplier of a budget, exactly, in two passes over people and 65,536 numbers of memory.
+    """Find the exact multiplier of a budget in two passes over people, with 65,536 numbers of memory.
 
-    Non-negative floats are ordered as their bit patterns are. The first pass adds up what hull steps cost by the upper
-    16 bits of their slope, the second by the lower 16 bits of those slopes that share the upper bits at which
+    Non-negative floats have the order of their bit patterns. The first pass sums the costs of hull steps by the upper
+    16 bits of their slope. The second pass sums by the lower 16 bits, for the slopes that share the upper bits at which
 
         sum_i c_i(cheapest) + sum of costs of steps of slope >= s  >  n B
 
-    first holds as s falls. Totals are float64: exact for costs that are multiples of some unit, be it 2^-28, as long as
-    they stay below 2^53 units.
+    first holds as s decreases. Totals are float64: exact for costs that are multiples of some unit, for example 2^-28,
+    as long as they stay below 2^53 units.
 
     Args:
-        batches: begins a pass over all people; outcomes are float32, [k, m] each. Batches of one size compile once: a
-            row of zeros, which fills up the last, adds nothing.
-        n: how many people they are.
+        batches: starts a pass over all people; outcomes are float32, [k, m] each. Batches of one size compile once:
+            fill up the last one with rows of zeros, which add nothing.
+        n: number of people.
         budget: cost per person.
 
     Raises:
@@ -63,10 +63,10 @@ def find_cut(batches: Callable[[], Iterable[Outcomes]], n: int, budget: float) -
 
 
 def decide(outcomes: Outcomes, cut: Cut) -> tuple[np.ndarray, Cut]:
-    """The treatments of a batch of people, [k] int, and what the cut leaves for the people who come after them.
+    """Return the treatments of a batch of people, [k] int, and the cut that is left for later people.
 
-    Everybody takes the steps that are steeper than lam; then the steps that tie at lam are taken, person by person,
-    until one has no room. Over all batches that is the plan of `allocate(..., top_ups=0)`.
+    Everybody takes the steps that are steeper than lam. Then the steps tied at lam are taken, person by person, until
+    one does not fit. Over all batches this is the plan of `allocate(..., top_ups=0)`.
     """
     arm, cost, slope = _hull(outcomes)
     lam, people = np.float32(cut.lam), np.arange(cost.shape[1])
@@ -85,12 +85,12 @@ _upper_hull = jax.jit(upper_hull)
 
 
 def _hull(outcomes: Outcomes) -> tuple[np.ndarray, ...]:
-    """Arm and cost [m, k] and slope [m-1, k] of `Hull`."""
+    """Return arm and cost [m, k] and slope [m-1, k] of `Hull`."""
     return tuple(np.asarray(part) for part in _upper_hull(outcomes))
 
 
 def _steps(outcomes: Outcomes) -> tuple[float, np.ndarray, np.ndarray]:
-    """The cost of everybody's cheapest treatment, and of all hull steps the bit pattern of the slope and the cost."""
+    """Return the total cost of the cheapest treatments, and the slope's bit pattern and the cost of every hull step."""
     _, cost, slope = _hull(outcomes)
     steps = slope > 0
     rise = np.diff(cost.astype(np.float64), axis=0)[steps]
@@ -98,9 +98,9 @@ def _steps(outcomes: Outcomes) -> tuple[float, np.ndarray, np.ndarray]:
 
 
 def _crossing(costs: np.ndarray, room: float) -> tuple[int, float]:
-    """The first bin with steps, from the top, that `room` does not pay for, and what the bins above it leave."""
+    """Return the first bin with steps, from the top, that `room` does not cover, and what the bins above it leave."""
     bins = np.flatnonzero(costs)[::-1]
     falling = np.cumsum(costs[bins])
-    # A total above the room by a last place may, added up in another order, not be so.
+    # In another order of summation, a total just above the room may not exceed it; the last bin is then the answer.
     place = min(int(np.searchsorted(falling, room, side="right")), len(bins) - 1)
     return int(bins[place]), float(room - (falling[place - 1] if place else 0))

@@ -1,4 +1,4 @@
-"""Derivatives of the budgeted optimum: its value by the envelope theorem, a soft multiplier by the implicit one."""
+"""Derivatives of the budgeted optimum (envelope theorem) and of a soft multiplier (implicit function theorem)."""
 
 import jax
 import jax.numpy as jnp
@@ -15,14 +15,14 @@ from dfcl_jax.types import Outcomes
 
 
 def optimal_value(outcomes: Outcomes, budget: ArrayLike) -> Array:
-    """V(B) = min_lam G(lam), the LP's optimal revenue per person, with derivatives (DFCL, D1 and D2).
+    """Return V(B) = min_lam G(lam), the LP's optimal revenue per person, with derivatives (DFCL, D1 and D2).
 
-    By the envelope theorem, with z the LP's optimal shares of treatments (whole but for the people at the tie),
+    By the envelope theorem, with z the LP's optimal treatment shares (whole except for tied people),
 
         dV/dr_ij = z_ij / n,    dV/dc_ij = -lam z_ij / n,    dV/dB = lam.
 
-    Where V has a kink (the budget ends at a vertex of the path) lam is the right-hand derivative. People who tie at lam
-    share what is left of the budget in proportion.
+    At a kink of V (the budget ends at a vertex of the path) lam is the right-hand derivative. All people tied at lam
+    take the same share of their steps, so that they use what is left of the budget.
 
     Args:
         outcomes: revenue and cost, [n, m] each.
@@ -61,7 +61,7 @@ _optimal_value.defvjp(_optimal_value_fwd, _optimal_value_bwd)
 
 
 def _fractions(hull: Hull, lam: Array, budget: Array, m: int) -> Array:
-    """Z [n, m], optimal at `lam`, that spends the budget."""
+    """Return shares z [n, m] that are optimal at `lam` and spend the budget."""
     within, over = level_above(hull, lam), (hull.slope >= lam).sum(axis=0)
     low, high = (at_level(hull.cost, level) for level in (within, over))
     room, tied = -over_budget(low, budget).hi, exact_sum(high - low).hi
@@ -71,14 +71,14 @@ def _fractions(hull: Hull, lam: Array, budget: Array, m: int) -> Array:
 
 
 def soft_multiplier(outcomes: Outcomes, budget: ArrayLike, temperature: ArrayLike) -> Array:
-    """The multiplier at which *softened* decisions cost the budget, differentiable in everything, [].
+    """Find the multiplier at which *softened* decisions cost the budget, differentiable in every input, [].
 
-    Solves s(lam) = mean_i sum_j softmax_j((r_ij - lam c_ij) / temperature) c_ij = B for lam >= 0, in which s falls; 0
-    where s(0) <= B. By the implicit function theorem, for every input x,
+    Solves s(lam) = mean_i sum_j softmax_j((r_ij - lam c_ij) / temperature) c_ij = B for lam >= 0, where s decreases in
+    lam; the result is 0 if s(0) <= B. By the implicit function theorem, for every input x,
 
         dlam/dx = - (ds/dx) / (ds/dlam),   dlam/dB = 1 / (ds/dlam),   ds/dlam = - mean_i var_softmax(c_i) / temperature,
 
-    and 0 where the budget does not bind.
+    and 0 if the budget does not bind.
 
     Args:
         outcomes: revenue and cost, [n, m] each.
@@ -86,9 +86,8 @@ def soft_multiplier(outcomes: Outcomes, budget: ArrayLike, temperature: ArrayLik
         temperature: of the softmax, in the unit of revenue, [].
 
     Raises:
-        InputError: surfaces that are not finite or disagree in shape, a temperature that is not positive; a
-            budget that is not finite, negative or not above the cheapest plan, which no soft decision reaches
-            (outside `jit`).
+        InputError: surfaces that are not finite or disagree in shape; a temperature that is not positive; a budget that
+            is not finite, negative or not above the cheapest plan, which no soft decision reaches (outside `jit`).
     """
     outcomes = check_outcomes(outcomes)
     temperature = jnp.asarray(temperature, outcomes.c.dtype)
@@ -102,7 +101,7 @@ def soft_multiplier(outcomes: Outcomes, budget: ArrayLike, temperature: ArrayLik
 
 
 def _soft_spend(outcomes: Outcomes, lam: Array, temperature: Array) -> Array:
-    # A softmax sees differences alone; beside the cheapest treatment no product with a huge lam is infinite.
+    # A softmax depends on differences only. Relative to the cheapest treatment, a huge lam cannot give NaN.
     dearer = outcomes.c - outcomes.c.min(axis=1, keepdims=True)
     return (soft(Outcomes(outcomes.r, dearer), lam, temperature) * outcomes.c).sum(axis=1).mean()
 

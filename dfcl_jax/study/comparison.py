@@ -1,35 +1,28 @@
-"""A study: every method trained from the same two-stage model on the same seeds, and judged the same way."""
+"""A study: every method learns from the same tasks and is judged by the same exams."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 
-import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jax import Array
 
 from dfcl_jax import metrics, scores
-from dfcl_jax.data import Split
+from dfcl_jax.data import Exam, Split
 from dfcl_jax.errors import refuse
 from dfcl_jax.losses import prediction_loss
 from dfcl_jax.methods import TWO_STAGE, Method
-from dfcl_jax.models import Model
+from dfcl_jax.methods.gradient import cost_curve_area, mean_size
+from dfcl_jax.models import Params
 from dfcl_jax.solvers import check_budgets
-from dfcl_jax.study.config import Hooks, Seeds, StudyConfig, stack_seeds
-from dfcl_jax.study.training import (
-    Warm,
-    cost_curve_area,
-    predict_all,
-    settling_scores,
-    train_method,
-    train_two_stage,
-    warm_start,
-)
-from dfcl_jax.train import Fit
-from dfcl_jax.types import Outcomes, Scores, Trial, num_arms
+from dfcl_jax.study.cells import Cell, Cells
+from dfcl_jax.types import Outcomes, Scores, Trial, Units, in_units
 
 ORACLE = "oracle"
-CHEAPEST = "cheapest arm"
+
+Settle = Literal["aipw", "ipw"]
+Loss = Literal["squares", "cross_entropy"]
 
 
 class Study(NamedTuple):
@@ -37,131 +30,123 @@ class Study(NamedTuple):
 
     values: pd.DataFrame  # seed, method, budget, revenue, cost, lam, mixed: on the test part
     quality: pd.DataFrame  # seed, method, prediction_loss and, with two treatments, aucc: of the test part
-    history: pd.DataFrame  # method, seed, epoch, loss, value
-    fits: dict[str, Fit]  # by method, leaves [s, ...]
-    units: np.ndarray  # [s] the money that the models count in
+    history: pd.DataFrame  # method, seed, stage, epoch, loss, value
+    cells: dict[str, list[Cell]]  # by method, one for each seed
     settled_by: str  # "truth", "aipw" or "ipw"
     test_share: float  # of `metrics.paired_interval`
+
+
+class Judge(NamedTuple):
+    """How policies are judged."""
+
+    settle: Settle = "aipw"  # what settles a policy's value where the truth is not known
+    loss: Loss = "squares"  # the prediction loss that is reported
+    base: str = TWO_STAGE  # the method that lifts are over, and whose predictions doubly robust scores rest on
 
 
 def compare(
     key: Array,
     splits: Sequence[Split],
-    budgets: Sequence[float],
     methods: dict[str, Method],
-    config: StudyConfig,
-    hooks: Hooks = Hooks(),  # noqa: B008  an immutable tuple
+    *,
+    judge: Judge = Judge(),  # noqa: B008  an immutable tuple
+    cells: Cells | None = None,
 ) -> Study:
-    """Train the two-stage model and, from it, every method; value them all on the test parts.
+    """Fit every method on every task and value its policies on the exams.
 
     Args:
-        key: initial parameters and the order of batches.
-        splits: one for each seed, of equal sizes.
-        budgets: cost per person.
-        methods: what to compare with two-stage learning, by name.
-        config: model, training, choices.
-        hooks: progress, checkpoints.
+        key: initial parameters and the order of batches; the same for all, seeds differ by their number.
+        splits: one for each seed.
+        methods: by name, the base among them.
+        judge: how they are judged.
+        cells: where what is trained is kept; in memory if not given.
 
     Raises:
-        InputError: bad budgets, none, or one twice; a choice by AUCC with other than two treatments.
+        InputError: bad budgets, none, or one twice; no base; what a method refuses.
     """
-    start = begin(key, splits, budgets, config, hooks)
-    fits = {TWO_STAGE: start.warm.fit}
-    for name, method in methods.items():
-        fits[name] = train_method(start.key, name, method, start.model, start.seeds, start.warm, config, hooks)
-    return settle(start, fits, budgets, config)
+    check_tasks(splits)
+    if judge.base not in methods:
+        refuse("methods", found=", ".join(methods) or "none", expected=f"{judge.base} among them")
+    cells = cells or Cells()
+    tasks = [split.task for split in splits]
+    # The base comes first: others may be settled by its predictions.
+    order = dict.fromkeys([judge.base, *methods])
+    trained: dict[str, list[Cell]] = {}
+    settling: list[Scores] = []
+    for name in order:
+        method = methods[name]
+        trained[name] = cells.train(name, method, key, tasks)
+        if name == judge.base:
+            params = [cell.params for cell in trained[name]]
+            settling = [
+                settling_scores(judge.settle, split.exam, method, p) for split, p in zip(splits, params, strict=True)
+            ]
+        for k, (cell, split) in enumerate(zip(trained[name], splits, strict=True)):
+            if cell.values is None:
+                values = examine(method.predict(cell.params, split.exam.test.x), split, settling[k], judge.loss)
+                trained[name][k] = cells.keep_values(cell, method, key, values)
+    return _study({name: trained[name] for name in methods}, splits, settling, judge)
 
 
-class Start(NamedTuple):
-    """Where the decision stage begins."""
-
-    key: Array
-    model: Model
-    seeds: Seeds
-    warm: Warm
-
-
-def begin(key: Array, splits: Sequence[Split], budgets: Sequence[float], config: StudyConfig, hooks: Hooks) -> Start:
-    """Train the two-stage model; arguments and errors of `compare`."""
-    config.mesh()  # refuses devices that are not there, before any work
-    check_budgets(np.asarray(budgets))
-    if len(budgets) == 0 or len(set(budgets)) < len(budgets):
-        refuse("budgets", found=", ".join(map(str, budgets)) or "none", expected="at least one, each different")
-    m = num_arms(splits[0].train)
-    if config.select == "aucc" and m != 2:
-        refuse("select", found=f"'aucc' with {m} treatments", expected="'value', or a trial of 2 treatments")
-    seeds = stack_seeds(splits, budgets, config.network.link, multiple=config.devices)
-    model = config.network.build(m)
-    warm_key, decision_key = jax.random.split(key)
-    two_stage = train_two_stage(warm_key, model, seeds, config, hooks)
-    return Start(decision_key, model, seeds, warm_start(two_stage, model, seeds, config))
+def check_tasks(splits: Sequence[Split]) -> None:
+    """Refuse bad budgets, none, or one twice."""
+    for split in splits:
+        budgets = split.task.budgets
+        check_budgets(np.asarray(budgets))
+        if len(budgets) == 0 or len(set(budgets)) < len(budgets):
+            refuse("budgets", found=", ".join(map(str, budgets)) or "none", expected="at least one, each different")
 
 
-def settle(start: Start, fits: dict[str, Fit], budgets: Sequence[float], config: StudyConfig) -> Study:
-    """Value every fit, the two-stage model's among them, on the test parts."""
-    _, model, seeds, _ = start
-    if seeds.truth is None:
-        two_stage = predict_all(model, fits[TWO_STAGE].params, seeds.test.x)
-        settling = settling_scores(config, seeds.test, two_stage)
-    else:
-        settling = scores.truth(seeds.truth)
-    values, quality = [], []
-    for name, fitted in fits.items():
-        outcomes = predict_all(model, fitted.params, seeds.test.x)
-        values.append(_values(name, outcomes, settling, seeds, budgets))
-        quality.append(_quality(name, outcomes, seeds.test, config))
-    if seeds.truth is not None:
-        values.append(_values(ORACLE, seeds.truth, settling, seeds, budgets))
-    values.append(_cheapest(settling, seeds, budgets))
-    return Study(
-        values=pd.concat(values, ignore_index=True),
-        quality=pd.concat(quality, ignore_index=True),
-        history=_history(fits),
-        fits=fits,
-        units=seeds.units,
-        settled_by=config.settle if seeds.truth is None else "truth",
-        test_share=seeds.test.t.size / seeds.train.t.size if seeds.truth is None else 0.0,
-    )
+def settling_scores(settle: Settle, exam: Exam, base: Method, params: Params) -> Scores:
+    """What settles a policy's value on people that no model was fitted on: the truth where it is known."""
+    if exam.truth is not None:
+        return scores.truth(exam.truth)
+    return measured_scores(settle, exam.test, base, params)
 
 
-def _values(method: str, outcomes: Outcomes, settling: Scores, seeds: Seeds, budgets: Sequence[float]) -> pd.DataFrame:
-    frames = []
-    for seed, unit in enumerate(seeds.units):
-        here = jax.tree.map(lambda leaf, seed=seed: leaf[seed], (outcomes, settling, seeds.budgets))
-        result = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), metrics.eom(*here))
-        columns = {"revenue": result.revenue * unit, "cost": result.cost * unit, "lam": result.lam}
-        frames.append(_rows(seed, method, budgets, columns | {"mixed": result.mixed}))
-    return pd.concat(frames, ignore_index=True)
+def measured_scores(settle: Settle, test: Trial, base: Method, params: Params) -> Scores:
+    """What a trial says of every treatment, doubly robust by the base's predictions or by propensities alone."""
+    return scores.aipw(test, base.predict(params, test.x)) if settle == "aipw" else scores.ipw(test)
 
 
-def _cheapest(settling: Scores, seeds: Seeds, budgets: Sequence[float]) -> pd.DataFrame:
-    frames = []
-    for seed, unit in enumerate(seeds.units):
-        revenue, cost = (np.asarray(surface[seed].mean(axis=0), np.float64) * unit for surface in settling[:2])
-        least = int(np.argmin(cost))
-        met = np.asarray(budgets) >= cost[least]
-        columns = {"revenue": np.where(met, revenue[least], np.nan), "cost": np.where(met, cost[least], np.nan)}
-        frames.append(_rows(seed, CHEAPEST, budgets, columns | {"lam": np.inf, "mixed": 1.0}))
-    return pd.concat(frames, ignore_index=True)
-
-
-def _rows(seed: int, method: str, budgets: Sequence[float], columns: dict[str, Any]) -> pd.DataFrame:
-    return pd.DataFrame({"seed": seed, "method": method, "budget": list(budgets)} | columns)
-
-
-def _quality(method: str, outcomes: Outcomes, test: Trial, config: StudyConfig) -> pd.DataFrame:
-    loss = jax.vmap(lambda o, trial: prediction_loss(o, trial, kind=config.prediction))(outcomes, test)
-    columns = {"seed": range(len(loss)), "method": method, "prediction_loss": np.asarray(loss, np.float64)}
+def examine(outcomes: Outcomes, split: Split, settling: Scores, loss: Loss) -> pd.DataFrame:
+    """Value and quality of one policy: a row for each budget, with columns as in `Study`."""
+    budgets, test = split.task.budgets, split.exam.test
+    value = metrics.eom(outcomes, settling, np.asarray(budgets, settling.c.dtype))
+    columns = {name: np.asarray(getattr(value, name), np.float64) for name in ("revenue", "cost", "lam", "mixed")}
+    unit = jnp.asarray(1.0 if loss == "cross_entropy" else mean_size(split.task.train))
+    counted = Outcomes(outcomes.r / unit, outcomes.c / unit)
+    columns["prediction_loss"] = float(prediction_loss(counted, in_units(test, Units(unit, unit)), kind=loss))
     # A cost curve takes every person of an arm alike, so propensities must not differ between people.
-    if test.p.shape[1:] == (2,):
-        columns["aucc"] = np.asarray(jax.vmap(cost_curve_area)(outcomes, test), np.float64)
-    return pd.DataFrame(columns)
+    if test.p.shape == (2,):
+        columns["aucc"] = float(cost_curve_area(outcomes, test))
+    return pd.DataFrame({"budget": list(budgets)} | columns)
 
 
-def _history(fits: dict[str, Fit]) -> pd.DataFrame:
-    rows = [
-        {"method": name, "seed": seed, "epoch": epoch + 1, "loss": float(loss), "value": float(done.value[epoch, seed])}
-        for name, done in fits.items()
-        for (epoch, seed), loss in np.ndenumerate(done.loss)
+def _study(cells: dict[str, list[Cell]], splits: Sequence[Split], settling: list[Scores], judge: Judge) -> Study:
+    frames = [
+        cell.values.assign(seed=cell.seed, method=name)
+        for name, of in cells.items()
+        for cell in of
+        if cell.values is not None
     ]
-    return pd.DataFrame(rows)
+    known = splits[0].exam.truth is not None
+    for split, surfaces in zip(splits, settling, strict=True):
+        if split.exam.truth is not None:
+            values = examine(split.exam.truth, split, surfaces, judge.loss)
+            frames.append(values.assign(seed=split.task.seed, method=ORACLE))
+    every = pd.concat(frames, ignore_index=True)
+    learned = every[every.method != ORACLE]
+    measures = [column for column in ("prediction_loss", "aucc") if column in every]
+    records = [
+        cell.record.assign(method=name, seed=cell.seed) for name, of in cells.items() for cell in of if len(cell.record)
+    ]
+    history = pd.concat(records, ignore_index=True) if records else pd.DataFrame(columns=["stage", "epoch"])
+    return Study(
+        values=every[["seed", "method", "budget", "revenue", "cost", "lam", "mixed"]],
+        quality=learned.groupby(["method", "seed"], sort=False)[measures].first().reset_index(),
+        history=history,
+        cells=cells,
+        settled_by="truth" if known else judge.settle,
+        test_share=0.0 if known else splits[0].exam.test.rows / splits[0].task.train.rows,
+    )

@@ -2,33 +2,45 @@
 
 from dfcl_jax.train.checkpoint import Checkpoints
 from dfcl_jax.train.config import FitConfig
-from dfcl_jax.train.loop import Fit, Record, State, Trainer, fit, make_trainer, predict
+from dfcl_jax.train.loop import Fit, fit
 from dfcl_jax.train.members import with_members
-from dfcl_jax.train.mesh import data_mesh
+from dfcl_jax.train.mesh import data_mesh, mesh_of
 from dfcl_jax.train.record import Epoch, RecordFile, TensorBoard, watch
+from dfcl_jax.train.seeds import ALL_SEEDS, ONE_SEED, Seeds
 from dfcl_jax.train.shuffle import shuffle
-from dfcl_jax.train.step import Learner, MeanOverRows, Rows, Step, make_step
-from dfcl_jax.train.stream import fit_stream
+from dfcl_jax.train.source import Streamed
+from dfcl_jax.train.stage import Record, Stage, StageLog, Validate, Validation
+from dfcl_jax.train.step import Learner, MeanOverRows, Objective, Rows, Step, make_step
+from dfcl_jax.train.trainer import State, Trainer, make_trainer, predict
 
 __all__ = [
+    "ALL_SEEDS",
+    "ONE_SEED",
     "Checkpoints",
     "Epoch",
     "Fit",
     "FitConfig",
     "Learner",
     "MeanOverRows",
+    "Objective",
     "Record",
     "RecordFile",
     "Rows",
+    "Seeds",
+    "Stage",
+    "StageLog",
     "State",
     "Step",
+    "Streamed",
     "TensorBoard",
     "Trainer",
+    "Validate",
+    "Validation",
     "data_mesh",
     "fit",
-    "fit_stream",
     "make_step",
     "make_trainer",
+    "mesh_of",
     "predict",
     "shuffle",
     "watch",

@@ -6,7 +6,7 @@ Of several processes with one fit the first writes, and all go on from the same 
 import json
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ class Checkpoints:
     of: str = ""  # a name of the fit
 
     def __post_init__(self) -> None:
-        """Refuse a time that is none."""
+        """Check the time between checkpoints."""
         if not self.seconds >= 0:
             refuse("seconds between checkpoints", found=self.seconds, expected="at least 0")
 
@@ -64,7 +64,7 @@ class Keeper:
         self,
         checkpoints: Checkpoints | None,
         config: FitConfig,
-        arguments: Sequence[Any],
+        arguments: dict[str, Any],
         mesh: Mesh | None = None,
         *,
         leading: int = 1,
@@ -79,7 +79,7 @@ class Keeper:
                 _check_one_folder(self._folder)
             # The number of devices decides on the order of rows unless the configuration does.
             config = replace(config, shards=config.shards or number_of_devices(mesh))
-            self._impl = jax.random.key_impl(arguments[0])
+            self._impl = jax.random.key_impl(arguments["key"])
             self._identity = _identity(checkpoints.of, config, arguments, leading)
 
     def __enter__(self) -> "Keeper":
@@ -166,9 +166,8 @@ def _check_one_folder(folder: Path) -> None:
         refuse(f"checkpoints {folder}", found=f"by process: {each}", expected="one folder that all processes see")
 
 
-def _identity(of: str, config: FitConfig, arguments: Sequence[Any], leading: int) -> dict[str, Any]:
-    named = dict(zip(("keys", "params", "x_valid", "judge", "paces", "rows", "shared"), arguments, strict=True))
-    leaves = jax.tree_util.tree_leaves_with_path(named)
+def _identity(of: str, config: FitConfig, arguments: dict[str, Any], leading: int) -> dict[str, Any]:
+    leaves = jax.tree_util.tree_leaves_with_path(arguments)
     gists = {jax.tree_util.keystr(path, simple=True, separator="."): _gist(leaf, leading) for path, leaf in leaves}
     return {"of": of, "config": asdict(config), "arguments": gists}
 

@@ -25,10 +25,12 @@ class FitConfig:
     # Parts of the rows, of which every batch has equally many: with as many on one device as on several, their results
     # agree. None: one for each device.
     shards: int | None = None
+    devices: int = 1  # that rows are spread over; training rows that do not divide among them are left out
 
     def __post_init__(self) -> None:
-        """Refuse numbers that no training can have."""
-        for name, least in (("epochs", 1), ("batch_size", 1), ("learning_rate", 0), ("weight_decay", 0)):
+        """Check every number."""
+        least_of = {"epochs": 1, "batch_size": 1, "learning_rate": 0, "weight_decay": 0, "devices": 1}
+        for name, least in least_of.items():
             value = getattr(self, name)
             if not least <= value < float("inf"):
                 refuse(name, found=value, expected=f"a finite number of at least {least}")

@@ -10,14 +10,16 @@ from jax import Array
 
 from dfcl_jax.errors import refuse
 from dfcl_jax.models import Params
-from dfcl_jax.train.loop import Compiled, Record, State, Trainer
+from dfcl_jax.train.seeds import Seeds
+from dfcl_jax.train.stage import Record, Validation
 from dfcl_jax.train.step import Rows
+from dfcl_jax.train.trainer import State, Trainer
 
 # Of the memory that is available; the rest is for what else runs.
 SHARE = 0.8
 
 
-def with_members(k: int, *, memory: int | None = None) -> Compiled:
+def with_members(k: int, *, memory: int | None = None) -> Seeds:
     """How `fit` trains k members of each seed in one compiled program.
 
     Paces, what the objective shares, and the result then have leaves [s, k, ...]; keys, starting parameters, rows and
@@ -44,21 +46,21 @@ def with_members(k: int, *, memory: int | None = None) -> Compiled:
 
         return trainer._replace(start=jax.jit(jax.vmap(of_members(trainer, k).start)), epoch=epoch)
 
-    return compiled
+    return Seeds(1, compiled)
 
 
 def of_members(trainer: Trainer, at_once: int) -> Trainer:
     """The trainer of one seed's members, `at_once` side by side; their states have one key and leaves [k, ...]."""
 
-    def start(key: Array, params: Params, x_valid: Any, judge: Any, paces: Array) -> State:
-        state = jax.vmap(lambda pace: trainer.start(key, params, x_valid, judge, pace))(paces)
+    def start(key: Array, params: Params, valid: Validation, paces: Array) -> State:
+        state = jax.vmap(lambda pace: trainer.start(key, params, valid, pace))(paces)
         return state._replace(key=key)
 
-    def epoch(state: State, rows: Rows, shared: Any, x_valid: Any, judge: Any) -> tuple[State, Record]:
+    def epoch(state: State, rows: Rows, shared: Any, valid: Validation) -> tuple[State, Record]:
         def one(member: tuple[State, Any]) -> tuple[State, Record]:
             own, its = member
             # With one key for all, the shuffle and the batches are computed once.
-            return trainer.epoch(own._replace(key=state.key), rows, its, x_valid, judge)
+            return trainer.epoch(own._replace(key=state.key), rows, its, valid)
 
         after, record = jax.lax.map(one, (state._replace(key=None), shared), batch_size=at_once)
         return after._replace(key=after.key[0]), record

@@ -22,7 +22,8 @@ from jax.sharding import PartitionSpec as P
 
 from dfcl_jax.errors import refuse
 from dfcl_jax.models import Model, Params
-from dfcl_jax.train.step import Learner, MeanOverRows, Objective, Rows, Step, make_step
+from dfcl_jax.train.config import FitConfig
+from dfcl_jax.train.step import Learner, MeanOverRows, Objective, Rows, Step
 from dfcl_jax.types import Outcomes, Trial
 
 AXIS = "data"
@@ -31,6 +32,18 @@ AXIS = "data"
 def data_mesh(devices: int | None = None) -> Mesh:
     """All devices of all processes, or the first few, along one axis."""
     return Mesh(np.array(jax.devices()[:devices]), (AXIS,))
+
+
+def mesh_of(config: FitConfig) -> Mesh | None:
+    """The devices of a stage, where it asks for more than one.
+
+    Raises:
+        InputError: there are fewer.
+    """
+    # Not when the configuration is made, which must not be where JAX looks for its devices first.
+    if config.devices > jax.device_count():
+        refuse("devices", found=config.devices, expected=f"at most {jax.device_count()}, as many as there are")
+    return None if config.devices == 1 else data_mesh(config.devices)
 
 
 def number_of_devices(mesh: Mesh | None) -> int:
@@ -46,14 +59,20 @@ def number_of_devices(mesh: Mesh | None) -> int:
     return mesh.devices.size
 
 
-def step_on_mesh(model: Model, objective: Objective, optimiser: optax.GradientTransformation, **options: Any) -> Step:
-    """`make_step` within `spread`: each device is given its rows of a batch and takes the step of the whole batch."""
+def step_on_mesh(
+    build: Callable[..., Step],
+    model: Model,
+    objective: Objective,
+    optimiser: optax.GradientTransformation,
+    **options: Any,
+) -> Step:
+    """`build`, such as `make_step`, within `spread`: each device has its rows of a batch and takes the whole's step."""
 
     def update(gradient: Params, memory: optax.OptState, params: Params) -> tuple[Params, optax.OptState]:
         return optimiser.update(jax.lax.psum(gradient, AXIS), memory, params)
 
     share = share_of(objective)
-    step = make_step(model, share, optax.GradientTransformation(optimiser.init, update), **options)  # pyright: ignore
+    step = build(model, share, optax.GradientTransformation(optimiser.init, update), **options)  # pyright: ignore
 
     def whole(learner: Learner, rows: Rows, shared: Any) -> tuple[Learner, Array]:
         learner, loss = step(learner, rows, shared)

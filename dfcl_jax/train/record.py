@@ -14,7 +14,7 @@ import numpy as np
 
 from dfcl_jax.errors import refuse
 from dfcl_jax.files import append_line, write_atomically
-from dfcl_jax.train.loop import Record
+from dfcl_jax.train.stage import Record
 
 
 class Epoch(NamedTuple):

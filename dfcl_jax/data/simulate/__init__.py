@@ -1,4 +1,4 @@
-"""Simulated trials that return the truth beside what was seen."""
+"""Simulated trials, returned together with the truth."""
 
 from dfcl_jax.data.simulate.confounded import (
     Confounded,

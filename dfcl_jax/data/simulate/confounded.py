@@ -1,4 +1,4 @@
-"""Populations logged by a policy that targets: observational data (OBS) beside a small randomised trial (RCT)."""
+"""Populations logged by a targeting policy: observational data (OBS) beside a small randomised trial (RCT)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ from dfcl_jax.types import Outcomes, Trial, num_arms, take
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Targeted:
-    """A population whose dearer treatments go to those who bring more.
+    """A population in which people who bring more revenue get more expensive treatments.
 
-    p_ij is proportional to p_j exp(strength u_i s_j), p_j the propensities of the population it is made of, u_i the
-    standardised log of a person's mean true revenue, clipped to +-3, and s_j the place of treatment j in the order of
-    mean cost, from -1 to 1. Strength 0 is the randomised trial.
+    p_ij is proportional to p_j exp(strength u_i s_j). p_j are the propensities of the original population. u_i is the
+    standardised log of a person's mean true revenue, clipped to +-3. s_j is the rank of treatment j by mean cost,
+    scaled from -1 to 1. Strength 0 is the randomised trial.
     """
 
     population: Population
@@ -32,31 +32,32 @@ class Targeted:
     strength: Array  # []
 
     def features(self, key: Array, n: int) -> Array:
-        """Those of the population."""
+        """Draw features as the population does."""
         return self.population.features(key, n)
 
     def outcomes(self, x: Array) -> Outcomes:
-        """Those of the population."""
+        """Return the population's outcomes."""
         return self.population.outcomes(x)
 
     def respond(self, key: Array, truth: Outcomes, t: Array) -> tuple[Array, Array]:
-        """As the population does."""
+        """Draw responses as the population does."""
         return self.population.respond(key, truth, t)
 
     def propensities(self, truth: Outcomes) -> Array:
-        """p_ij, [n, m]."""
+        """Return p_ij, [n, m]."""
         u = jnp.clip(self.demand.standardise(_log_demand(truth)), -3, 3)
         design = jnp.log(jnp.atleast_2d(self.population.propensities(truth)))
         return jax.nn.softmax(design + self.strength * u[:, None] * self.place[None, :], axis=1)
 
 
 def targeted(population: Population, key: Array, *, strength: ArrayLike = 1.0) -> Targeted:
-    """The population, logged by a policy that targets.
+    """Return the population, logged by a targeting policy.
 
     Args:
-        population: of positive expected revenues.
-        key: of the people who tell what is usual in it.
-        strength: 0 is randomised; at 1 people a deviation apart differ by e^2 in the odds of dearest to cheapest.
+        population: one with positive expected revenues.
+        key: for the people over whom log revenue is standardised.
+        strength: 0 is randomised; at 1 the odds of the most expensive to the cheapest treatment differ by a factor e^2
+            between people one deviation apart.
     """
     truth = draw(population, key, REFERENCE).truth
     rank = jnp.argsort(jnp.argsort(truth.c.mean(axis=0)))
@@ -69,40 +70,40 @@ def _log_demand(truth: Outcomes) -> Array:
 
 
 class Confounded(NamedTuple):
-    """Two sources of data on one population."""
+    """Two data sets from one population."""
 
     obs: Simulation  # logged by a targeting policy; its propensities are known, [n_obs, m]
     rct: Simulation  # randomised
 
 
 def confounded(population: Population, key: Array, n_obs: int, n_rct: int, *, strength: ArrayLike = 1.0) -> Confounded:
-    """Many people logged by `targeted`, and few who were randomised."""
+    """Draw many people logged by `targeted`, and few who are randomised."""
     policy_key, obs_key, rct_key = jax.random.split(key, 3)
     logged = targeted(population, policy_key, strength=strength)
     return Confounded(draw(logged, obs_key, n_obs), draw(population, rct_key, n_rct))
 
 
 class Kept(NamedTuple):
-    """People whose treatment agrees with a policy's."""
+    """The people whose treatment agrees with a policy."""
 
-    rows: np.ndarray  # [k] of the trial, rising
-    p: np.ndarray  # [k, m] propensities given that they were kept; [m] their shares where these are not all positive
+    rows: np.ndarray  # [k] row numbers in the trial, increasing
+    p: np.ndarray  # [k, m] propensities given that they were kept; [m] shares of treatments if some propensity is 0
 
 
 def agreeing(key: Array, trial: Trial, policy: ArrayLike) -> Kept:
-    """Log a trial by a policy after the fact: those are kept whose treatment is what it draws for them.
+    """Log a trial by a policy after the fact: keep the people whose treatment is the one that the policy draws.
 
-    Of the kept, P(t = j | x) = p_j q_j / sum_k p_k q_k, while people are kept with chance sum_k p_k q_k: where that
-    depends on x, the kept are another population. With a policy without chance every kept person could have had one
-    treatment alone, and no weights undo that.
+    Among the kept, P(t = j | x) = p_j q_j / sum_k p_k q_k. A person is kept with probability sum_k p_k q_k; if this
+    depends on x, the kept are another population. With a deterministic policy every kept person could have had only one
+    treatment, and no weights can correct that.
 
     Args:
-        key: of the policy's draws.
+        key: for the policy's draws.
         trial: n people.
         policy: q, its probabilities of each treatment, [n, m].
 
     Raises:
-        InputError: probabilities of another shape, negative, or that do not sum to 1.
+        InputError: probabilities that have another shape, are negative, or do not sum to 1.
     """
     q = np.asarray(policy, np.float64)
     n, m = len(trial.t), num_arms(trial)
@@ -120,25 +121,25 @@ def agreeing(key: Array, trial: Trial, policy: ArrayLike) -> Kept:
 
 
 class Hybrid(NamedTuple):
-    """A trial made into observational data and a small trial."""
+    """A trial split into observational data and a small trial."""
 
     obs: Trial  # logged by a policy
     train: Trial  # randomised, as are the other two
     valid: Trial
     test: Trial
-    rows: tuple[np.ndarray, ...]  # of the trial, in each of the four, for what else is known of them
+    rows: tuple[np.ndarray, ...]  # row numbers in the trial of each of the four, to look up other columns
 
 
 def hybrid(key: Array, trial: Trial, fit: Callable[[Trial], Callable[[Array], ArrayLike]]) -> Hybrid:
-    """The Criteo hybrid (Bi-DFCL section 3): 5% of the rows teach a policy, which logs 50%; the rest stays randomised.
+    """Build the Criteo hybrid (Bi-DFCL section 3): a policy fitted on 5% of rows logs 50%; the rest stays randomised.
 
-    Of the 45% that stay, 5% of all rows are for training, 10% for validation and 30% for testing, as published
-    (698,980, 1,397,959 and 4,193,878 of 13,979,592).
+    Of the 45% that stay randomised, 5% of all rows are for training, 10% for validation and 30% for testing, as
+    published (698,980, 1,397,959 and 4,193,878 of 13,979,592).
 
     Args:
-        key: the order of rows, and the policy's draws.
+        key: for the order of rows and the policy's draws.
         trial: n people in any order.
-        fit: (trial of 5%) -> (x [k, d] -> probabilities of each treatment, [k, m]); published is a two-stage model.
+        fit: (trial of 5%) -> (x [k, d] -> probabilities of each treatment, [k, m]); a two-stage model in the paper.
 
     Raises:
         InputError: fewer than 20 people, or what `agreeing` refuses.

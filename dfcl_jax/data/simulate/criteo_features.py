@@ -1,4 +1,4 @@
-"""Features whose marginals are those of CRITEO-UPLIFT v2.1, as its first thousand rows show them."""
+"""Features with the marginals of CRITEO-UPLIFT v2.1, as measured on its first thousand rows."""
 
 from typing import NamedTuple
 
@@ -10,21 +10,21 @@ from dfcl_jax.data.simulate.features import normal_features
 
 
 class Feature(NamedTuple):
-    """One value for most people, and another distribution for the rest."""
+    """One repeated value, and another distribution for the people who do not have it."""
 
-    mode: float  # the value that repeats
-    share: float  # of people who have it
-    scale: float = 0.0  # of counts: mode + scale log(1 + k / 2) for a count k = 1, 2, ...
-    size: float = 0.0  # of counts: k = 1 + floor(size (u^(-1/tail) - 1)), u uniform: Pareto
+    mode: float  # the repeated value
+    share: float  # share of people who have it
+    scale: float = 0.0  # for counts: mode + scale log(1 + k / 2) for a count k = 1, 2, ...
+    size: float = 0.0  # for counts: k = 1 + floor(size (u^(-1/tail) - 1)), u uniform: Pareto
     tail: float = 1.0
-    quantiles: tuple[float, ...] = ()  # of a continuous rest instead: at LEVELS
+    quantiles: tuple[float, ...] = ()  # of the other values at LEVELS, if these are continuous
     partner: int | None = None  # the feature that has its mode for the same people
 
 
 LEVELS = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 LARGEST_COUNT = 3000.0
 
-# Values, shares and quantiles of the first thousand rows of the file; sizes and tails are fitted by eye to its counts.
+# Values, shares and quantiles are those of the first thousand rows; sizes and tails are fitted to the counts by eye.
 FEATURES = (
     Feature(12.616365, 0.295, quantiles=(12.63, 15.75, 21.77, 23.74, 25.33, 26.19, 26.72), partner=6),
     Feature(10.059654, 0.992, scale=1.5286, size=0.6, tail=1.5),
@@ -42,11 +42,11 @@ FEATURES = (
 
 
 def published_features(key: Array, n: int) -> Array:
-    """N people's f0..f11 in the units of the file, [n, 12].
+    """Draw f0..f11 of n people, in the units of the file, [n, 12].
 
-    Matched are, feature by feature, the repeated value and its share, the grid that the other values lie on (affine in
-    log(1 + k / 2) for counts k) or their quantiles, and that f0 and f6, f2 and f8, f4 and f10, f5 and f7 have their
-    repeated value for the same people. Beyond that dependence is that of normal variables with correlation 0.2.
+    Each feature matches the file's repeated value and its share, and for the other values their grid (affine in
+    log(1 + k / 2) for counts k) or their quantiles. As in the file, f0 and f6, f2 and f8, f4 and f10, f5 and f7 have
+    their repeated value for the same people. All other dependence is that of normal variables with correlation 0.2.
     """
     u = ndtr(normal_features(key, n, len(FEATURES))[0])
     return jnp.stack([_feature(k, u) for k in range(len(FEATURES))], axis=1)
@@ -58,7 +58,7 @@ def _feature(k: int, u: Array) -> Array:
         rest = u[:, feature.partner] > feature.share
         values = jnp.interp(u[:, k], jnp.array(LEVELS), jnp.array(feature.quantiles))
         return jnp.where(rest, values, feature.mode)
-    # Of those beyond the share of the mode, 1 - their rank among themselves is uniform.
+    # Among people beyond the share of the mode, 1 - their rank is uniform.
     left = jnp.clip((1 - u[:, k]) / (1 - feature.share), 1e-6, 1)
     count = jnp.clip(1 + jnp.floor(feature.size * (left ** (-1 / feature.tail) - 1)), 1, LARGEST_COUNT)
     values = feature.mode + feature.scale * jnp.log1p(count / 2)

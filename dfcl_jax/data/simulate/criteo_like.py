@@ -1,4 +1,4 @@
-"""A trial in the shape of CRITEO-UPLIFT: conversions bought with visits."""
+"""A trial in the shape of CRITEO-UPLIFT: visits are the cost, conversions the revenue."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -22,19 +22,19 @@ VISIT_RATE, CONVERSION_RATE = 0.046992, 0.00292
 
 @dataclass(frozen=True, kw_only=True)
 class CriteoDials:
-    """What the population is like."""
+    """Options of the population."""
 
-    published: bool = False  # features and rates as those of the file; else mixed features, rates by population
-    d: int = 12  # features, if they are mixed ones
-    visit_rate: float | None = None  # expected, over people and treatments; none given: VISIT_RATE if published
-    conversion_rate: float | None = None  # how rare the label is; none given: CONVERSION_RATE if published
-    roi_spread: float = 1.0  # of the effects between people; 0 makes them equal, as logits
+    published: bool = False  # features and rates of the file; otherwise mixed features, rates by population
+    d: int = 12  # number of features, if they are mixed
+    visit_rate: float | None = None  # expected, over people and treatments; default VISIT_RATE if published
+    conversion_rate: float | None = None  # how rare the label is; default CONVERSION_RATE if published
+    roi_spread: float = 1.0  # spread of the effects between people; 0 makes effects on the logits equal
     effect_correlation: float = 0.0  # of the random functions behind the effects on visits and on conversions
-    nonlinearity: float = 1.0  # weight of what a linear model misses
-    units: int = 12  # of the nets in the true functions: capacity that they ask for
+    nonlinearity: float = 1.0  # weight of the part that a linear model misses
+    units: int = 12  # hidden units of the true functions: the capacity that a model needs
 
     def __post_init__(self) -> None:
-        """Refuse rates that are none."""
+        """Check the number of features, the rates and the correlation."""
         if self.published and self.d != len(FEATURES):
             refuse("d", found=self.d, expected=f"{len(FEATURES)}, as published")
         visit, conversion = self.rates
@@ -47,7 +47,7 @@ class CriteoDials:
 
     @property
     def rates(self) -> tuple[float | None, float | None]:
-        """Visits and conversions expected; None where they fall out as they do."""
+        """Return the expected rates of visits and of conversions; None if a rate is not prescribed."""
         visit, conversion = (VISIT_RATE, CONVERSION_RATE) if self.published else (None, None)
         return (
             visit if self.visit_rate is None else self.visit_rate,
@@ -58,12 +58,12 @@ class CriteoDials:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class CriteoLike:
-    """85% treated, few visits (the cost), fewer conversions (the revenue).
+    """A population with 85% treated, few visits (the cost) and fewer conversions (the revenue).
 
-    A visit has logit a_v + 1.6 z_v, and 0.25 exp(0.7 z_u - 0.245) more when treated; a conversion, given the visit,
-    a_c + z_c + 0.3 z_v, and 0.25 clip(z_w, -1, 3) + 0.1 more when treated. Each z is a random function of the
-    features. With a_v = -4.25 and a_c = -3.35 visits are, over populations, 4.7% (standard deviation 0.3%) and
-    conversions 0.4% (0.16%); where rates are asked for, a_v and a_c are solved for.
+    A visit has logit a_v + 1.6 z_v, plus 0.25 exp(0.7 z_u - 0.245) if treated. A conversion, given the visit, has logit
+    a_c + z_c + 0.3 z_v, plus 0.25 clip(z_w, -1, 3) + 0.1 if treated. Each z is a random function of the features. With
+    a_v = -4.25 and a_c = -3.35, the rate of visits over populations is 4.7% (standard deviation 0.3%) and that of
+    conversions 0.4% (0.16%). If rates are prescribed, a_v and a_c are solved for.
     """
 
     scaling: Moments  # of the features, [1, d]
@@ -76,17 +76,17 @@ class CriteoLike:
     dials: CriteoDials = field(metadata={"static": True})
 
     def features(self, key: Array, n: int) -> Array:
-        """N people's features, [n, d]."""
+        """Draw the features of n people, [n, d]."""
         return self.scaling.standardise(_raw_features(key, n, self.dials))
 
     def outcomes(self, x: Array) -> Outcomes:
-        """Probability of a conversion and of a visit, [n, 2] each."""
+        """Return the probabilities of a conversion and of a visit, [n, 2] each."""
         visit, conversion = self._logits(x)
         c = jax.nn.sigmoid(self.visit_intercept + visit)
         return Outcomes(r=c * jax.nn.sigmoid(self.conversion_intercept + conversion), c=c)
 
     def _logits(self, x: Array) -> tuple[Array, Array]:
-        """Of a visit and, given it, a conversion, but for intercepts, [n, 2] each."""
+        """Return the logits of a visit and, given it, of a conversion, without intercepts, [n, 2] each."""
         spread, rho = self.dials.roi_spread, self.dials.effect_correlation
         functions = (self.visit, self.visit_effect, self.conversion, self.conversion_effect)
         z_v, z_u, z_c, z_w = (function(x)[:, None] for function in functions)
@@ -98,26 +98,26 @@ class CriteoLike:
         return visit, conversion
 
     def respond(self, key: Array, truth: Outcomes, t: Array) -> tuple[Array, Array]:
-        """Conversion and visit seen under treatment t [n], 0 or 1, [n] each."""
+        """Draw the conversion and visit under treatment t [n], 0 or 1, [n] each."""
         visit_key, conversion_key = jax.random.split(key)
         return _respond(visit_key, conversion_key, truth, t)
 
     def propensities(self, truth: Outcomes) -> Array:
-        """0.15 and 0.85."""
+        """Return 0.15 and 0.85."""
         del truth
         return jnp.array(PROPENSITIES)
 
 
 def criteo_like(key: Array, n: int, **dials: Any) -> Simulation:
-    """A trial in the shape of CRITEO-UPLIFT on a population drawn anew for each key; see `CriteoLike`.
+    """Draw a trial in the shape of CRITEO-UPLIFT from a new population for each key; see `CriteoLike`.
 
-    Features and functions are standardised over these n people, rates are met over them. For several trials or a stream
-    of one population, `criteo_population`.
+    Features and functions are standardised, and rates met, over these n people. For several trials or a stream of one
+    population, use `criteo_population`.
 
     Args:
-        key: population, people and outcomes.
-        n: people.
-        dials: of `CriteoDials`, such as published=True.
+        key: for the population, people and outcomes.
+        n: number of people.
+        dials: options of `CriteoDials`, such as published=True.
     """
     given = CriteoDials(**dials)
     x_key, *function_keys, t_key, visit_key, conversion_key = jax.random.split(key, 8)
@@ -132,16 +132,16 @@ def criteo_like(key: Array, n: int, **dials: Any) -> Simulation:
 
 @partial(jax.jit, static_argnames="dials")
 def criteo_population(key: Array, dials: CriteoDials = CriteoDials(published=True)) -> CriteoLike:
-    """A population to draw people from (`draw`, `stream`).
+    """Return a population to draw people from (`draw`, `stream`).
 
-    Its features, functions and rates are those of 65,536 people of its own.
+    Its features and functions are standardised, and its rates met, over 65,536 people of its own.
     """
     x_key, *function_keys = jax.random.split(key, 5)
     return _measured(function_keys, _raw_features(x_key, REFERENCE, dials), dials)
 
 
 def _measured(function_keys: list[Array], raw: Array, dials: CriteoDials) -> CriteoLike:
-    """The population whose features and functions are standard over the people `raw` [n, d], who have its rates."""
+    """Return the population that is standardised, and meets its rates, over the people `raw` [n, d]."""
     scaling = moments(raw)
     x = scaling.standardise(raw)
     v, u, c, w = (draw_function(k, x, units=dials.units, nonlinearity=dials.nonlinearity) for k in function_keys)
@@ -161,7 +161,7 @@ def _measured(function_keys: list[Array], raw: Array, dials: CriteoDials) -> Cri
 
 
 def _intercept(rate: Callable[[Array], Array], target: float) -> Array:
-    """The intercept in [-30, 30] at which a rate that rises in it is the target, []."""
+    """Find the intercept in [-30, 30] at which an increasing rate is the target, []."""
 
     def halve(_: int, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = bracket

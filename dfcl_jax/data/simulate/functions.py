@@ -1,4 +1,4 @@
-"""Random functions of features, with the means and deviations that make them standard."""
+"""Random functions of features, with the means and deviations that standardise them."""
 
 from typing import NamedTuple
 
@@ -8,35 +8,35 @@ from jax import Array
 
 
 class Moments(NamedTuple):
-    """Mean and standard deviation of people, over the first axis."""
+    """Mean and standard deviation over people, the first axis."""
 
     mean: Array  # [1, ...]
     deviation: Array  # [1, ...]
 
     def standardise(self, x: Array) -> Array:
-        """(x - mean) / deviation."""
+        """Return (x - mean) / deviation."""
         return (x - self.mean) / self.deviation
 
 
 def moments(x: Array) -> Moments:
-    """The moments of the people x [n, ...]."""
+    """Return the moments of the people x [n, ...]."""
     return Moments(x.mean(axis=0, keepdims=True), x.std(axis=0, keepdims=True))
 
 
 class RandomFunction(NamedTuple):
-    """0.6 linear + w (a tanh net + 0.2 x_1 x_2) of some features, standardised, clipped to +-3.5; w 1 by default."""
+    """The function 0.6 linear + w (a tanh net + 0.2 x_1 x_2) of some features, standardised, clipped to +-3.5."""
 
     columns: Array  # [k] int, the features
     linear: Array  # [k]
     inner: Array  # [k, units]
     outer: Array  # [units]
-    nonlinearity: Array  # [] w
-    line: Moments  # of the linear part, [1]
-    net: Moments  # of the net
-    whole: Moments  # of the sum
+    nonlinearity: Array  # [] w; 1 by default
+    line: Moments  # moments of the linear part, [1]
+    net: Moments  # moments of the net
+    whole: Moments  # moments of the sum
 
     def __call__(self, x: Array) -> Array:
-        """The function of x [n, d], [n]."""
+        """Return the function of x [n, d], [n]."""
         return jnp.clip(self.whole.standardise(self._sum(x[:, self.columns])), -3.5, 3.5)
 
     def _sum(self, x: Array) -> Array:
@@ -48,13 +48,13 @@ class RandomFunction(NamedTuple):
 def draw_function(
     key: Array, x: Array, *, informative: int | None = None, units: int = 12, nonlinearity: float = 1.0
 ) -> RandomFunction:
-    """A function of 8 features at random, standard over the people x [n, d].
+    """Draw a function of 8 random features, standardised over the people x [n, d].
 
     Args:
-        key: which features and weights.
+        key: for the choice of features and the weights.
         x: standardised features.
-        informative: how many of the features, the first ones, it may depend on; all if not given.
-        units: of the net: with more of them than a model has, the model is misspecified.
+        informative: number of features, the first ones, that it may depend on; default all.
+        units: hidden units of the net; a model with fewer units is misspecified.
         nonlinearity: w; 0 makes the function linear.
     """
     which, linear, inner, outer = jax.random.split(key, 4)

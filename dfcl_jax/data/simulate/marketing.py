@@ -20,21 +20,21 @@ DISCOUNTS = (0.0, 0.05, 0.10, 0.15, 0.20)
 
 @dataclass(frozen=True, kw_only=True)
 class MarketingDials:
-    """What makes the population easy or hard; sample size is another dial, a net's `hidden` layers are capacity."""
+    """Options that make the population easy or hard; sample size and a network's `hidden` layers are set elsewhere."""
 
-    d: int = 30  # features: numeric ones, indicators of categories, irrelevant ones
-    categories: tuple[int, ...] = ()  # levels of each categorical feature, an indicator for each level
-    irrelevant: int = 0  # features that nothing depends on
-    base_spread: float = 1.0  # s, standard deviation of log base demand: the tail; 0 makes it homogeneous
-    noise: float = 0.5  # standard deviation over mean of a revenue seen, of people who order
+    d: int = 30  # number of features: numeric ones, indicators of categories, irrelevant ones
+    categories: tuple[int, ...] = ()  # levels of each categorical feature, with an indicator for each level
+    irrelevant: int = 0  # number of features that nothing depends on
+    base_spread: float = 1.0  # s, standard deviation of log base demand, sets the tail; 0 makes demand homogeneous
+    noise: float = 0.5  # standard deviation over mean of observed revenue, among people who order
     ordering: float = 1.0  # share of people who order at all: how rare a label is
-    nonlinearity: float = 1.0  # weight of what a linear model misses
-    units: int = 12  # of the nets in the true functions: capacity that they ask for
-    cost_correlation: float = 1.0  # of log demand that pays and log demand that costs; 1: cost is the discount paid
+    nonlinearity: float = 1.0  # weight of the part that a linear model misses
+    units: int = 12  # hidden units of the true functions: the capacity that a model needs
+    cost_correlation: float = 1.0  # of log demand behind revenue and behind cost; 1: cost is the discount paid
     week_spread: float = 0.1  # standard deviation of a week's shift of log demand, and of each feature
 
     def __post_init__(self) -> None:
-        """Refuse numbers that are none of a population."""
+        """Check that the options describe a population."""
         if self.numeric < 2:
             refuse("d", found=self.d, expected="at least 2 more than indicators and irrelevant features")
         checks = {
@@ -50,25 +50,27 @@ class MarketingDials:
 
     @property
     def numeric(self) -> int:
-        """How many features are numeric and not irrelevant."""
+        """Return the number of numeric features, without irrelevant ones."""
         return self.d - sum(self.categories) - self.irrelevant
 
 
-# As many features as the paper's marketing data: 60 numeric, a third of them log-normal, 4 categories, 26 irrelevant.
+# As many features as in the paper's marketing data: 60 numeric, a third log-normal, 4 categories, 26 irrelevant.
 WIDE = MarketingDials(d=107, categories=(3, 4, 6, 8), irrelevant=26)
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Marketing:
-    """Five discounts, given with equal probability, and how people answer them.
+    """Five discounts, given with equal probability, and how people respond to them.
 
     With z_b, z_A, z_k random functions of the features, b = exp(s z_b - s^2 / 2), A = 1.2 sigmoid(2 z_A - 2) and
     k = 6 exp(z_k), the expected outcomes of a discount d_j are
-    R_j = b (1 + A (1 - exp(-k d_j)) / (1 - exp(-0.2 k))) and C_j = d_j R_j: the discount is paid on every order.
-    Revenue seen is R_t Gamma(1/v, v) with v = noise^2, cost d_t times that; only a share q of people order, for whom it
-    is 1/q times as much. With a `cost_correlation` rho below 1 the discount is paid on demand of another base,
-    C_j = d_j R_j b' / b, log b' = s (rho z_b + sqrt(1 - rho^2) z_c) - s^2 / 2.
+
+    R_j = b (1 + A (1 - exp(-k d_j)) / (1 - exp(-0.2 k)))  and  C_j = d_j R_j: the discount is paid on every order.
+
+    Observed revenue is R_t Gamma(1/v, v) with v = noise^2, and observed cost is d_t times that. Only a share q of
+    people order, and their revenue is 1/q times as much. With a `cost_correlation` rho below 1, the discount is paid on
+    demand with another base, C_j = d_j R_j b' / b, log b' = s (rho z_b + sqrt(1 - rho^2) z_c) - s^2 / 2.
     """
 
     scaling: Moments  # of the features, [1, d]
@@ -77,16 +79,16 @@ class Marketing:
     rate: RandomFunction
     cost: RandomFunction
     week_key: Array
-    drift: Array  # [1, columns] the week's shift of what features are made of
-    season: Array  # [] the week's shift of log demand
+    drift: Array  # [1, columns] this week's shift of the columns that features are made of
+    season: Array  # [] this week's shift of log demand
     dials: MarketingDials = field(metadata={"static": True})
 
     def features(self, key: Array, n: int) -> Array:
-        """N people's features, [n, d]."""
+        """Draw the features of n people, [n, d]."""
         return self.scaling.standardise(_raw_features(key, n, self.dials, self.drift))
 
     def outcomes(self, x: Array) -> Outcomes:
-        """What every discount brings and costs people of features x [n, d] on average, [n, 5] each."""
+        """Return the expected revenue and cost of every discount for people of features x [n, d], [n, 5] each."""
         s, rho, discounts = self.dials.base_spread, self.dials.cost_correlation, jnp.array(DISCOUNTS)
         z_b = self.base(x)
         base = jnp.exp(s * z_b - s**2 / 2)[:, None] * jnp.exp(self.season)
@@ -99,7 +101,7 @@ class Marketing:
         return Outcomes(r=revenue, c=cost)
 
     def respond(self, key: Array, truth: Outcomes, t: Array) -> tuple[Array, Array]:
-        """Revenue and cost seen under treatment t [n], [n] each."""
+        """Draw the revenue and cost under treatment t [n], [n] each."""
         shape, q = 1 / self.dials.noise**2, self.dials.ordering
         revenue = pick(truth.r, t)
         r = revenue * jax.random.gamma(key, shape, t.shape) / shape
@@ -110,12 +112,12 @@ class Marketing:
         return r, jnp.array(DISCOUNTS)[t] * r
 
     def propensities(self, truth: Outcomes) -> Array:
-        """Equal ones, [5]."""
+        """Return equal propensities, [5]."""
         del truth
         return jnp.full(len(DISCOUNTS), 1 / len(DISCOUNTS))
 
     def in_week(self, week: Array | int) -> "Marketing":
-        """The same functions of the features in another week: demand and features are shifted, but for week 0."""
+        """Return the same functions in another week: demand and features are shifted, except in week 0."""
         season_key, drift_key = jax.random.split(jax.random.fold_in(self.week_key, week))
         size = jnp.where(jnp.asarray(week) == 0, 0.0, self.dials.week_spread).astype(self.drift.dtype)
         drift = size * jax.random.normal(drift_key, self.drift.shape)
@@ -123,15 +125,15 @@ class Marketing:
 
 
 def marketing(key: Array, n: int, **dials: Any) -> Simulation:
-    """A trial of five discounts on a population drawn anew for each key; see `Marketing`.
+    """Draw a trial of five discounts from a new population for each key; see `Marketing`.
 
     Features and functions are standardised over these n people. For several trials, weeks or a stream of one
-    population, `marketing_population`.
+    population, use `marketing_population`.
 
     Args:
-        key: population, people and outcomes; the same key gives the same trial.
-        n: people.
-        dials: of `MarketingDials`, such as d and base_spread.
+        key: for the population, people and outcomes; the same key gives the same trial.
+        n: number of people.
+        dials: options of `MarketingDials`, such as d and base_spread.
     """
     given = MarketingDials(**dials)
     x_key, *function_keys, t_key, noise_key = jax.random.split(key, 6)
@@ -146,16 +148,16 @@ def marketing(key: Array, n: int, **dials: Any) -> Simulation:
 
 @partial(jax.jit, static_argnames="dials")
 def marketing_population(key: Array, dials: MarketingDials = MarketingDials()) -> Marketing:
-    """A population to draw people from (`draw`, `stream`), week 0 of it (`Marketing.in_week`).
+    """Return a population to draw people from (`draw`, `stream`), in week 0 (see `Marketing.in_week`).
 
-    Its features and functions are standard over 65,536 people of their own.
+    Its features and functions are standardised over 65,536 people of its own.
     """
     x_key, *function_keys = jax.random.split(key, 4)
     return _measured(key, function_keys, _raw_features(x_key, REFERENCE, dials), dials)
 
 
 def _measured(key: Array, function_keys: list[Array], raw: Array, dials: MarketingDials) -> Marketing:
-    """The population whose features and functions are standard over the people `raw` [n, d]."""
+    """Return the population that is standardised over the people `raw` [n, d]."""
     scaling = moments(raw)
     x = scaling.standardise(raw)
     cost_key, week_key = jax.random.split(jax.random.fold_in(key, 1))
@@ -174,10 +176,10 @@ def _measured(key: Array, function_keys: list[Array], raw: Array, dials: Marketi
 
 
 def _raw_features(key: Array, n: int, dials: MarketingDials, drift: Array | float = 0.0) -> Array:
-    """Numeric features, indicators of categories, irrelevant features, as they come, [n, d].
+    """Draw numeric features, indicators of categories and irrelevant features, not standardised, [n, d].
 
-    Categories are cut from further columns like the numeric ones, level l with a share proportional to 1 / l;
-    irrelevant features are normal and independent of all else.
+    Categories are cut from further columns like the numeric ones, with the share of level l proportional to 1 / l.
+    Irrelevant features are normal and independent of everything else.
     """
     informative = dials.numeric + len(dials.categories)
     z, irrelevant = normal_features(key, n, informative, dials.irrelevant)

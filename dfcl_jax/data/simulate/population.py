@@ -1,4 +1,4 @@
-"""A population, fixed once, of which any number of people are drawn: at once, or in a stream."""
+"""A fixed population from which any number of people are drawn, at once or in a stream."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -11,12 +11,12 @@ from jax import Array
 from dfcl_jax.errors import refuse
 from dfcl_jax.types import Outcomes, Trial
 
-# People whose means and standard deviations stand for those of a population: they are off by 1/256 of a deviation.
+# Number of people whose means and deviations stand for the population's; their error is 1/256 of a deviation.
 REFERENCE = 2**16
 
 
 class Simulation(NamedTuple):
-    """A trial and what it could not show."""
+    """A trial, and the truth that it cannot show."""
 
     trial: Trial
     truth: Outcomes  # expected revenue and cost of every treatment for every person, [n, m] each
@@ -26,53 +26,53 @@ class Population(Protocol):
     """Fixed functions and constants, a pytree; people are drawn independently of one another."""
 
     def features(self, key: Array, n: int) -> Array:
-        """N people's features, [n, d]."""
+        """Draw the features of n people, [n, d]."""
         ...
 
     def outcomes(self, x: Array) -> Outcomes:
-        """What every treatment brings and costs people of features x [n, d] on average, [n, m] each."""
+        """Return the expected revenue and cost of every treatment for people of features x [n, d], [n, m] each."""
         ...
 
     def respond(self, key: Array, truth: Outcomes, t: Array) -> tuple[Array, Array]:
-        """Revenue and cost seen under treatment t [n], [n] each, with the means that `truth` says."""
+        """Draw the revenue and cost under treatment t [n], [n] each, with the means in `truth`."""
         ...
 
     def propensities(self, truth: Outcomes) -> Array:
-        """Of each treatment, [m], or [n, m] where they depend on the person."""
+        """Return the propensity of each treatment, [m], or [n, m] if it depends on the person."""
         ...
 
 
 def draw(population: Population, key: Array, n: int, *, first: int = 0) -> Simulation:
-    """People first..first+n-1 of an endless row of people, treated and seen.
+    """Draw people first..first+n-1 of an endless sequence of people, with their treatments and outcomes.
 
-    Person i is drawn from `fold_in(key, i)` alone: whoever they are does not depend on how many others there are.
+    Person i is drawn from `fold_in(key, i)` alone, so they do not depend on how many others there are.
 
     Args:
-        population: whom to draw from.
-        key: of people, treatments and outcomes.
-        n: people.
-        first: people of the same key before them.
+        population: the population to draw from.
+        key: for people, treatments and outcomes.
+        n: number of people.
+        first: number of people of the same key before them.
     """
     return _draw(population, key, jnp.asarray(first, jnp.uint32), n)
 
 
 def stream(population: Population, key: Array, n: int, *, chunk: int = REFERENCE) -> Iterator[Simulation]:
-    """The n people of `draw`, `chunk` at a time, the last time what is left: memory holds one chunk.
+    """Yield the n people of `draw`, `chunk` at a time; the last chunk holds the rest. Memory holds one chunk.
 
     Raises:
-        InputError: no people, or a chunk of none.
+        InputError: no people, or an empty chunk.
     """
     for name, size in (("n", n), ("chunk", chunk)):
         if size < 1:
             refuse(name, found=size, expected="at least 1")
     chunk = min(chunk, n)
     for first in range(0, n, chunk):
-        # Whole chunks compile once.
+        # The last chunk is drawn whole as well, so that there is one compilation.
         yield first_people(draw(population, key, chunk, first=first), n - first)
 
 
 def first_people(simulation: Simulation, n: int) -> Simulation:
-    """The first n people, or all where there are fewer."""
+    """Return the first n people, or all if there are fewer."""
     trial, truth = simulation
     p = trial.p[:n] if trial.p.ndim == 2 else trial.p
     return Simulation(Trial(trial.x[:n], trial.t[:n], trial.r[:n], trial.c[:n], p), Outcomes(truth.r[:n], truth.c[:n]))
@@ -92,7 +92,7 @@ def _draw(population: Population, key: Array, first: Array, n: int) -> Simulatio
 
 
 def _respond_each(population: Population, keys: Array, truth: Outcomes, t: Array) -> tuple[Array, Array]:
-    """`population.respond` with a key [n] for each person."""
+    """Call `population.respond` with a separate key [n] for each person."""
 
     def one(key: Array, truth: Outcomes, t: Array) -> tuple[Array, Array]:
         one_person = jax.tree.map(lambda row: row[None], (truth, t))

@@ -14,15 +14,15 @@ COLUMNS = Columns(treatment="treatment", revenue="revenue", cost="cost")
 
 
 def simulation_table(simulation: Simulation, columns: Columns = COLUMNS, *, truth: bool = False) -> pa.Table:
-    """A row for each person: features, treatment code, revenue and cost, all but the code float32.
+    """Return one row per person: features, treatment code, revenue and cost, all float32 except the code.
 
-    Propensities that differ between people are in columns `propensity_0`, ...; the true expected outcomes, if asked
-    for, in `true_revenue_0`, ..., `true_cost_0`, ...
+    Propensities that differ between people are in columns `propensity_0`, ...; the true expected outcomes, if
+    requested, in `true_revenue_0`, ..., `true_cost_0`, ...
 
     Args:
         simulation: n people.
-        columns: names of treatment, revenue, cost and, if given, features; x0, x1, ... if not.
-        truth: whether to write what a trial could not show.
+        columns: names of treatment, revenue, cost and, optionally, features; features default to x0, x1, ...
+        truth: whether to write the true expected outcomes.
     """
     trial, outcomes = jax.tree.map(np.asarray, simulation)
     features: Sequence[str] = columns.features or [f"x{k}" for k in range(trial.x.shape[1])]

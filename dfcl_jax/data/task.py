@@ -1,5 +1,6 @@
-"""Training, validation and test parts."""
+"""A task is all that a method may see; an exam is what it may not."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -9,18 +10,38 @@ from dfcl_jax.data.encode import Encoder, Scaling, encode, fit_encoder
 from dfcl_jax.data.simulate import Simulation
 from dfcl_jax.data.tables import Table
 from dfcl_jax.errors import refuse
-from dfcl_jax.types import Outcomes, Trial, take
+from dfcl_jax.types import Outcomes, Source, Trial, take
+
+
+class Task(NamedTuple):
+    """All that a method may see."""
+
+    train: Source  # people to learn from: a `Trial`, or a `StreamedTrial` where there are more than memory holds
+    valid: Trial  # people to choose a checkpoint by
+    budgets: tuple[float, ...]  # cost per person that matter
+    seed: int = 0  # number of the task among those of a study: what is random in a fit differs between seeds
+    observed: Source | None = None  # people treated as a policy chose, not at random
+
+
+class Exam(NamedTuple):
+    """What a method may not see: it judges the policies, and meters their spend."""
+
+    test: Trial
+    truth: Outcomes | None  # true expected outcomes of the test people, in a simulation
 
 
 class Split(NamedTuple):
-    """A trial in three parts, with what is known of its test part."""
+    """A trial cut into a task and its exam."""
 
-    train: Trial
-    valid: Trial
-    test: Trial
-    truth: Outcomes | None  # true expected outcomes of the test part, in a simulation
-    encoder: Encoder | None  # of the features; None where they came as a matrix
-    test_rows: np.ndarray  # [n_test] rows of the table in the test part
+    task: Task
+    exam: Exam
+    encoder: Encoder | None = None  # of the features; None where they came as a matrix
+    test_rows: np.ndarray | None = None  # [n_test] rows of the table in the exam
+
+
+def with_budgets(splits: Sequence[Split], budgets: Sequence[float]) -> list[Split]:
+    """The same splits with tasks for these budgets."""
+    return [split._replace(task=split.task._replace(budgets=tuple(map(float, budgets)))) for split in splits]
 
 
 def split_rows(n: int, seed: int, fractions: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -45,6 +66,7 @@ def split_table(
     table: Table,
     seed: int,
     *,
+    budgets: Sequence[float] = (),
     fractions: tuple[float, float, float] = (0.6, 0.1, 0.3),
     scaling: Scaling = "standard",
 ) -> Split:
@@ -62,18 +84,15 @@ def split_table(
     x = encode(encoder, table.features)
     whole = Trial(*(jnp.asarray(part) for part in (x, table.t, table.r, table.c, table.p)))
     train, valid, test = (take(whole, jnp.asarray(part)) for part in rows)
-    return Split(train, valid, test, None, encoder, rows[2])
+    return Split(Task(train, valid, tuple(budgets), seed), Exam(test, None), encoder, rows[2])
 
 
-def split_simulation(simulation: Simulation, n_train: int, n_valid: int) -> Split:
+def split_simulation(
+    simulation: Simulation, n_train: int, n_valid: int, *, budgets: Sequence[float] = (), seed: int = 0
+) -> Split:
     """Cut a simulation, whose people are already in random order, and keep the truth of its test part."""
     trial, truth = simulation
     cut = n_train + n_valid
-    return Split(
-        train=take(trial, jnp.arange(n_train)),
-        valid=take(trial, jnp.arange(n_train, cut)),
-        test=take(trial, jnp.arange(cut, len(trial.t))),
-        truth=Outcomes(truth.r[cut:], truth.c[cut:]),
-        encoder=None,
-        test_rows=np.arange(cut, len(trial.t)),
-    )
+    train, valid = take(trial, jnp.arange(n_train)), take(trial, jnp.arange(n_train, cut))
+    exam = Exam(take(trial, jnp.arange(cut, trial.rows)), Outcomes(truth.r[cut:], truth.c[cut:]))
+    return Split(Task(train, valid, tuple(budgets), seed), exam)

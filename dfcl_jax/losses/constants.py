@@ -1,6 +1,7 @@
 """The constants of a decision loss: multipliers, temperatures and windows."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -8,31 +9,31 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from dfcl_jax.losses import lams_at_budgets
+from dfcl_jax.losses.primal import lams_at_budgets
 from dfcl_jax.solvers import lams_for_budgets, priced
 from dfcl_jax.types import Outcomes, Scores
 
 
 class Constants(NamedTuple):
-    """What a decision loss is told beside predictions and scores, one entry for each multiplier."""
+    """The constants of a decision loss, one entry for each multiplier."""
 
     lams: Array  # [k] multipliers
     temperature: Array  # [k] of the softened decision, in the unit of r_hat - lam c_hat
     window: Array  # [k] of finite differences on r_hat, same unit
     cost_window: Array  # [k] of finite differences on c_hat
     weights: Array  # [k] of the terms of the sum
-    budgets: Array  # [k] cost per person that `lams` belong to; NaN where multipliers are not from budgets
+    budgets: Array  # [k] cost per person that `lams` belong to; NaN if multipliers do not come from budgets
 
 
 def score_spread(score: Array) -> Array:
-    """Standard deviation over people and treatments of a_ij - mean_j a_ij, for a `score` a [n, m], []."""
+    """Return the standard deviation over people and treatments of a_ij - mean_j a_ij, for a `score` a [n, m], []."""
     return (score - score.mean(axis=1, keepdims=True)).std()
 
 
 def best_margin(score: Array, *, quantile: float = 0.5) -> Array:
-    """A quantile over people of how far the best of a_i. is above the second best, for a `score` a [n, m], [].
+    """Return a quantile over people of the best a_ij minus the second best, for a `score` a [n, m], [].
 
-    The share `quantile` of people is then less than one such length away from another decision.
+    A share `quantile` of people is then less than this length away from another decision.
     """
     first, second = jax.lax.top_k(score, 2)[0].T
     return jnp.quantile(first - second, quantile)
@@ -46,18 +47,18 @@ def fitted(
     window_in_spreads: Array | float = 0.25,
     spread: Callable[[Array], Array] = score_spread,
 ) -> Constants:
-    """Constants in the units of a warm-started model's own scores.
+    """Return constants in the units of a warm-started model's own scores.
 
-    Multipliers are those of the budgets that matter. With sigma_lam the spread of the score a = r_hat - lam c_hat,
-    temperature and window are multiples of sigma_lam, and each term is weighted 1 / temperature: no loss then depends
-    on the unit of money.
+    The multipliers are those of the given budgets. With sigma_lam the spread of the score a = r_hat - lam c_hat,
+    temperature and window are multiples of sigma_lam, and each term has weight 1 / temperature. No loss then depends on
+    the unit of money.
 
     Args:
         outcomes: the warm-started model's predictions, [n, m] each.
-        budgets: per person, [k].
+        budgets: cost per person, [k].
         temperature_in_spreads: temperature / sigma_lam.
         window_in_spreads: window / sigma_lam.
-        spread: score [n, m] -> sigma, a length of the score: `score_spread`, or `best_margin`.
+        spread: score [n, m] -> sigma, a length of the score: `score_spread` or `best_margin`.
     """
     lams = lams_for_budgets(outcomes, budgets)
     at_lams = fitted_at(
@@ -80,11 +81,10 @@ def fitted_at(
     window_in_spreads: Array | float = 0.25,
     spread: Callable[[Array], Array] = score_spread,
 ) -> Constants:
-    """`fitted` at multipliers that are given, [k], instead of those of the budgets."""
-    del budgets
+    """Return `fitted` at given multipliers, [k], instead of those of the budgets."""
     lams = jnp.atleast_1d(jnp.asarray(lams, outcomes.r.dtype))
     sigma = jnp.stack([spread(priced(outcomes, lam)) for lam in lams])
-    # A model that tells no treatment from another has no scale of its own.
+    # A model that does not distinguish treatments has no scale of its own.
     sigma = jnp.where(sigma > 0, sigma, 1)
     temperature, window = temperature_in_spreads * sigma, window_in_spreads * sigma
     weights = 1 / temperature
@@ -92,60 +92,55 @@ def fitted_at(
 
 
 def tracked(constants: Constants, outcomes: Outcomes, scores: Scores) -> Constants:
-    """The same lengths at the multipliers that `outcomes` meet the budgets at now, by the spend that `scores` estimate.
+    """Move multipliers to where `outcomes` meet the budgets now, by the spend that `scores` estimate.
 
-    A model trained on decisions alone predicts no money, so its own predictions of spend cannot price a budget. Lengths
-    stay in the unit of the start: fitted anew they would grow with the scores, and the scores with them.
+    A model trained on decisions alone predicts no money, so its own predicted spend cannot price a budget. Temperature
+    and window keep the unit of the start: fitted again, they would grow with the scores, and the scores with them.
 
     Args:
-        constants: of the start, with budgets.
+        constants: those of the start, with budgets.
         outcomes: the model's predictions, [n, m] each.
-        scores: of the same people, with the level of the cost in them: `aipw` or `ipw`.
+        scores: of the same people, including the level of the cost: `aipw` or `ipw`.
     """
     lams = lams_at_budgets(outcomes, scores, constants.budgets)
     return constants._replace(lams=lams, cost_window=_over(constants.window, lams))
 
 
 def annealed(constants: Constants, factor: ArrayLike) -> Constants:
-    """Temperature and windows `factor` times as long; weights stay, and with them the unit of the loss."""
+    """Multiply temperature and windows by `factor`; weights stay, and with them the unit of the loss."""
     k = constants
     factor = jnp.asarray(factor, k.temperature.dtype)
     return k._replace(temperature=factor * k.temperature, window=factor * k.window, cost_window=factor * k.cost_window)
 
 
 def _over(window: Array, lams: Array) -> Array:
-    # A step on c_hat moves the score by lam times itself; at lam = 0 it moves nothing and no window is needed.
+    # A step on c_hat moves the score by lam times itself. At lam = 0 it moves nothing, and no window is needed.
     return jnp.where(lams > 0, window / jnp.where(lams > 0, lams, 1), 1)
 
 
-def published(name: str) -> Constants:
-    """The constants of the paper's experiments, "criteo" or "marketing" (DFCL sections 3 and 4).
-
-    They are in the paper's units, revenue and cost as used there; the window of the marketing data is not published,
-    so Criteo's stands in for it.
-    """
-    lams, temperature, window = {"criteo": ((0.1,), 3.0, 0.3), "marketing": ((0.1, 0.5, 1.0), 0.01, 0.3)}[name]
-    return given(lams=lams, temperature=temperature, window=window)
-
-
 def given(
-    outcomes: Outcomes | None = None,
-    budgets: Array | None = None,
+    outcomes: Outcomes,
+    budgets: Array,
     *,
     lams: ArrayLike | Sequence[float],
     temperature: ArrayLike = 1.0,
     window: ArrayLike = 0.3,
 ) -> Constants:
-    """Constants in the unit of money that the model counts in, whatever it predicts; terms are not weighted.
+    """Return constants in the model's units, whatever it predicts; all terms have weight 1.
 
     Args:
-        outcomes: not looked at, nor are `budgets`: with its lams this is a function for `Method.constants`.
-        budgets: see `outcomes`.
+        outcomes: predictions, of which only the type of numbers matters.
+        budgets: not used, because multipliers are given.
         lams: multipliers, [k].
         temperature: of the softened decision, a scalar or [k].
-        window: of finite differences on r_hat and on c_hat alike, a scalar or [k].
+        window: of finite differences on r_hat and on c_hat, a scalar or [k].
     """
-    del outcomes, budgets
-    lams = jnp.atleast_1d(jnp.asarray(lams, float))
+    lams = jnp.atleast_1d(jnp.asarray(lams, outcomes.r.dtype))
     temperature, window = (jnp.broadcast_to(jnp.asarray(v, lams.dtype), lams.shape) for v in (temperature, window))
     return Constants(lams, temperature, window, window, jnp.ones_like(lams), jnp.full_like(lams, jnp.nan))
+
+
+# The constants of the paper's experiments (DFCL sections 3 and 4), in its units of revenue and cost. The window of the
+# marketing data is not published, so Criteo's stands in for it.
+published_criteo = partial(given, lams=(0.1,), temperature=3.0, window=0.3)
+published_marketing = partial(given, lams=(0.1, 0.5, 1.0), temperature=0.01, window=0.3)

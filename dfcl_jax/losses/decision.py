@@ -1,0 +1,78 @@
+"""Decision losses at constants: (predictions, scores, constants) -> loss, what a decision method is trained on."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from dfcl_jax.losses.constants import Constants
+from dfcl_jax.losses.finite_difference import Flips, dual_finite_difference_loss, finite_difference_loss
+from dfcl_jax.losses.perturbed import perturbed_loss
+from dfcl_jax.losses.policy_learning import policy_learning_loss
+from dfcl_jax.losses.primal import primal_finite_difference_loss, primal_policy_learning_loss
+from dfcl_jax.types import Outcomes, Scores
+
+
+def policy_learning(outcomes: Outcomes, scores: Scores, constants: Constants) -> Array:
+    """DFCL-PL (D6): the softened decision at temperature 1, as published."""
+    return policy_learning_loss(outcomes, scores, constants.lams, weights=1.0)
+
+
+def entropy_regularised(outcomes: Outcomes, scores: Scores, constants: Constants) -> Array:
+    """DFCL-MER (D7): the softened decision at the constants' temperature."""
+    k = constants
+    return policy_learning_loss(outcomes, scores, k.lams, temperature=k.temperature, weights=k.weights)
+
+
+def finite_difference(outcomes: Outcomes, scores: Scores, constants: Constants) -> Array:
+    """DFCL-IFD (D10) at the constants' window."""
+    k = constants
+    return finite_difference_loss(
+        outcomes, scores, k.lams, window=k.window, cost_window=k.cost_window, weights=k.weights
+    )
+
+
+def dual_finite_difference(outcomes: Outcomes, scores: Scores, constants: Constants, *, flips: Flips = "all") -> Array:
+    """DIFD (Bi-DFCL, B5) at the constants' temperature and window; "nearest" flips: the softmax form of IFD (D10)."""
+    k = constants
+    return dual_finite_difference_loss(
+        outcomes, scores, k.lams, flips=flips, temperature=k.temperature, window=k.window, weights=k.weights
+    )
+
+
+def perturbed(outcomes: Outcomes, scores: Scores, constants: Constants, *, samples: int = 8) -> Array:
+    """The decision perturbed by normal noise of the constants' temperature.
+
+    The noise is the same for every batch; batches are shuffled, so it is another for each person in each epoch.
+    """
+    k, key = constants, jax.random.key(0)
+    return perturbed_loss(
+        outcomes, scores, k.lams, key=key, scale=k.temperature, samples=samples, weights=k.weights
+    )
+
+
+def primal_policy_learning(outcomes: Outcomes, scores: Scores, constants: Constants, *, priced: bool = False) -> Array:
+    """PPL (Bi-DFCL, B3) at the constants' budgets and temperature; `priced` charges decisions for their cost."""
+    k = constants
+    return primal_policy_learning_loss(
+        outcomes, scores, k.budgets, temperature=k.temperature, priced=priced, weights=k.weights
+    )
+
+
+def primal_finite_difference(
+    outcomes: Outcomes, scores: Scores, constants: Constants, *, priced: bool = False
+) -> Array:
+    """PIFD (Bi-DFCL, B4) at the constants' budgets, temperature and window; `priced` as above."""
+    k = constants
+    return primal_finite_difference_loss(
+        outcomes, scores, k.budgets, temperature=k.temperature, window=k.window, priced=priced, weights=k.weights
+    )
+
+
+def weighted_squares(outcomes: Outcomes, scores: Scores, constants: Constants) -> Array:
+    """sum_ij w_ij (G_ij / w_ij - y_hat_ij)^2 / (n m): with raw scores the prediction loss (D4), no decision in it."""
+    w = scores.w
+
+    def misfit(score: Array, y_hat: Array) -> Array:
+        return w * (score / jnp.where(w > 0, w, 1) - y_hat) ** 2
+
+    return (misfit(scores.r, outcomes.r) + misfit(scores.c, outcomes.c)).mean()

@@ -1,0 +1,28 @@
+"""Methods: ways from a task to a policy."""
+
+from dfcl_jax.methods.catalogue import CHEAPEST, METHODS, TWO_STAGE, decisions, standard
+from dfcl_jax.methods.cheapest import CheapestArm
+from dfcl_jax.methods.decision import Decision
+from dfcl_jax.methods.identity import describe, rebuild
+from dfcl_jax.methods.method import SILENT, Log, ManySeeds, Method, fit_each
+from dfcl_jax.methods.policy import Policy
+from dfcl_jax.methods.two_stage import TwoStage
+
+__all__ = [
+    "CHEAPEST",
+    "METHODS",
+    "SILENT",
+    "TWO_STAGE",
+    "CheapestArm",
+    "Decision",
+    "Log",
+    "ManySeeds",
+    "Method",
+    "Policy",
+    "TwoStage",
+    "decisions",
+    "describe",
+    "fit_each",
+    "rebuild",
+    "standard",
+]

@@ -1,0 +1,258 @@
+"""Decision-focused learning: a two-stage network trained on, by the value of the decisions that it makes."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+from jax.typing import ArrayLike
+
+from dfcl_jax import metrics, scores
+from dfcl_jax.data import Task
+from dfcl_jax.errors import refuse
+from dfcl_jax.losses import Constants, constants, prediction_loss
+from dfcl_jax.methods.gradient import (
+    Counted,
+    build,
+    cost_curve_area,
+    count_all,
+    if_finite,
+    keys_for,
+    predict_counted,
+    predict_money,
+    refuse_unless_two,
+    with_units,
+)
+from dfcl_jax.methods.method import Log
+from dfcl_jax.methods.two_stage import TwoStage
+from dfcl_jax.models import Model, Params
+from dfcl_jax.scores.surfaces import Estimator, apply, learn
+from dfcl_jax.train import (
+    ALL_SEEDS,
+    ONE_SEED,
+    Fit,
+    FitConfig,
+    MeanOverRows,
+    Rows,
+    Seeds,
+    Stage,
+    StageLog,
+    Streamed,
+    Validation,
+    fit,
+    mesh_of,
+    predict,
+)
+from dfcl_jax.types import Outcomes, Scores, Trial, Units, in_units, num_arms, stack
+
+# Rows that multipliers are tracked on: enough to tell what a policy spends, and a small part of an epoch's work.
+TRACKED_ROWS = 32_768
+
+DecisionLoss = Callable[[Outcomes, Scores, Constants], Array]
+
+
+class Terms(NamedTuple):
+    """What the loss of a batch is told beside its rows; leaves [s, ...] of seeds, [s, k, ...] of members."""
+
+    alpha: Array | None  # weight of the prediction loss beside the decision loss; None: there is none
+    constants: Constants
+    epoch: Array  # from 0
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A way to train on decisions: alpha * prediction loss + decision loss, from a two-stage network.
+
+    The checkpoint is the one whose policy has the highest value on the validation part, the start included. A new
+    method is a new composition: `Decision(scores.centred, my_loss)`.
+
+    Raises:
+        InputError: a weight that is negative or not finite.
+    """
+
+    scores: Estimator  # (training rows, two-stage predictions) -> what decisions earn
+    loss: DecisionLoss  # (predictions, scores, constants) -> loss, []
+    start: TwoStage = field(default_factory=TwoStage)
+    training: FitConfig = field(default_factory=lambda: FitConfig(epochs=12, batch_size=1024, learning_rate=1e-3))
+    constants: Callable[[Outcomes, Array], Constants] = constants.fitted  # (predictions, budgets) -> constants
+    by_rows: bool = False  # the loss is a mean over rows, so that chunks of a large batch need not know of each other
+    tracked: bool = False  # multipliers solved anew before each epoch, see `constants.tracked`; not once at the start
+    alpha: float | optax.Schedule = 0.0  # weight of the prediction loss, or epoch from 0 -> weight
+    # Epoch -> temperature and windows as a multiple of the constants', see `constants.annealed`.
+    annealing: optax.Schedule = optax.constant_schedule(1.0)
+    select: Literal["value", "aucc"] = "value"  # what chooses the checkpoint
+    settle: Literal["aipw", "ipw"] = "aipw"  # scores of the validation people that the value is settled by
+
+    def __post_init__(self) -> None:
+        """Check the weight of the prediction loss."""
+        if not callable(self.alpha) and not 0 <= self.alpha < float("inf"):
+            refuse("alpha", found=self.alpha, expected="a finite number of at least 0")
+
+    @property
+    def money(self) -> bool:
+        """False: a network trained on decisions ranks them; the scale of its predictions is anything."""
+        return False
+
+    def fit(self, key: Array, task: Task, log: Log) -> Params:
+        """The network's parameters with its units of money."""
+        return self._fit(key, [task], log, ONE_SEED)
+
+    def fit_many(self, key: Array, tasks: Sequence[Task], log: Log) -> Params:
+        """`fit` of several seeds in one program, leaves [s, ...]."""
+        return self._fit(key, tasks, log, ALL_SEEDS)
+
+    def predict(self, params: Params, x: Array) -> Outcomes:
+        """Surfaces whose differences rank decisions, [n, m] each."""
+        return predict_money(build(self.start.network, params["unit"].shape[-1]), params, x)
+
+    def _fit(self, key: Array, tasks: Sequence[Task], log: Log, seeds: Seeds) -> Params:
+        begin = begin_from(self, key, tasks, log, seeds)
+        stage_log = log.stage("", self.training.epochs, sum(task.train.rows for task in tasks))
+        return with_units(train_on(self, begin, begin.terms(self), seeds, stage_log).params, begin.counted)
+
+
+class Begin(NamedTuple):
+    """What decision training starts from, money in the model's units; leaves [s, ...] of several seeds."""
+
+    key: Array
+    model: Model
+    counted: Counted
+    source: Any  # the `StreamedTrial` of the task; None where its rows are in memory
+    net: Params  # of two-stage learning
+    sample_hat: Outcomes  # two-stage predictions of the sample of training people
+    judge: Any  # what a checkpoint is chosen by, beside predictions of the validation people
+    seeds: Seeds
+
+    def terms(self, method: Decision) -> Terms:
+        """The terms of a method's loss as they are before training."""
+        shape = self.counted.seed.shape
+        alpha = jnp.full(shape, method.alpha) if not callable(method.alpha) and method.alpha else None
+        k = _constants(method.constants, self.seeds, self.sample_hat, self.counted.budgets)
+        return Terms(alpha, k, jnp.zeros(shape))
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _constants(
+    of: Callable[[Outcomes, Array], Constants], seeds: Seeds, outcomes: Outcomes, budgets: Array
+) -> Constants:
+    return seeds.each(of)(outcomes, budgets)
+
+
+def begin_from(method: Decision, key: Array, tasks: Sequence[Task], log: Log, seeds: Seeds) -> Begin:
+    """Two-stage networks, their predictions, and what judges the validation part."""
+    if method.select == "aucc":
+        refuse_unless_two(tasks[0], "select")
+    two_stage = log.fitted(method.start, key, tasks)
+    counted = count_all(tasks, method.start.network.link, seeds, multiple=method.training.devices)
+    nets = [params["net"] for params in two_stage]
+    net = stack(nets) if seeds.axes else nets[0]
+    model = build(method.start.network, num_arms(counted.sample))
+    sample_hat = predict_counted(model, seeds, net, counted.sample.x)
+    judge: Any = counted.valid
+    if method.select == "value":
+        valid_hat = predict_counted(model, seeds, net, counted.valid.x)
+        settling = (
+            seeds.each(scores.aipw)(counted.valid, valid_hat)
+            if method.settle == "aipw"
+            else seeds.each(scores.ipw)(counted.valid)
+        )
+        met = ~jnp.isnan(seeds.each(metrics.eom)(valid_hat, settling, counted.budgets).revenue)
+        judge = (settling, counted.budgets, met)
+    order_keys = keys_for(jax.random.fold_in(key, 1), counted, seeds)
+    source = None if isinstance(tasks[0].train, Trial) else tasks[0].train
+    return Begin(order_keys, model, counted, source, net, sample_hat, judge, seeds)
+
+
+def train_on(
+    method: Decision, begin: Begin, terms: Terms, seeds: Seeds, log: StageLog, *, pace: ArrayLike = 1.0
+) -> Fit:
+    """The decision stage on ready-made terms; `seeds` may have members, and then so have terms and pace."""
+
+    def objective(outcomes: Outcomes, rows: Rows, shared: Terms) -> Array:
+        now = constants.annealed(shared.constants, method.annealing(shared.epoch))
+        decision = method.loss(outcomes, rows.extra, now)
+        alpha = jnp.asarray(method.alpha(shared.epoch), decision.dtype) if callable(method.alpha) else shared.alpha
+        if alpha is None:
+            return decision
+        return alpha * prediction_loss(outcomes, rows.trial, kind=method.start.loss) + decision
+
+    def renew(params: Params, shared: Terms) -> Terms:
+        now = shared.constants
+        if method.tracked:
+            some, hat = _first(begin, TRACKED_ROWS)
+            now = _tracked(begin.model, begin.seeds, params, now, some, hat)
+        return shared._replace(constants=now, epoch=shared.epoch + 1)
+
+    validate = cost_curve_area if method.select == "aucc" else mean_value
+    stage = Stage(
+        begin.model,
+        MeanOverRows(objective) if method.by_rows else objective,
+        partial(if_finite, validate),
+        method.training,
+        renew=renew,
+    )
+    return fit(
+        begin.key,
+        begin.net,
+        _rows(method, begin),
+        terms,
+        Validation(begin.counted.valid.x, begin.judge),
+        stage,
+        pace=pace,
+        seeds=seeds,
+        mesh=mesh_of(method.training),
+        log=log,
+    )
+
+
+def _rows(method: Decision, begin: Begin) -> Rows | Streamed:
+    """Training rows with the scores of their decisions."""
+    sample, each = begin.counted.sample, begin.seeds.each
+    if begin.source is None:
+        return Rows(sample, jax.jit(each(method.scores))(sample, begin.sample_hat))
+    statistic = jax.jit(partial(learn, method.scores))(sample, begin.sample_hat)
+
+    def prepare(trial: Trial, context: tuple[Units, Params, Any]) -> Rows:
+        units, net, statistic = context
+        counted = in_units(trial, units)
+        return Rows(counted, apply(method.scores, counted, predict(begin.model, net, counted.x), statistic))
+
+    return Streamed(begin.source, prepare, (begin.counted.units, begin.net, statistic))
+
+
+def _first(begin: Begin, n: int) -> tuple[Trial, Outcomes]:
+    """The first n people of the sample, with their two-stage predictions."""
+    axis = (slice(None),) * begin.seeds.axes
+    trial = begin.counted.sample
+    # Propensities that all people share have no axis of people.
+    shared = trial.p.ndim == begin.seeds.axes + 1
+    some = jax.tree.map(lambda leaf: leaf[(*axis, slice(n))], trial._replace(p=trial.t if shared else trial.p))
+    some = some._replace(p=trial.p) if shared else some
+    return some, jax.tree.map(lambda leaf: leaf[(*axis, slice(n))], begin.sample_hat)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _tracked(model: Model, seeds: Seeds, params: Params, now: Constants, trial: Trial, hat: Outcomes) -> Constants:
+    def one(params: Params, now: Constants, trial: Trial, hat: Outcomes) -> Constants:
+        return constants.tracked(now, predict(model, params, trial.x), scores.aipw(trial, hat))
+
+    def with_members(params: Params, now: Constants, *people: Any) -> Constants:
+        if now.lams.ndim == 1:
+            return one(params, now, *people)
+        return jax.lax.map(lambda member: one(*member, *people), (params, now))
+
+    return seeds.each(with_members)(params, now, trial, hat)
+
+
+def mean_value(outcomes: Outcomes, judge: tuple[Scores, Array, Array]) -> Array:
+    """Revenue per person, mean over budgets, []; NaN where one that the two-stage policy meets cannot be met.
+
+    `judge` holds scores, budgets [b] and which of them [b] the two-stage policy meets.
+    """
+    surfaces, budgets, met = judge
+    revenue = metrics.eom(outcomes, surfaces, budgets).revenue
+    return jnp.where(met, revenue, 0).sum() / met.sum()

@@ -1,0 +1,110 @@
+"""What methods that train networks share: money in the model's units, keys, parameters with their units."""
+
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from dfcl_jax import metrics, scores
+from dfcl_jax.data import Task
+from dfcl_jax.errors import refuse
+from dfcl_jax.models import Link, Model, NetworkConfig, Params
+from dfcl_jax.train import Seeds, predict
+from dfcl_jax.types import Outcomes, Source, Trial, Units, in_units, num_arms, stack, take
+
+# People of a streamed trial that units, scores and constants are learned from.
+SAMPLE = 2**18
+
+build = cache(NetworkConfig.build)
+
+
+class Counted(NamedTuple):
+    """A task with money counted in the model's units; of several seeds leaves have a leading axis [s, ...]."""
+
+    sample: Trial  # training people in memory: all of them, or a sample of a streamed trial
+    valid: Trial
+    budgets: Array  # [b]
+    units: Units
+    seed: Array  # [] int
+
+
+def count(task: Task, link: Link, *, multiple: int = 1) -> Counted:
+    """A task in the model's units, with as many training rows as are a multiple of the number of devices.
+
+    The unit of revenue and of cost is the mean size of revenue, or 1 for a model of probabilities.
+    """
+    sample = in_memory(task.train)
+    if sample.rows % multiple:
+        sample = take(sample, jnp.arange(sample.rows // multiple * multiple))
+    unit = np.float32(1.0 if link == "sigmoid" else mean_size(sample))
+    units = Units(unit, unit)
+    budgets = jnp.asarray(np.asarray(task.budgets, np.float32) / unit)
+    seed = jnp.asarray(task.seed, jnp.uint32)
+    return Counted(in_units(sample, units), in_units(task.valid, units), budgets, Units(*map(jnp.asarray, units)), seed)
+
+
+def count_all(tasks: Sequence[Task], link: Link, seeds: Seeds, *, multiple: int = 1) -> Counted:
+    """`count` of one task, or of several stacked."""
+    counted = [count(task, link, multiple=multiple) for task in tasks]
+    return stack(counted) if seeds.axes else counted[0]
+
+
+def in_memory(source: Source) -> Trial:
+    """All people of a trial in memory, or a sample of a streamed one."""
+    return source if isinstance(source, Trial) else jax.tree.map(jnp.asarray, source.sample(SAMPLE))
+
+
+def mean_size(source: Source) -> float:
+    """Mean |revenue| of the people, and 1 where nobody brought any."""
+    mean = float(jnp.abs(in_memory(source).r).mean())
+    return mean if mean > 0 else 1.0
+
+
+def keys_for(key: Array, counted: Counted, seeds: Seeds) -> Array:
+    """The key of each seed: its number folded into a key that all share."""
+    return seeds.each(partial(jax.random.fold_in, key))(counted.seed)
+
+
+def with_units(net: Params, counted: Counted) -> Params:
+    """Parameters that predict money: the network's, and the units of each treatment's revenue and cost, [2, m]."""
+    m = num_arms(counted.sample)
+    unit = jnp.stack(counted.units, axis=-1)[..., None]
+    return {"net": net, "unit": jnp.broadcast_to(unit, (*unit.shape[:-1], m))}
+
+
+@partial(jax.jit, static_argnums=0)
+def predict_money(model: Model, params: Params, x: Array) -> Outcomes:
+    """Predictions in the money of the data, [n, m] each, for parameters `with_units`."""
+    outcomes = predict(model, params["net"], x)
+    return Outcomes(outcomes.r * params["unit"][0], outcomes.c * params["unit"][1])
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def predict_counted(model: Model, seeds: Seeds, net: Params, x: Array) -> Outcomes:
+    """Predictions in the model's units, of every seed's network on its own rows."""
+    return seeds.each(partial(predict, model))(net, x)
+
+
+def refuse_unless_two(task: Task, what: str) -> None:
+    """Refuse a choice by AUCC in a trial of other than two treatments."""
+    m = num_arms(task.valid)
+    if m != 2:
+        refuse(what, found=f"'aucc' with {m} treatments", expected="another, or a trial of 2 treatments")
+
+
+def cost_curve_area(outcomes: Outcomes, trial: Trial) -> Array:
+    """AUCC of the ranking by predicted return, []; the treatment that costs more on average counts as the treated."""
+    mean_cost = scores.ipw(trial).c.mean(axis=0)
+    swap = mean_cost[1] < mean_cost[0]
+    outcomes = jax.tree.map(lambda surface: jnp.where(swap, surface[:, ::-1], surface), outcomes)
+    return metrics.aucc(metrics.roi_score(outcomes), trial._replace(t=jnp.where(swap, 1 - trial.t, trial.t)))
+
+
+def if_finite(validate: Callable[[Outcomes, Any], Array], outcomes: Outcomes, judge: Any) -> Array:
+    """The value of predictions that are numbers; NaN otherwise, for others would put people in some order, too."""
+    finite = jnp.isfinite(outcomes.r).all() & jnp.isfinite(outcomes.c).all()
+    return jnp.where(finite, validate(outcomes, judge), jnp.nan)

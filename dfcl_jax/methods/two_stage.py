@@ -1,0 +1,111 @@
+"""Two-stage learning (TSM-SL): predict revenue and cost of every treatment, and let a solver decide."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import jax
+from jax import Array
+
+from dfcl_jax.data import Task
+from dfcl_jax.errors import refuse
+from dfcl_jax.losses import prediction_loss
+from dfcl_jax.methods.gradient import (
+    build,
+    cost_curve_area,
+    count_all,
+    keys_for,
+    predict_money,
+    refuse_unless_two,
+    with_units,
+)
+from dfcl_jax.methods.method import Log
+from dfcl_jax.models import NetworkConfig, Params
+from dfcl_jax.train import (
+    ALL_SEEDS,
+    ONE_SEED,
+    FitConfig,
+    MeanOverRows,
+    Rows,
+    Seeds,
+    Stage,
+    Streamed,
+    Validation,
+    fit,
+    mesh_of,
+)
+from dfcl_jax.types import Outcomes, Trial, Units, in_units, num_arms
+
+
+@dataclass(frozen=True)
+class TwoStage:
+    """A network trained on the prediction loss (DFCL, D4); the checkpoint with the least of it on the validation part.
+
+    Raises:
+        InputError: cross-entropy for a network whose outputs are no probabilities.
+    """
+
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    loss: Literal["squares", "cross_entropy"] = "squares"
+    training: FitConfig = field(default_factory=lambda: FitConfig(epochs=20, batch_size=512, learning_rate=3e-3))
+    select: Literal["loss", "aucc"] = "loss"  # what chooses the checkpoint
+
+    money = True
+
+    def __post_init__(self) -> None:
+        """Check that the loss fits the network."""
+        if self.loss == "cross_entropy" and self.network.link != "sigmoid":
+            refuse("link of a network trained by cross_entropy", found=repr(self.network.link), expected="'sigmoid'")
+
+    def fit(self, key: Array, task: Task, log: Log) -> Params:
+        """The network's parameters with its units of money."""
+        return self._fit(key, [task], log, ONE_SEED)
+
+    def fit_many(self, key: Array, tasks: Sequence[Task], log: Log) -> Params:
+        """`fit` of several seeds in one program, leaves [s, ...]."""
+        return self._fit(key, tasks, log, ALL_SEEDS)
+
+    def predict(self, params: Params, x: Array) -> Outcomes:
+        """Revenue and cost of every treatment, [n, m] each."""
+        return predict_money(build(self.network, params["unit"].shape[-1]), params, x)
+
+    def _fit(self, key: Array, tasks: Sequence[Task], log: Log, seeds: Seeds) -> Params:
+        if self.select == "aucc":
+            refuse_unless_two(tasks[0], "select")
+        counted = count_all(tasks, self.network.link, seeds, multiple=self.training.devices)
+        self._check_outcomes(counted.sample)
+        model = build(self.network, num_arms(counted.sample))
+        key = jax.random.fold_in(key, 0)
+        init_keys, order_keys = (keys_for(jax.random.fold_in(key, k), counted, seeds) for k in (0, 1))
+        init = seeds.each(lambda k, x: model.init(k, x[:1]))(init_keys, counted.sample.x)
+
+        def objective(outcomes: Outcomes, rows: Rows, shared: None) -> Array:
+            return prediction_loss(outcomes, rows.trial, kind=self.loss)
+
+        def accuracy(outcomes: Outcomes, trial: Trial) -> Array:
+            return -prediction_loss(outcomes, trial, kind=self.loss)
+
+        def prepare(trial: Trial, units: Units) -> Rows:
+            return Rows(in_units(trial, units))
+
+        in_memory = isinstance(tasks[0].train, Trial)
+        fitted = fit(
+            order_keys,
+            init,
+            Rows(counted.sample) if in_memory else Streamed(tasks[0].train, prepare, counted.units),
+            None,
+            Validation(counted.valid.x, counted.valid),
+            Stage(model, MeanOverRows(objective), cost_curve_area if self.select == "aucc" else accuracy, self.training),
+            seeds=seeds,
+            mesh=mesh_of(self.training),
+            log=log.stage("", self.training.epochs, sum(task.train.rows for task in tasks)),
+        )
+        return with_units(fitted.params, counted)
+
+    def _check_outcomes(self, sample: Trial) -> None:
+        """Refuse money for a network of probabilities."""
+        for name, outcome in (("revenue", sample.r), ("cost", sample.c)):
+            low, high = float(outcome.min()), float(outcome.max())
+            if self.network.link == "sigmoid" and not 0 <= low <= high <= 1:
+                found = f"values from {low:.6g} to {high:.6g}"
+                refuse(f"{name} for a sigmoid network", found=found, expected="0 to 1, or link identity with squares")

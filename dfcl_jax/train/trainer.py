@@ -1,0 +1,116 @@
+"""The compiled parts of a fit: its start, an epoch as one scan over minibatches, and what an epoch ends with."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.sharding import Mesh
+
+from dfcl_jax.errors import refuse
+from dfcl_jax.losses import in_chunks
+from dfcl_jax.models import Model, Params
+from dfcl_jax.train.config import make_optimiser
+from dfcl_jax.train.mesh import AXIS, number_of_devices, predict_on_mesh, step_on_mesh
+from dfcl_jax.train.shuffle import shuffle
+from dfcl_jax.train.stage import Record, Stage, Validation
+from dfcl_jax.train.step import Learner, Rows, Step, default_chunk, rows_at
+from dfcl_jax.types import Outcomes
+
+
+class State(NamedTuple):
+    """Where a fit stands, and the best parameters it has passed."""
+
+    key: Array
+    learner: Learner
+    best: Params
+    best_value: Array  # [] validation value of `best`
+
+
+class Trainer(NamedTuple):
+    """Pure functions of one seed, to be jitted and vmapped; all but `start` run within `mesh.spread`."""
+
+    start: Callable[[Array, Params, Validation, Array], State]  # (key, params, valid, pace) -> State
+    epoch: Callable[[State, Rows, Any, Validation], tuple[State, Record]]  # (state, rows, shared, valid)
+    step: Step
+    # (state before an epoch, key, learner and mean loss after it, valid): what an epoch ends with
+    close: Callable[[State, Array, Learner, Array, Validation], tuple[State, Record]]
+    steps: int  # batches of an epoch
+    size: int  # rows of a batch
+
+
+def predict(model: Model, params: Params, x: Array, *, chunk: int | None = None) -> Outcomes:
+    """The model's predictions on x [n, d]; hidden layers are held for `chunk` rows at a time, however large n is."""
+    return in_chunks(model.apply, chunk or min(default_chunk(x.shape[0]), 65_536))(params, x)
+
+
+def make_trainer(stage: Stage, n: int, *, mesh: Mesh | None = None) -> Trainer:
+    """The start and the epoch of a fit on n rows, of which the devices of a mesh have equally many each.
+
+    An epoch shuffles the rows and passes over them in the fewest batches of at most `batch_size` and of equal size; the
+    rows that this leaves over, fewer than there are batches, wait for another epoch. Batches are gathered one at a
+    time: beside the rows, an epoch holds one batch and the layers of a chunk.
+    """
+    model, config = stage.model, stage.config
+    devices = number_of_devices(mesh)
+    shards = config.shards or devices
+    _check_shards(shards, devices, config.batch_size, n)
+    each = n // shards
+    steps = -(-n // config.batch_size)
+    size = each // steps
+    optimiser = make_optimiser(config, steps)
+    build, predictions = stage.make_step, partial(predict, model)
+    if mesh is not None:
+        build, predictions = partial(step_on_mesh, build), partial(predict_on_mesh, predictions)
+    step = build(model, stage.objective, optimiser, chunk=config.chunk, through=config.through, compute=config.compute)
+
+    def start(key: Array, params: Params, valid: Validation, pace: Array) -> State:
+        value = _or_least(stage.validate(predict(model, params, valid.x), valid.judge))
+        return State(key, Learner(params, optimiser.init(params), pace), params, value)
+
+    def orders(drawn: Array) -> list[Callable[[Array], Array]]:
+        """The order of each shard that the device has."""
+        if shards == 1:
+            return [shuffle(drawn, n)]
+        held = shards // devices
+        first = 0 if mesh is None else jax.lax.axis_index(AXIS) * held
+        return [shuffle(jax.random.fold_in(drawn, first + shard), each) for shard in range(held)]
+
+    def epoch(state: State, rows: Rows, shared: Any, valid: Validation) -> tuple[State, Record]:
+        key, drawn = jax.random.split(state.key)
+        shuffled = orders(drawn)
+
+        def batch(learner: Learner, number: Array) -> tuple[Learner, Array]:
+            position = number * size + jnp.arange(size)
+            index = jnp.concatenate([order(position) + shard * each for shard, order in enumerate(shuffled)])
+            return step(learner, rows_at(rows, index), shared)
+
+        learner, losses = jax.lax.scan(batch, state.learner, jnp.arange(steps))
+        return close(state, key, learner, losses.mean(), valid)
+
+    def close(state: State, key: Array, learner: Learner, loss: Array, valid: Validation) -> tuple[State, Record]:
+        value = _or_least(stage.validate(predictions(learner.params, valid.x), valid.judge))
+        # Until some epoch has a value, the latest stands in for the best.
+        better = (value > state.best_value) | jnp.isneginf(state.best_value)
+        best = jax.tree.map(partial(jnp.where, better), learner.params, state.best)
+        best_value = jnp.where(better, value, state.best_value)
+        return State(key, learner, best, best_value), Record(loss, value)
+
+    return Trainer(start, epoch, step, close, steps, size * shards)
+
+
+def _check_shards(shards: int, devices: int, batch_size: int, n: int) -> None:
+    if shards % devices:
+        refuse("mesh", found=f"{devices} devices", expected=f"a number that divides the {shards} shards")
+    if batch_size % shards:
+        what = "mesh" if shards == devices else "shards"
+        refuse(what, found=f"{shards} parts of the rows", expected=f"a number that divides batch_size, {batch_size}")
+    if n % shards:
+        refuse("rows", found=n, expected=f"a multiple of {shards}, so that all parts of them are of one size")
+
+
+def _or_least(value: Array) -> Array:
+    """A value that is not a number loses to any that is."""
+    return jnp.where(jnp.isnan(value), -jnp.inf, value)

@@ -45,9 +45,7 @@ def perturbed(outcomes: Outcomes, scores: Scores, constants: Constants, *, sampl
     The noise is the same for every batch; batches are shuffled, so it is another for each person in each epoch.
     """
     k, key = constants, jax.random.key(0)
-    return perturbed_loss(
-        outcomes, scores, k.lams, key=key, scale=k.temperature, samples=samples, weights=k.weights
-    )
+    return perturbed_loss(outcomes, scores, k.lams, key=key, scale=k.temperature, samples=samples, weights=k.weights)
 
 
 def primal_policy_learning(outcomes: Outcomes, scores: Scores, constants: Constants, *, priced: bool = False) -> Array:

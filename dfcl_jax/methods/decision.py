@@ -82,8 +82,8 @@ class Decision:
     by_rows: bool = False  # the loss is a mean over rows, so that chunks of a large batch need not know of each other
     tracked: bool = False  # multipliers solved anew before each epoch, see `constants.tracked`; not once at the start
     alpha: float | optax.Schedule = 0.0  # weight of the prediction loss, or epoch from 0 -> weight
-    # Epoch -> temperature and windows as a multiple of the constants', see `constants.annealed`.
-    annealing: optax.Schedule = optax.constant_schedule(1.0)
+    # Epoch -> temperature and windows as a multiple of the constants', see `constants.annealed`; None: as they are.
+    annealing: optax.Schedule | None = None
     select: Literal["value", "aucc"] = "value"  # what chooses the checkpoint
     settle: Literal["aipw", "ipw"] = "aipw"  # scores of the validation people that the value is settled by
 
@@ -173,7 +173,9 @@ def train_on(
     """The decision stage on ready-made terms; `seeds` may have members, and then so have terms and pace."""
 
     def objective(outcomes: Outcomes, rows: Rows, shared: Terms) -> Array:
-        now = constants.annealed(shared.constants, method.annealing(shared.epoch))
+        now = shared.constants
+        if method.annealing is not None:
+            now = constants.annealed(now, method.annealing(shared.epoch))
         decision = method.loss(outcomes, rows.extra, now)
         alpha = jnp.asarray(method.alpha(shared.epoch), decision.dtype) if callable(method.alpha) else shared.alpha
         if alpha is None:

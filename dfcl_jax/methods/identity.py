@@ -27,7 +27,10 @@ def describe(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if is_dataclass(value) and not isinstance(value, type):
-        return {"class": _name(type(value)), "fields": {f.name: describe(getattr(value, f.name)) for f in fields(value)}}
+        return {
+            "class": _name(type(value)),
+            "fields": {f.name: describe(getattr(value, f.name)) for f in fields(value)},
+        }
     if isinstance(value, partial):
         keywords = {name: describe(given) for name, given in value.keywords.items()}
         return {"partial": describe(value.func), "args": describe(list(value.args)), "keywords": keywords}

@@ -39,7 +39,9 @@ class Policy(NamedTuple):
         x = self.features(people)
         n = x.shape[0]
         blocks = jnp.pad(x, ((0, -n % BLOCK), (0, 0))).reshape(-1, BLOCK, x.shape[1])
-        return jax.tree.map(lambda leaf: leaf.reshape(-1, leaf.shape[-1])[:n], _predict(self.method, self.params, blocks))
+        return jax.tree.map(
+            lambda leaf: leaf.reshape(-1, leaf.shape[-1])[:n], _predict(self.method, self.params, blocks)
+        )
 
     def features(self, people: pd.DataFrame | np.ndarray | Array) -> Array:
         """The matrix of features, [n, d]."""

@@ -95,7 +95,9 @@ class TwoStage:
             Rows(counted.sample) if in_memory else Streamed(tasks[0].train, prepare, counted.units),
             None,
             Validation(counted.valid.x, counted.valid),
-            Stage(model, MeanOverRows(objective), cost_curve_area if self.select == "aucc" else accuracy, self.training),
+            Stage(
+                model, MeanOverRows(objective), cost_curve_area if self.select == "aucc" else accuracy, self.training
+            ),
             seeds=seeds,
             mesh=mesh_of(self.training),
             log=log.stage("", self.training.epochs, sum(task.train.rows for task in tasks)),

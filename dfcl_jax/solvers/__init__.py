@@ -1,6 +1,7 @@
 """Solvers of the budgeted decision (a multiple-choice knapsack) and of its dual."""
 
 from dfcl_jax.solvers.allocation import allocate
+from dfcl_jax.solvers.budgets import chosen_budgets, default_budgets
 from dfcl_jax.solvers.checks import check_budgets
 from dfcl_jax.solvers.constrained import ConstrainedAllocation, allocate_within
 from dfcl_jax.solvers.decision import Rule, decide, dice, hard, priced, soft
@@ -25,8 +26,10 @@ __all__ = [
     "bisect",
     "budget_path",
     "check_budgets",
+    "chosen_budgets",
     "commit",
     "decide",
+    "default_budgets",
     "dice",
     "hard",
     "lams_for_budgets",

@@ -1,1 +1,17 @@
-"""Studies (in work)."""
+"""Studies: methods that learn from the same tasks and are judged by the same exams."""
+
+from dfcl_jax.study.cells import Cell, Cells, Watcher
+from dfcl_jax.study.comparison import ORACLE, Judge, Study, compare
+from dfcl_jax.study.evaluation import Evaluation, evaluate
+
+__all__ = [
+    "ORACLE",
+    "Cell",
+    "Cells",
+    "Evaluation",
+    "Judge",
+    "Study",
+    "Watcher",
+    "compare",
+    "evaluate",
+]

@@ -6,6 +6,7 @@ from itertools import chain
 
 import numpy as np
 
+from dfcl_jax.errors import shown
 from dfcl_jax.metrics.checks import check_trial
 from dfcl_jax.metrics.diagnostics import arm_shares, feature_names, imbalance, overlap
 from dfcl_jax.metrics.intervals import clearly_positive
@@ -52,20 +53,24 @@ def doubts(
         _cost(trial, arms),
     )
     found = list(chain.from_iterable(parts))
-    return found + [f"The feature {leak} may be made of what happened after treatment: leave it out." for leak in leaks]
+    return found + [
+        f"The feature {shown(leak)} may be made of what happened after treatment: leave it out." for leak in leaks
+    ]
 
 
 def _treatments(trial: Trial, arms: Sequence[object]) -> Iterator[str]:
-    counts = _counts(trial)
-    for j, count in enumerate(counts):
-        meant = _meant(j, arms, counts)
-        if meant is not None:
-            yield f"The treatment {arms[j]} was given to {count:,} of {len(trial.t):,} people: is it {meant} misspelt?"
-        elif count < FEW:
-            yield (
-                f"The treatment {arms[j]} was given to {count:,} of {len(trial.t):,} people: too few for figures "
-                "of it. If its name is a mistake, correct it, else leave these rows out."
-            )
+    counts, n = _counts(trial), len(trial.t)
+    meant = {j: _meant(j, arms, counts) for j in range(len(arms))}
+    for j, other in meant.items():
+        if other is not None:
+            given = f"The treatment {shown(arms[j])} was given to {counts[j]:,} of {n:,} people"
+            yield f"{given}: is it {shown(other)} misspelt?"
+    few = [f"{shown(arm)} ({counts[j]:,})" for j, arm in enumerate(arms) if meant[j] is None and counts[j] < FEW]
+    if few:
+        yield (
+            f"Of {n:,} people few were given {', '.join(few)}: too few for figures. Where a name is a mistake, correct "
+            "it; else think of leaving these rows out."
+        )
 
 
 def _meant(j: int, arms: Sequence[object], counts: np.ndarray) -> object | None:
@@ -88,15 +93,15 @@ def _design(
     if test.p_value < DOUBT:
         off = shares.iloc[int((shares.share / shares.design - 1).abs().argmax())]
         yield (
-            f"Sample ratio mismatch: {arms[int(off.treatment)]} was given to {off.share:.4g} of people, by the "
+            f"Sample ratio mismatch: {shown(arms[int(off.treatment)])} was given to {off.share:.4g} of people, by the "
             f"propensities it is {off.design:.4g} ({test}): people were lost, or the propensities are not the trial's."
         )
     names = feature_names(names, trial.x.shape[1])
     found = imbalance(trial)
     if found.p_value < DOUBT:
         yield (
-            f"People differ between treatments before treatment, most in the feature {names[found.column]} at "
-            f"{arms[found.treatment]} (p = {found.p_value:.2g}): the trial does not look randomised as it says."
+            f"People differ between treatments before treatment, most in the feature {shown(names[found.column])} at "
+            f"{shown(arms[found.treatment])} (p = {found.p_value:.2g}): the trial does not look randomised as it says."
         )
 
 
@@ -107,9 +112,9 @@ def _weights(trial: Trial, arms: Sequence[object]) -> Iterator[str]:
         # With fewer people than that the treatment has a sentence already.
         if counts[j] >= FEW > row.effective_size:
             yield (
-                f"Weights of {arms[j]} are uneven: its {counts[j]:,} people are worth {row.effective_size:.0f} of "
-                f"equal weight, and one of them stands for {row.largest_weight:,.0f} people (propensity "
-                f"{1 / row.largest_weight:.2g})."
+                f"Weights of {shown(arms[j])} are uneven: its {counts[j]:,} people are worth "
+                f"{row.effective_size:.0f} of equal weight, and one of them stands for {row.largest_weight:,.0f} people "
+                f"(propensity {1 / row.largest_weight:.2g})."
             )
 
 
@@ -119,12 +124,13 @@ def _revenue(trial: Trial, arms: Sequence[object]) -> Iterator[str]:
         yield f"Revenue is {r[0]:.4g} in every row: no treatment can bring more than another."
         return
     conversions = np.bincount(np.asarray(trial.t), r != 0, minlength=len(arms)).astype(int)
-    for arm, count, converted in zip(arms, _counts(trial), conversions, strict=True):
-        if count >= FEW > converted:
-            yield (
-                f"Only {converted} of the {count:,} people given {arm} brought any revenue: what it brings is known "
-                "only roughly."
-            )
+    few = [
+        f"{converted:,} of the {count:,} given {shown(arm)}"
+        for arm, count, converted in zip(arms, _counts(trial), conversions, strict=True)
+        if count >= FEW > converted
+    ]
+    if few:
+        yield f"Few people brought any revenue: {', '.join(few)}. What these treatments bring is known only roughly."
     if not clearly_positive(r.mean(), r.std() / np.sqrt(len(r))):
         yield (
             f"Mean revenue is {r.mean():.4g} per person, not clearly above 0: percentages of it mean nothing, read "
@@ -142,9 +148,11 @@ def _cost(trial: Trial, arms: Sequence[object]) -> Iterator[str]:
         return
     means = np.bincount(t, c, minlength=len(arms)) / np.maximum(counts, 1)
     below = int((c < 0).sum())
-    saving = [f"{arm} ({mean:.4g})" for arm, mean, count in zip(arms, means, counts, strict=True) if count and mean < 0]
+    saving = [
+        f"{shown(arm)} ({mean:.4g})" for arm, mean, count in zip(arms, means, counts, strict=True) if count and mean < 0
+    ]
     if below:
-        who = f", so that {', '.join(saving)} saves money on average" if saving else ""
+        who = f", so that {', '.join(saving)} costs less than nothing on average" if saving else ""
         yield (
             f"Cost is below 0 in {below:,} of {len(c):,} rows (least {c.min():.4g}){who}: a budget limits what is "
             "spent. Give what was spent as cost, and count what was saved as revenue."
@@ -152,8 +160,8 @@ def _cost(trial: Trial, arms: Sequence[object]) -> Iterator[str]:
     given = means[counts > 0]
     if len(given) > 1 and np.ptp(given) <= 1e-6 * np.abs(given).max():
         yield (
-            f"All treatments cost the same, {given[0]:.4g} per person: no budget decides between them. Give the column, "
-            "or the cost of each treatment, that says what it cost."
+            f"All treatments cost the same, {given[0]:.4g} per person: no budget decides between them. Give the "
+            "column, or the cost of each treatment, that says what it cost."
         )
 
 

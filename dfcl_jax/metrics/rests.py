@@ -9,6 +9,7 @@ import pandas as pd
 from jax import Array
 from jax.typing import ArrayLike
 
+from dfcl_jax.errors import shown
 from dfcl_jax.metrics.checks import as_array, check_people, check_settling
 from dfcl_jax.solvers import Rule, hard
 from dfcl_jax.types import Outcomes, Scores
@@ -107,7 +108,7 @@ def why_withheld(rests: pd.DataFrame, arms: Sequence[object] | None = None) -> l
 def _lack(row: dict, arms: Sequence[object] | None) -> str | None:
     if row["share"] <= LEAST_SHARE:
         return None
-    arm = row["treatment"] if arms is None else arms[row["treatment"]]
+    arm = f"treatment {row['treatment']}" if arms is None else shown(arms[row["treatment"]])
     given = f"{row['share']:.1%} of people are given {arm}"
     if row["effective_size"] < LEAST_PEOPLE:
         size = f" (worth {row['effective_size']:.1f} of equal weight)" if row["matched"] else ""

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,6 +23,7 @@ MISSING = ["", "NA", "N/A", "#N/A", "n/a", "<NA>", "NaN", "nan", "-nan", "NULL",
 GROUP = 2**16
 _BLOCK = 2**22  # bytes parsed at a time
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_GROUPED = r"^[+-]?\d{1,3}(\.\d{3})+(,\d*)?$"  # 1.234.567,89
 # From narrow to wide: the first type that all values of a column have is its type.
 _TYPES = (pa.int64(), pa.float64(), pa.bool_(), pa.date32(), pa.timestamp("us"), pa.timestamp("us", "UTC"))
 
@@ -32,7 +33,7 @@ class Reading:
     """How CSV files are written; what is None is found out."""
 
     separator: str | None = None  # "," or, where that leaves a single column, ";", a tab or "|"
-    decimal: str | None = None  # "." or, where columns are numbers only then, ","
+    decimal: str | None = None  # "." or, where a column is numbers only then, ","; 1.234 is then a thousand and more
     encoding: str | None = None  # UTF-8 or UTF-16, else cp1252 (Windows)
 
 
@@ -100,7 +101,7 @@ def _looked_through(file: Path, reading: Reading, changed: int, size: int) -> De
         # Where columns are separated by commas, numbers are not written with them.
         if reading.decimal is None and separator != "," and pa.string() in types:
             others, _ = scan(",")
-            if others.count(pa.string()) < types.count(pa.string()):
+            if any(one == pa.string() != other for one, other in zip(types, others, strict=True)):
                 decimal, types = ",", others
     return Delimited(file, encoding, separator, decimal, header, pa.schema(list(zip(names, types, strict=True))), rows)
 
@@ -117,7 +118,7 @@ def readable(file: Path) -> Iterator[None]:
         refuse(f"data file {file}", found=f"unreadable ({reason})", expected="a well-formed table")
 
 
-def _open(file: Path) -> IO[bytes]:
+def _open(file: Path) -> BinaryIO | gzip.GzipFile:
     return gzip.open(file) if file.name.lower().endswith(".gz") else open(file, "rb")
 
 
@@ -225,14 +226,17 @@ def _converted(column: pa.ChunkedArray, to: pa.DataType, decimal: str) -> pa.Chu
         return column
     if pa.types.is_null(to):
         return pa.chunked_array([pa.nulls(len(column))])
-    column = pc.utf8_trim_whitespace(column)
+    column = pc.call_function("utf8_trim_whitespace", [column])
     if pa.types.is_boolean(to):
-        column = pc.utf8_lower(column)
-        if not pc.all(pc.is_in(column, pa.array(["true", "false", None]))).as_py():
+        column = pc.call_function("utf8_lower", [column])
+        if not set(column.unique().to_pylist()) <= {"true", "false", None}:
             raise pa.ArrowInvalid("neither true nor false")
     elif decimal == "," and not pa.types.is_temporal(to):
-        # With a comma for decimals a point stands between thousands: no number is better than a wrong one.
-        if pc.any(pc.match_substring(column, ".")).as_py():
-            raise pa.ArrowInvalid("a number with a point")
-        column = pc.replace_substring(column, ",", ".")
+        # There a point stands between thousands.
+        pointed = pc.call_function("match_substring", [column], pc.MatchSubstringOptions("."))
+        grouped = pc.call_function("match_substring_regex", [column], pc.MatchSubstringOptions(_GROUPED))
+        if pc.call_function("and_not", [pointed, grouped]).unique().to_pylist().count(True):
+            raise pa.ArrowInvalid("a number with a point for decimals")
+        for sign, put in ((".", ""), (",", ".")):
+            column = pc.call_function("replace_substring", [column], pc.ReplaceSubstringOptions(sign, put))
     return column.cast(to)

@@ -65,7 +65,7 @@ class Encoder:
         """The encoder that `to_json` described; fields that an older version did not write have their defaults."""
         return Encoder(
             tuple(
-                CategoryColumn(**(column | {"levels": tuple(column["levels"])}))
+                CategoryColumn(column["name"], tuple(column["levels"]), column.get("pooled", False))
                 if "levels" in column
                 else NumericColumn(**column)
                 for column in data

@@ -11,6 +11,7 @@ from dfcl_jax.data.kinds import kind_of, numbers, texts
 
 # What saved indices are called.
 _INDEX = re.compile(r"Unnamed: \d+|__index_level_\d+__")
+_COMMA = re.compile(r"[+-]?\d+,\d+")
 _COPY = re.compile(r"(.+)\.\d+")
 MAX_LEVELS = 100
 
@@ -64,6 +65,8 @@ def feature_notes(features: pd.DataFrame) -> list[str]:
             if not isinstance(column.dtype, pd.CategoricalDtype) and mixed.any() and not mixed.all():
                 words = ", ".join(map(repr, sorted(levels[~mixed])[:3]))
                 notes.append(f"feature {name!r} has numbers and words ({words}): taken as a category")
+            if any(map(_COMMA.fullmatch, levels)):
+                notes.append(f"feature {name!r} has numbers with a comma, as {levels[0]!r}: taken as texts")
             if len(levels) > MAX_LEVELS:
                 kept = MAX_LEVELS - 1
                 notes.append(f"feature {name!r} has {len(levels)} levels: all but the {kept} most frequent are one")

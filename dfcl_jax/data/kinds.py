@@ -83,7 +83,7 @@ def text_of(value: Any) -> str:
         return value
     if isinstance(value, (bool, np.bool_)):
         return str(bool(value))
-    if isinstance(value, (int, np.integer)):
+    if pd.api.types.is_integer(value):
         return str(int(value))
     try:
         # Decimals and float32 have fewer digits than float64.

@@ -122,7 +122,7 @@ def _like(path: Path, columns: Columns, like: StreamedTrial, reading: Reading | 
         notes=parts.notes,
         leaks=(),
         keep=None,
-        count=None,
+        kept=None,
     )
 
 

@@ -160,10 +160,13 @@ def _field(column: str, sources: dict[Path, Source], numeric: Sequence[str]) -> 
         places, there = source.schema.get_all_field_indices(column), source.given.get(column)
         if len(places) > 1:
             refuse_twice([column, column], f" in {file}")
-        if not places and there is None:
+        if places:
+            own = source.schema.field(places[0]).type
+        elif there is not None:
+            own = there.type
+        else:
             names = ", ".join([*source.schema.names, *source.given])
             refuse(f"column {column!r}", found=f"only {names}", expected=f"it in {file}")
-        own = source.schema.field(places[0]).type if places else there.type
         value = own.value_type if pa.types.is_dictionary(own) else own
         # Whether texts and dates are numbers, their rows say.
         if column in numeric and not (is_number(value) or pa.types.is_null(value) or _readable(value)):

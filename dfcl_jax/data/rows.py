@@ -11,16 +11,14 @@ _LAST = 2**64 - 1
 
 def hashed(rows: np.ndarray, seed: int) -> np.ndarray:
     """A random-looking number of each row, [n] uint64, evenly spread (SplitMix64, Steele et al. 2014)."""
-    with np.errstate(over="ignore"):
-        z = rows.astype(np.uint64) + np.uint64(1) + _mixed(np.uint64(seed % 2**64))
-        return _mixed(z * np.uint64(0x9E3779B97F4A7C15))
+    start = _mixed(np.array([seed % 2**64], np.uint64))
+    return _mixed((rows.astype(np.uint64) + start) * np.uint64(0x9E3779B97F4A7C15))
 
 
-def _mixed(z: np.ndarray | np.uint64) -> np.ndarray | np.uint64:
-    with np.errstate(over="ignore"):
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return z ^ (z >> np.uint64(31))
+def _mixed(z: np.ndarray) -> np.ndarray:
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
 
 
 @dataclass(frozen=True)

@@ -37,12 +37,12 @@ class StreamedTrial(NamedTuple):
     notes: tuple[str, ...] = ()  # sentences of what was found out or decided when it was opened
     leaks: tuple[str, ...] = ()  # sentences of `check_leaks` on a sample
     keep: Choice | None = None  # which rows it has; None: all
-    count: int | None = None  # how many those are
+    kept: int | None = None  # how many those are
 
     @property
     def rows(self) -> int:
         """How many rows it has."""
-        return self.parts.rows if self.count is None else self.count
+        return self.parts.rows if self.kept is None else self.kept
 
     def select(self, keep: Choice) -> "StreamedTrial":
         """Those of its rows that `keep` says, given the numbers of rows in the whole data set; they are counted."""
@@ -99,7 +99,7 @@ class StreamedTrial(NamedTuple):
             yield self._from(held.draw(size, rng))
 
     def _counted(self, keep: Choice) -> "StreamedTrial":
-        return self._replace(keep=keep, count=sum(int(keep(rows).sum()) for rows in self._numbers()))
+        return self._replace(keep=keep, kept=sum(int(keep(rows).sum()) for rows in self._numbers()))
 
     def _numbers(self) -> Iterator[np.ndarray]:
         for group in self.parts.groups:

@@ -93,12 +93,12 @@ def treatments(levels: dict[str, Level], columns: Columns) -> Treatments:
     for code, level in zip(codes, levels.values(), strict=True):
         if code < 0:
             refuse(f"{column}, {level.first}", found=level.shown, expected=f"one of {', '.join(arms)}")
-    of_arm = [merged({}, {}) for _ in arms]
+    by_arm: dict[str, Level] = {}
     for code, level in zip(codes, levels.values(), strict=True):
-        of_arm[code] = merged(of_arm[code], {"": level})
-    counts = np.array([level[""].rows if level else 0 for level in of_arm])
-    check_arms(columns.treatment, arms, counts)
-    of = [level[""] for level in of_arm]
+        by_arm = merged(by_arm, {arms[code]: level})
+    check_arms(columns.treatment, arms, np.array([by_arm[arm].rows if arm in by_arm else 0 for arm in arms]))
+    of = [by_arm[arm] for arm in arms]
+    counts = np.array([level.rows for level in of])
     means = np.array([level.cost / level.rows for level in of])
     constant = np.array([level.least if level.least == level.most and level.rows > 1 else np.nan for level in of])
     if columns.arms and columns.control and arm_codes(pd.Series([columns.control], dtype=object), arms)[0] != 0:
@@ -107,30 +107,37 @@ def treatments(levels: dict[str, Level], columns: Columns) -> Treatments:
 
 
 def _in_order(levels: dict[str, Level], columns: Columns) -> tuple[tuple[str, ...], bool]:
-    names, column = list(levels), f"column {columns.treatment!r}"
-    n = sum(level.rows for level in levels.values())
-    numbers = {name: number_of(name) for name in names}
-    truths = {name.lower() for name in names} <= {"true", "false"}
-    numeric = None not in numbers.values()
-    whole = numeric and all(number == int(number) for number in numbers.values() if number is not None)
-    values = sorted(int(number) for number in numbers.values() if number is not None) if whole else []
-    codes = values == list(range(len(values))) if whole else False
-    rest = [value for value in values if value >= 0]
-    if whole and rest != values and len(rest) > 1 and rest == list(range(len(rest))):
-        odd = min(levels, key=lambda name: numbers[name])
-        expected = "a treatment code, a whole number from 0 to m-1, or `arms` that name it"
-        refuse(f"{column}, {levels[odd].first}", found=levels[odd].shown, expected=expected)
-    if not codes and len(names) > 2 and len(names) > min(MOST_LEVELS, n // 2):
+    """The names in order, and whether that order was known before the costs were seen."""
+    numbers = {name: number for name in levels if (number := number_of(name)) is not None}
+    numeric = len(numbers) == len(levels)
+    by_value = tuple(sorted(levels, key=lambda name: (numbers[name], name) if numeric else (0, name)))
+    codes = numeric and _are_codes(sorted(numbers.values()))
+    if numeric and not codes:
+        _refuse_gap_code(levels, numbers, columns.treatment)
+    n, m = sum(level.rows for level in levels.values()), len(levels)
+    if not codes and m > 2 and m > min(MOST_LEVELS, n // 2):
         expected = f"codes from 0 to m-1, or at most {MOST_LEVELS} values, each in two rows or more on average"
-        refuse(column, found=f"{len(names)} different values in {n} rows", expected=expected)
+        refuse(f"column {columns.treatment!r}", found=f"{m} different values in {n} rows", expected=expected)
     cost = {name: level.cost / level.rows for name, level in levels.items()}
-    by_value = sorted(names, key=lambda name: (numbers[name], name) if numeric else (0, name))
-    order = by_value if numeric else sorted(by_value, key=lambda name: cost[name])
-    control = _control(columns, tuple(order))
+    order = by_value if numeric else tuple(sorted(by_value, key=lambda name: cost[name]))
+    control = _control(columns, order)
     if control is None:
-        control = order[0] if codes or truths else min(order, key=lambda name: cost[name])
+        control = order[0] if codes else min(order, key=lambda name: cost[name])
     arms = (control, *(name for name in order if name != control))
-    return arms, (numeric and arms == tuple(by_value)) or (not numeric and bool(columns.control) and len(arms) == 2)
+    return arms, arms == by_value if numeric else bool(columns.control) and m == 2
+
+
+def _are_codes(numbers: list[float]) -> bool:
+    """Whether sorted numbers are 0, 1, ..., m-1, with m of at least 2."""
+    return len(numbers) > 1 and numbers == list(range(len(numbers)))
+
+
+def _refuse_gap_code(levels: dict[str, Level], numbers: dict[str, float], column: str) -> None:
+    """Refuse a negative number, such as -1, beside codes: it stands for a gap."""
+    least = min(numbers, key=lambda name: numbers[name])
+    if numbers[least] < 0 and _are_codes(sorted(number for number in numbers.values() if number >= 0)):
+        expected = "a treatment code, a whole number from 0 to m-1, or `arms` that name it"
+        refuse(f"column {column!r}, {levels[least].first}", found=levels[least].shown, expected=expected)
 
 
 def _control(columns: Columns, names: tuple[str, ...]) -> str | None:

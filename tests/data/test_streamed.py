@@ -201,5 +201,7 @@ def test_a_part_with_another_schema_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"column 'sales' of .*part-3.parquet: found .*string, expected double, as in"):
         open_trial(folder, COLUMNS)
     frame(50).assign(age=pd.Timestamp("2024-01-01")).to_parquet(folder / "part-3.parquet")
-    with pytest.raises(InputError, match=r"column 'age' of .*part-3.parquet: found timestamp.*, expected double, as in"):
+    with pytest.raises(
+        InputError, match=r"column 'age' of .*part-3.parquet: found timestamp.*, expected double, as in"
+    ):
         open_trial(folder, COLUMNS)

@@ -27,14 +27,16 @@ from dfcl_jax.data import (
     read_frame,
     split_table,
     trial_table,
+    unlike,
     with_budgets,
 )
 from dfcl_jax.data.encode import Scaling
 from dfcl_jax.methods import Method
 from dfcl_jax.report.summary import proven_best
+from dfcl_jax.report.terminal import number, per_cent
 from dfcl_jax.runs.config import RunConfig
 from dfcl_jax.runs.options import Within
-from dfcl_jax.runs.plan import write_plan
+from dfcl_jax.runs.plan import plan_for
 from dfcl_jax.runs.run_folder import Run, open_run
 from dfcl_jax.runs.saved_policy import save_policy
 from dfcl_jax.solvers import chosen_budgets
@@ -207,6 +209,24 @@ def _plan(
         run.say("No plan: people of a streamed trial are planned for by ./scripts/run plan --people")
         return
     policy = policy_of(study, split, best, arms=opened.arms)
+    plan = plan_for(policy, frame, rows, budgets)
+    run.write_table("plan", plan.assignments)
+    run.write_table("plan_budgets", plan.budgets)
     base = study.judge.base
     why = "no method proved better" if best == base else f"the interval of its difference to {base} is above 0"
-    write_plan(run, policy, frame, rows, budgets, title=f"by {best} ({why})")
+    run.say("", f"Plan for {len(plan.assignments):,} people by {best} ({why}).")
+    run.say(f"Spend and revenue per person as measured on {policy.curve.people:,} people that no model was trained on:")
+    run.show(shown_plan(plan.budgets))
+    unlike_trial = unlike(policy.encoder, frame).sentences() if policy.encoder is not None else []
+    run.say(*plan.notes, *unlike_trial)
+
+
+def shown_plan(budgets: pd.DataFrame) -> pd.DataFrame:
+    """The table of a plan as text: spend and revenue with their intervals, shares of treatments in per cent."""
+    table = pd.DataFrame({"budget": budgets.budget.map(number)})
+    for what in ("spend", "revenue"):
+        ends = budgets[[what, f"{what}_low", f"{what}_high"]].map(number)
+        table[f"{what}, 95% interval"] = [f"{mean} [{low}, {high}]" for mean, low, high in ends.itertuples(index=False)]
+    for column in budgets.filter(regex="^share "):
+        table[column.removeprefix("share ")] = budgets[column].map(per_cent)
+    return table

@@ -80,7 +80,7 @@ def with_units(net: Params, counted: Counted) -> Params:
 def predict_money(model: Model, params: Params, x: Array) -> Outcomes:
     """Predictions in the money of the data, [n, m] each, for parameters `with_units`."""
     outcomes = predict(model, params["net"], x)
-    return Outcomes(outcomes.r * params["unit"][0], outcomes.c * params["unit"][1])
+    return Outcomes(outcomes.r * params["unit"][:1], outcomes.c * params["unit"][1:])
 
 
 @partial(jax.jit, static_argnums=(0, 1))

@@ -115,7 +115,7 @@ def test_the_interval_of_other_people_holds_the_luck_of_who_they_are():
 
 @pytest.mark.parametrize("risk", [0.0, 0.5, -1, np.nan])
 def test_a_risk_that_is_none_is_refused(risk):
-    with pytest.raises(InputError, match="risk: found .*, expected a probability above 0 and below 0.5"):
+    with pytest.raises(InputError, match=r"risk: found .*, expected a probability above 0 and below 0.5"):
         CURVE.at(0.1, risk=risk)
 
 

@@ -1,12 +1,14 @@
-"""Progress bars: one for a whole study, one for a stage that counts things."""
+"""Progress bars: one for the stages of a study, one for a stage that counts things."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from dfcl_jax.study import Watcher
 from dfcl_jax.train import Epoch
 
 
@@ -36,47 +38,46 @@ def counted(stage: str, total: int, things: str, *, console: Console) -> Iterato
 
 
 class StudyProgress:
-    """A bar over all epochs of all stages, with loss, validation value, rows per second and time left.
+    """A bar for each stage of training, with loss, validation value, rows per second and time left.
 
     Where the output is no terminal, a line for each stage instead.
     """
 
-    def __init__(self, epochs: int, *, console: Console):
-        self._console = console
-        self._bar = progress_bar(console)
-        self._task = self._bar.add_task("", total=epochs, status="compiling")
+    def __init__(self, *, console: Console, observers: Sequence[Callable[[Epoch], None]] = ()):
+        self._console, self._observers = console, observers
 
-    def __enter__(self) -> "StudyProgress":
-        self._bar.start()
-        return self
+    def watcher(self) -> Watcher:
+        """What a study tells."""
+        return Watcher(self._on_stage, self._on_cell, self._say)
 
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+    def _say(self, sentence: str) -> None:
+        self._console.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
-    def skip(self, stage: str, epochs: int) -> None:
-        """Count a stage that an earlier run finished."""
-        self._console.print(f"{stage}: taken from the earlier run")
-        self._bar.advance(self._task, epochs)
+    def _on_cell(self, method: str, seed: int) -> None:
+        self._say(f"{method}, seed {seed}: taken from the earlier run")
 
-    def on_stage(self, stage: str, epochs: int) -> Callable[[Epoch], None]:
-        """Start a stage of `epochs` epochs; returns what to call after each."""
-        self._bar.update(self._task, description=stage, status="compiling")
-        began, best, first = time.perf_counter(), 0.0, None
+    def _on_stage(self, label: str, epochs: int) -> Callable[[Epoch], None]:
+        bar = progress_bar(self._console)
+        task = bar.add_task(escape(label), total=epochs, status="compiling")
+        bar.start()
+        began, best, first = time.perf_counter(), 0.0, 0
 
         def on_epoch(epoch: Epoch) -> None:
             nonlocal best, first
+            if not first:
+                first = epoch.epoch
+                if first > 1:
+                    self._say(f"{label}: goes on after epoch {first - 1} of the earlier run")
             best = max(best, epoch.rows_per_second)
             loss, value = epoch.loss.mean(), epoch.value.mean()
-            if first is None:
-                first = epoch.epoch
-                self._bar.advance(self._task, first - 1)
-                if first > 1:
-                    self._console.print(f"{stage}: goes on after epoch {first - 1} of the earlier run", highlight=False)
             status = f"loss {loss:.4f}  value {value:.4f}  {epoch.rows_per_second:,.0f} rows/s"
-            self._bar.update(self._task, advance=1, status=status)
-            if epoch.epoch == epochs and not self._console.is_terminal:
-                took = f"{epochs + 1 - first} epochs in {time.perf_counter() - began:.1f} s, up to {best:,.0f} rows/s"
-                outcome = f"loss {loss:.4f}, validation {value:.4f}"
-                self._console.print(f"{stage}: {outcome}, {took}", highlight=False, soft_wrap=True)
+            bar.update(task, completed=epoch.epoch, status=status)
+            for observe in self._observers:
+                observe(epoch._replace(stage=label))
+            if epoch.epoch == epochs:
+                bar.stop()
+                if not self._console.is_terminal:
+                    took = f"{epochs + 1 - first} epochs in {time.perf_counter() - began:.1f} s"
+                    self._say(f"{label}: loss {loss:.4f}, validation {value:.4f}, {took}, up to {best:,.0f} rows/s")
 
         return on_epoch

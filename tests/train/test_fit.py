@@ -141,7 +141,7 @@ def test_every_seed_has_a_pace_of_its_own(result):
     assert (other.loss[:, 1] != result.loss[:, 1]).all()
 
 
-@pytest.mark.parametrize(("batch_size", "left_over"), [(100, 0), (450, 0), (590, 0), (130, 0), (70, 6)])
+@pytest.mark.parametrize(("batch_size", "left_over"), [(100, 0), (590, 0), (130, 0), (70, 6)])
 def test_an_epoch_sees_every_row_once_but_for_fewer_than_its_batches(batch_size, left_over):
     seen = []
 

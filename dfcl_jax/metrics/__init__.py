@@ -4,11 +4,21 @@ from dfcl_jax.metrics import diagnostics
 from dfcl_jax.metrics.bootstrap import Replicates, bootstrap, draw_weights
 from dfcl_jax.metrics.checks import check_scores, check_trial
 from dfcl_jax.metrics.cost_curve import aucc, exact_aucc, marginal_roi_score, mt_aucc, roi_score
+from dfcl_jax.metrics.doubts import doubts
 from dfcl_jax.metrics.gain import contrasts, qini, qini_area, untargeted, with_control
-from dfcl_jax.metrics.intervals import Interval, normal_interval, paired_interval, seeds_interval
+from dfcl_jax.metrics.intervals import (
+    Interval,
+    clearly_positive,
+    normal_interval,
+    paired_interval,
+    per_cent,
+    seeds_interval,
+)
 from dfcl_jax.metrics.policy_value import eom, influence, policy_value
 from dfcl_jax.metrics.regret import Regret, regret
+from dfcl_jax.metrics.rests import rests_on, trustworthy, why_withheld
 from dfcl_jax.metrics.spend_curve import Expected, SpendCurve, spend_curve
+from dfcl_jax.metrics.undefined import why_undefined
 from dfcl_jax.metrics.uplift import causalml_auuc, causalml_qini, sklift_auuc, sklift_qini
 from dfcl_jax.metrics.value_steps import Curve, Normalise, PolicyValue, ValueSteps, value_steps
 
@@ -28,8 +38,10 @@ __all__ = [
     "causalml_qini",
     "check_scores",
     "check_trial",
+    "clearly_positive",
     "contrasts",
     "diagnostics",
+    "doubts",
     "draw_weights",
     "eom",
     "exact_aucc",
@@ -38,16 +50,21 @@ __all__ = [
     "mt_aucc",
     "normal_interval",
     "paired_interval",
+    "per_cent",
     "policy_value",
     "qini",
     "qini_area",
     "regret",
+    "rests_on",
     "roi_score",
     "seeds_interval",
     "sklift_auuc",
     "sklift_qini",
     "spend_curve",
+    "trustworthy",
     "untargeted",
     "value_steps",
+    "why_undefined",
+    "why_withheld",
     "with_control",
 ]

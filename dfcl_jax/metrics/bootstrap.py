@@ -30,23 +30,32 @@ class Replicates(NamedTuple):
 
     @property
     def error(self) -> Any:
-        """Standard errors, leaves [...]."""
-        return jax.tree.map(lambda draws: np.nanstd(draws, axis=0, ddof=1), self.draws)
+        """Standard errors, leaves [...]; NaN where the statistic is not defined, as in `interval`."""
+
+        def one(estimate: np.ndarray, draws: np.ndarray) -> np.ndarray:
+            defined = _defined(estimate, draws, 0.95)
+            return np.where(defined, np.nanstd(np.where(defined, draws, 0), axis=0, ddof=1), np.nan)
+
+        return jax.tree.map(one, self.estimate, self.draws)
 
     def interval(self, *, level: float = 0.95, method: Method = "percentile") -> Any:
         """Each leaf's two-sided `Interval` of coverage `level`.
 
         "percentile" ends at quantiles of the draws, "normal" at estimate +- z standard errors. Draws that are NaN (a
-        budget that a replicate cannot meet) are left out.
+        budget that a replicate cannot meet) are left out, as long as they are at most the 1 - level that an interval
+        leaves out by itself. With more of them, or where the estimate is NaN, the ends are NaN: the statistic is not
+        defined on this sample, or not surely.
         """
 
         def one(estimate: np.ndarray, draws: np.ndarray) -> Interval:
+            defined = _defined(estimate, draws, level)
+            draws = np.where(defined, draws, 0)
             if method == "percentile":
                 low, high = np.nanquantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
             else:
                 half = z_score(level) * np.nanstd(draws, axis=0, ddof=1)
                 low, high = estimate - half, estimate + half
-            return Interval(estimate, low, high)
+            return Interval(estimate, np.where(defined, low, np.nan), np.where(defined, high, np.nan))
 
         return jax.tree.map(one, self.estimate, self.draws)
 
@@ -101,6 +110,11 @@ def bootstrap(
         on_batch(min(first + size, total) - 1)
     draws = jax.tree.map(lambda *leaves: np.concatenate(leaves).astype(np.float64), *batches)
     return Replicates(*(jax.tree.map(lambda leaf, at=at: leaf[at], draws) for at in (0, slice(1, None))))
+
+
+def _defined(estimate: np.ndarray, draws: np.ndarray, level: float) -> np.ndarray:
+    """Whether a statistic is defined on the sample and on all replicates but 1 - level of them, [...] bool."""
+    return ~np.isnan(estimate) & (np.isnan(draws).mean(axis=0) <= 1 - level)
 
 
 @partial(jax.jit, static_argnums=(0, 2, 4))

@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 
 from dfcl_jax.errors import refuse
 from dfcl_jax.metrics.checks import as_array, as_arrays, check_people, check_trial, check_weights
-from dfcl_jax.metrics.ranking import Ranking, rank, totals
+from dfcl_jax.metrics.ranking import Ranking, rank, rounding, totals
 from dfcl_jax.types import Outcomes, Trial, num_arms
 
 
@@ -39,8 +39,8 @@ def aucc(score: ArrayLike, trial: Trial, *, points: int = 200, weights: ArrayLik
         weights: how many people each row stands for, [n].
 
     Returns:
-        The area, []: near 0.5 for a random ranking, higher is better. Defined where treatment costs and brings
-        something in total; on the whole trial, not a mean over people.
+        The area, []: near 0.5 for a random ranking, higher is better; of the whole trial, not a mean over people. NaN
+        where treatment does not cost more and bring more than control in total (`why_undefined`).
 
     Raises:
         InputError: the trial has more than two treatments, or a score is missing.
@@ -92,13 +92,21 @@ def _sampled_area(score: Array, trial: Trial, weights: Array, points: int) -> Ar
     # Cost is not monotone along the ranking, its running maximum is, and first reaches a level at the same person.
     levels = cost[-1] * jnp.arange(1, points) / points
     first = jnp.searchsorted(jax.lax.cummax(cost), levels, side="left")
-    return (revenue[first].sum() + revenue[-1]) / (revenue[-1] * (points + 1))
+    return (revenue[first].sum() + revenue[-1]) / (revenue[-1] * (points + 1)) + _undefined(
+        cost, revenue, trial, weights
+    )
 
 
 @jax.jit
 def _exact_area(score: Array, trial: Trial, weights: Array) -> Array:
     cost, revenue = _incremental(score, trial, weights)
-    return jnp.trapezoid(revenue, cost) / (revenue[-1] * cost[-1])
+    return jnp.trapezoid(revenue, cost) / (revenue[-1] * cost[-1]) + _undefined(cost, revenue, trial, weights)
+
+
+def _undefined(cost: Array, revenue: Array, trial: Trial, weights: Array) -> Array:
+    """Return 0, or NaN where treatment does not cost or does not bring more than control, beyond rounding."""
+    costs, brings = cost[-1] > rounding(trial.c, weights), revenue[-1] > rounding(trial.r, weights)
+    return jnp.where(costs & brings, 0.0, jnp.nan)
 
 
 def _incremental(score: Array, trial: Trial, w: Array) -> tuple[Array, Array]:

@@ -6,10 +6,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from jax.typing import ArrayLike
-from scipy.stats import chi2, rankdata
+from scipy.stats import binomtest, chi2, rankdata
 
 from dfcl_jax.errors import refuse
 from dfcl_jax.metrics.checks import as_array, as_arrays, check_features, check_settling, check_trial
+from dfcl_jax.metrics.randomisation import Randomisation, randomisation_test, ranks
 from dfcl_jax.scores import observation_weights
 from dfcl_jax.solvers import hard
 from dfcl_jax.solvers.checks import check_outcomes
@@ -17,22 +18,38 @@ from dfcl_jax.types import Outcomes, Scores, Trial, num_arms, pick
 
 # Of a column that is a combination of others nothing is left in float64 but rounding.
 _COLLINEAR = 1e-9
+# People that the design expects of a treatment, from where the chi-square limit of their number is close.
+_LARGE = 20
+# People whom the test of balance looks at, at most.
+_TESTED = 100_000
+# Relative rounding of a statistic: those as close as this are equal.
+_ROUNDING = 1e-9
 
 
-class ChiSquare(NamedTuple):
-    """A chi-square test."""
+class DesignTest(NamedTuple):
+    """A test of how treatments were given; a p value of NaN says that there was nothing to test."""
 
     statistic: float
-    freedom: int
+    freedom: int  # comparisons that are free to differ
     p_value: float
 
+    def __str__(self) -> str:
+        return "not testable" if np.isnan(self.p_value) else f"p = {self.p_value:.2g}"
 
-def arm_shares(trial: Trial) -> tuple[pd.DataFrame, ChiSquare]:
+
+def arm_shares(trial: Trial, *, given_propensities: bool = True) -> tuple[pd.DataFrame, DesignTest]:
     """How often each treatment was given, against the design.
 
-    The test of all shares together: d' V^-1 d, d = sum_i (1[t_i = j] - p_ij) over all treatments but one and V its
-    covariance under the design, chi-square of m - 1 degrees. A small p-value says that the propensities are not those
-    of the trial, and then every estimate by weights is off.
+    A small p value says that the propensities are not those of the trial (a sample ratio mismatch), and then every
+    estimate by weights is off. The statistic is d' V^-1 d, d = sum_i (1[t_i = j] - p_ij) over all treatments but one
+    and V its covariance under the design. Its p value is that of a chi-square of m - 1 degrees where the design expects
+    20 people or more of every treatment; with fewer it is exact: binomial of two treatments, of more that of 9,999
+    multinomial draws, and of propensities of every person that of `randomisation_test`.
+
+    Args:
+        trial: n people.
+        given_propensities: whether the design names them. Propensities that were estimated as the shares of the trial
+            agree with it by construction: statistic and p value are then NaN, "not testable".
 
     Returns:
         A row for each treatment (count, share, design: mean propensity), and the test.
@@ -42,19 +59,33 @@ def arm_shares(trial: Trial) -> tuple[pd.DataFrame, ChiSquare]:
     """
     trial = check_trial(trial)
     given, p = _given(trial)
-    shares = pd.DataFrame(
-        {"count": given.sum(axis=0).astype(int), "share": given.mean(axis=0), "design": p.mean(axis=0)}
-    )
-    return shares.rename_axis("treatment").reset_index(), _design_test(given, p, np.ones((len(given), 1)))
+    counts = given.sum(axis=0).astype(int)
+    shares = pd.DataFrame({"count": counts, "share": given.mean(axis=0), "design": p.mean(axis=0)})
+    shares = shares.rename_axis("treatment").reset_index()
+    freedom = given.shape[1] - 1
+    if not given_propensities:
+        return shares, DesignTest(float("nan"), freedom, float("nan"))
+    statistic = _shares_statistic(counts[None, :], p)[0]
+    if p.sum(axis=0).min() >= _LARGE:
+        p_value = chi2.sf(statistic, freedom)
+    elif trial.p.ndim == 2:
+        p_value = randomisation_test(np.asarray(trial.t), p, np.ones((len(p), 1))).p_value
+    elif freedom == 1:
+        p_value = binomtest(int(counts[1]), len(p), float(p[0, 1])).pvalue
+    else:
+        q = p[0] / p[0].sum()
+        drawn = _shares_statistic(np.random.default_rng(0).multinomial(len(p), q, 9_999), p)
+        p_value = (1 + (drawn >= statistic * (1 - _ROUNDING)).sum()) / 10_000
+    return shares, DesignTest(float(statistic), freedom, float(p_value))
 
 
-def balance(trial: Trial, *, names: Sequence[str] | None = None) -> tuple[pd.DataFrame, ChiSquare]:
+def balance(trial: Trial, *, names: Sequence[str] | None = None) -> tuple[pd.DataFrame, DesignTest]:
     """Whether people differ by treatment in what was known before it.
 
     The difference of a feature at a treatment is (weighted mean there - mean of all) / standard deviation, weights
     1 / p; of a balanced trial it is of the order of `error`, its standard error. The test of all features and
-    treatments together is that of `arm_shares` with sum_i (1[t_i = j] - p_ij) x_i; features that are combinations of
-    others do not count.
+    treatments together is the `randomisation_test` of the features' ranks, `imbalance`: its level is exact for rare
+    categories, heavy tails and rare treatments.
 
     Args:
         trial: n people.
@@ -69,9 +100,7 @@ def balance(trial: Trial, *, names: Sequence[str] | None = None) -> tuple[pd.Dat
     trial = check_trial(trial)
     given, p = _given(trial)
     x = check_features(trial)
-    names = [f"x{k}" for k in range(x.shape[1])] if names is None else list(names)
-    if len(names) != x.shape[1]:
-        refuse("names", found=f"{len(names)}", expected=f"one for each of {x.shape[1]} features")
+    names = feature_names(names, x.shape[1])
     spread = x.std(axis=0)
     centred = (x - x.mean(axis=0)) / np.where(spread > 0, spread, 1)
     weights = given / p
@@ -85,7 +114,30 @@ def balance(trial: Trial, *, names: Sequence[str] | None = None) -> tuple[pd.Dat
             "error": np.sqrt((centred**2).T @ weights**2).ravel() / np.tile(sizes, len(names)),
         }
     )
-    return rows, _design_test(given, p, centred)
+    values = np.linalg.eigvalsh(centred.T @ centred)
+    free = int((values > _COLLINEAR * values.max(initial=0)).sum()) * (given.shape[1] - 1)
+    found = imbalance(trial)
+    return rows, DesignTest(found.statistic, free, found.p_value)
+
+
+def imbalance(trial: Trial) -> Randomisation:
+    """The `randomisation_test` of a trial's features by rank: p value, and the feature and treatment furthest off.
+
+    Of a larger trial 100,000 people are tested, drawn at random with a fixed seed.
+    """
+    t, p, x = (np.asarray(part) for part in (trial.t, trial.p, trial.x))
+    if len(t) > _TESTED:
+        some = np.random.default_rng(0).choice(len(t), _TESTED, replace=False)
+        t, x, p = t[some], x[some], p[some] if p.ndim == 2 else p
+    return randomisation_test(t, p.astype(np.float64), ranks(x))
+
+
+def feature_names(names: Sequence[str] | None, d: int) -> list[str]:
+    """The names of d features, x0 and so on if none are given; refused where they are too many or too few."""
+    names = [f"x{k}" for k in range(d)] if names is None else list(names)
+    if len(names) != d:
+        refuse("names", found=f"{len(names)}", expected=f"one for each of {d} features")
+    return names
 
 
 def overlap(trial: Trial) -> pd.DataFrame:
@@ -200,20 +252,12 @@ def _given(trial: Trial) -> tuple[np.ndarray, np.ndarray]:
     return given, np.broadcast_to(np.atleast_2d(np.asarray(trial.p, np.float64)), (n, m))
 
 
-def _design_test(given: np.ndarray, p: np.ndarray, x: np.ndarray) -> ChiSquare:
-    """Of sum_i (1[t_i = j] - p_ij) x_i = 0 for all treatments but the first and all columns of x [n, d]."""
-    given, p = given[:, 1:], p[:, 1:]
-    m, d = p.shape[1], x.shape[1]
-    difference = ((given - p).T @ x).ravel()
-    covariance = np.empty((m, d, m, d))
-    for j in range(m):
-        for k in range(m):
-            spread = p[:, j] * ((j == k) - p[:, k])
-            covariance[j, :, k] = (x * spread[:, None]).T @ x
-    values, vectors = np.linalg.eigh(covariance.reshape(m * d, m * d))
-    keep = values > _COLLINEAR * values.max()
-    statistic = float(((vectors.T @ difference)[keep] ** 2 / values[keep]).sum())
-    return ChiSquare(statistic, int(keep.sum()), float(chi2.sf(statistic, keep.sum())))
+def _shares_statistic(counts: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """Of k trials' counts of treatments, [k, m]: d' V^-1 d over all treatments but the first, [k]."""
+    p = p[:, 1:]
+    covariance = np.diag(p.sum(axis=0)) - p.T @ p
+    off = counts[:, 1:] - p.sum(axis=0)
+    return (off * np.linalg.solve(covariance, off.T).T).sum(axis=1)
 
 
 def _effective(total: np.ndarray, squares: np.ndarray) -> np.ndarray:

@@ -76,3 +76,24 @@ def seeds_interval(estimates: ArrayLike, error: float, *, level: float = 0.95) -
     reach = stdtrit(min(freedom, 1e9), 0.5 + level / 2)
     half = float(reach * np.sqrt(total))
     return Interval(mean, mean - half, mean + half)
+
+
+def clearly_positive(base: ArrayLike, base_error: ArrayLike) -> np.ndarray:
+    """Whether numbers are more than two standard errors above 0, bool of their shape; NaN is not."""
+    return np.asarray(base, np.float64) - 2 * np.asarray(base_error, np.float64) > 0
+
+
+def per_cent(difference: ArrayLike, base: ArrayLike, base_error: ArrayLike) -> np.ndarray:
+    """100 difference / base, in the shape of all three together; NaN unless the base is `clearly_positive`.
+
+    A ratio to a base that may be 0 or negative says nothing: it changes sign with the base, and the worse of two
+    methods has the larger one. Compare differences in money, and print this beside them.
+
+    Args:
+        difference: in money.
+        base: what it is a share of, in money.
+        base_error: standard error of the base, 0 if the base is known.
+    """
+    clear = clearly_positive(base, base_error)
+    base = np.where(clear, np.asarray(base, np.float64), np.nan)
+    return 100 * np.asarray(difference, np.float64) / base

@@ -70,3 +70,9 @@ def chord(ranking: Ranking, values: Array) -> Array:
     low, high = ranking.low, ranking.high
     share = (jnp.arange(low.shape[0]) - low) / jnp.maximum(high - low, 1)
     return values[low] + share * (values[high] - values[low])
+
+
+def rounding(values: Array, weights: Array) -> Array:
+    """What is left of a difference of two means of `values` [n] by rounding alone, at most, []."""
+    mean = (weights * jnp.abs(values)).sum() / weights.sum()
+    return 32 * jnp.finfo(mean.dtype).eps * mean

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 
 from dfcl_jax.errors import is_concrete, refuse
 from dfcl_jax.metrics.checks import check_people, check_trial, check_weights
-from dfcl_jax.metrics.ranking import Ranking, Totals, chord, rank, totals
+from dfcl_jax.metrics.ranking import Ranking, Totals, chord, rank, rounding, totals
 from dfcl_jax.types import Trial, num_arms
 
 
@@ -25,6 +25,9 @@ def causalml_auuc(score: ArrayLike, trial: Trial, *, weights: ArrayLike | None =
         score: [n], higher first.
         trial: two treatments, of which 1 is the treated; its revenue is the outcome.
         weights: how many people each row stands for, [n].
+
+    Returns:
+        The area, []; NaN where a group is empty or treatment changes nothing in total (`why_undefined`).
 
     Raises:
         InputError: the trial has more than two treatments, or a score is missing.
@@ -85,6 +88,7 @@ def _causalml_auuc(score: Array, trial: Trial, weights: Array) -> Array:
     ranking, sums = _ranked(score, trial, weights)
     lift = _from_zero(_uplift(sums), (sums.treated > 0) & (sums.people > sums.treated))
     gain = lift * sums.people
+    gain = gain + _undefined(lift[-1], sums, trial, weights)
     return _mean_over_places(gain / jnp.abs(gain[-1]), ranking, weights)
 
 
@@ -92,7 +96,7 @@ def _causalml_auuc(score: Array, trial: Trial, weights: Array) -> Array:
 def _causalml_qini(score: Array, trial: Trial, weights: Array) -> Array:
     ranking, sums = _ranked(score, trial, weights)
     curve = _from_zero(_qini(sums), sums.people > sums.treated)
-    curve = curve / jnp.abs(curve[-1])
+    curve = curve / jnp.abs(curve[-1]) + _undefined(_uplift(sums)[-1], sums, trial, weights)
     return _mean_over_places(curve - curve[-1] * sums.people / sums.people[-1], ranking, weights)
 
 
@@ -108,7 +112,7 @@ def _sklift_auuc(score: Array, trial: Trial, weights: Array) -> Array:
         ranking, sums = _ranked(by, trial, weights)
         return _area_above_line(_uplift(sums) * sums.people, ranking, sums)
 
-    return area(score) / area(2.0 * hits + second)
+    return _part_of_perfect(area(score), area(2.0 * hits + second), trial, weights)
 
 
 @jax.jit
@@ -117,7 +121,22 @@ def _sklift_qini(score: Array, trial: Trial, weights: Array) -> Array:
         ranking, sums = _ranked(by, trial, weights)
         return _area_above_line(_qini(sums), ranking, sums)
 
-    return area(score) / area(trial.r * jnp.where(trial.t == 1, 1, -1))
+    return _part_of_perfect(area(score), area(trial.r * jnp.where(trial.t == 1, 1, -1)), trial, weights)
+
+
+def _undefined(total: Array, sums: Totals, trial: Trial, weights: Array) -> Array:
+    """Return 0, or NaN where a group is empty or the total that an area is a part of is 0, beyond rounding."""
+    both = (sums.treated[-1] > 0) & (sums.people[-1] > sums.treated[-1])
+    return jnp.where(both & (jnp.abs(total) > rounding(trial.r, weights)), 0.0, jnp.nan)
+
+
+def _part_of_perfect(area: Array, perfect: Array, trial: Trial, weights: Array) -> Array:
+    """Return area / perfect, NaN where a group is empty or no ranking is better than another."""
+    people, treated = weights.sum(), (weights * (trial.t == 1)).sum()
+    both = (treated > 0) & (people > treated)
+    # An area is a sum over people of as many outcomes each.
+    some = jnp.abs(perfect) > people**2 * rounding(trial.r, weights)
+    return jnp.where(both & some, area / jnp.where(some, perfect, 1), jnp.nan)
 
 
 def _uplift(sums: Totals) -> Array:

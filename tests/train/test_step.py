@@ -45,6 +45,11 @@ def start(model, dtype=float):
     return jax.tree.map(lambda leaf: leaf.astype(dtype), params)
 
 
+@cache
+def predicted(model):
+    return jax.jit(model.apply)(start(model), ROWS.trial.x)
+
+
 def one_step(model, objective, **how):
     """The loss and the gradient: what one step of length 1 down it takes off."""
     params, optimiser = start(model), optax.sgd(1.0)
@@ -103,14 +108,16 @@ DECISIONS = {name: method for name, method in METHODS.items() if isinstance(meth
 
 @pytest.mark.parametrize("method", DECISIONS.values(), ids=DECISIONS)
 def test_methods_say_which_of_their_losses_are_means_over_rows(method):
-    outcomes = MODELS["mlp"].apply(start(MODELS["mlp"]), ROWS.trial.x)
+    outcomes = predicted(MODELS["mlp"])
     k = constants.published_marketing(outcomes, jnp.zeros(0))
+    loss = jax.jit(method.loss)
+    parts = [slice(0, 48), slice(48, 96), slice(0, 96)]
     losses_of = [
-        method.loss(*jax.tree.map(lambda leaf, part=part: leaf[part], (outcomes, ROWS.extra)), k)
-        for part in (slice(0, 48), slice(48, 96), slice(0, 96))
+        float(loss(*jax.tree.map(lambda leaf, part=part: np.asarray(leaf)[part], (outcomes, ROWS.extra)), k))
+        for part in parts
     ]
     # Means of float64 numbers of the order of 1.
-    assert (abs(float((losses_of[0] + losses_of[1]) / 2 - losses_of[2])) < 1e-12) == method.by_rows
+    assert (abs((losses_of[0] + losses_of[1]) / 2 - losses_of[2]) < 1e-12) == method.by_rows
 
 
 @pytest.mark.parametrize("name", ["mlp", "shared trunk"])
@@ -126,9 +133,9 @@ def test_through_revenue_is_the_gradient_at_fixed_costs(name):
 @pytest.mark.parametrize("name", ["mlp", "shared trunk"])
 def test_bfloat16_predictions_are_those_of_rounded_layers(name):
     params, x = start(MODELS[name], jnp.float32), ROWS.trial.x.astype(jnp.float32)
-    exact = MODELS[name].apply(params, x)
-    rounded = in_precision(MODELS[name].apply, "bfloat16")(params, x)
-    for close, surface in zip(rounded, exact, strict=True):
+    exact = jax.jit(MODELS[name].apply)(params, x)
+    rounded = jax.jit(in_precision(MODELS[name].apply, "bfloat16"))(params, x)
+    for close, surface in zip(rounded, jax.tree.map(np.asarray, exact), strict=True):
         assert close.dtype == jnp.float32
         # Each rounding is by up to 2^-9; three layers of inputs, weights and units, on outputs of the order of 1.
         assert 0 < np.abs(close - surface).max() < 8 * 2**-9 * np.abs(surface).max()

@@ -1,35 +1,33 @@
 """From a trial with predictions to a run folder that says what they are worth."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax
-from rich.console import Console
 
 from dfcl_jax import scores
 from dfcl_jax.data.predictions import PredictedTrial
-from dfcl_jax.report.command import provenance, run_path
-from dfcl_jax.report.evaluation import doubts, markdown, terminal_tables, write_evaluation
-from dfcl_jax.report.progress import counted
-from dfcl_jax.report.run_folder import open_run
+from dfcl_jax.report import evaluation as report
+from dfcl_jax.report.terminal import terminal_tables
+from dfcl_jax.runs.config import FolderConfig
+from dfcl_jax.runs.options import Within
+from dfcl_jax.runs.progress import counted
+from dfcl_jax.runs.run_folder import open_run
+from dfcl_jax.solvers import chosen_budgets
 from dfcl_jax.study import Evaluation, evaluate
-from dfcl_jax.study.config import chosen_budgets
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluationConfig:
+class EvaluationConfig(FolderConfig):
     """The options of every evaluation."""
 
-    budgets: tuple[float, ...] = ()
+    budgets: tuple[Annotated[float, Within(0)], ...] = ()
     """Cost per person; six between the cheapest and the dearest treatment's mean cost if not given."""
     settle: Literal["aipw", "ipw"] = "aipw"
     """Doubly robust scores, by the first model's predictions, or inverse-propensity scores."""
-    replicates: int = 1000
+    replicates: Annotated[int, Within(2)] = 1000
     """Of the bootstrap that intervals come from."""
-    seed: int = 0
-    out: Path | None = None
-    """Run folder, a new one; runs/EXPERIMENT-TIME if not given."""
+    seed: Annotated[int, Within(0)] = 0
 
 
 def run_evaluation(name: str, config: EvaluationConfig, judged: PredictedTrial) -> Evaluation:
@@ -46,9 +44,8 @@ def run_evaluation(name: str, config: EvaluationConfig, judged: PredictedTrial) 
     trial, first = judged.trial, next(iter(judged.outcomes.values()))
     settling = scores.aipw(trial, first) if config.settle == "aipw" else scores.ipw(trial)
     budgets = chosen_budgets(config.budgets, settling.c.mean(axis=0))
-    out, console = run_path(name, config.out), Console()
-    with open_run(out, provenance(name, config, {"rows": len(trial.t)})) as run:
-        with counted("bootstrap", config.replicates, "replicates", console=console) as on_batch:
+    with open_run(name, config, rows=trial.rows) as run:
+        with counted("bootstrap", config.replicates, "replicates", console=run.console) as on_batch:
             evaluation = evaluate(
                 jax.random.key(config.seed),
                 trial,
@@ -59,8 +56,13 @@ def run_evaluation(name: str, config: EvaluationConfig, judged: PredictedTrial) 
                 names=judged.features,
                 on_batch=on_batch,
             )
-        write_evaluation(evaluation, run.path)
-        run.write_text("table.md", markdown(evaluation))
-    console.print(*terminal_tables(evaluation), *doubts(evaluation), sep="\n", highlight=False, soft_wrap=True)
-    print(f"Written to {out}")
+        # Tables before pictures: no picture may cost a result.
+        for table, frame in evaluation._asdict().items():
+            run.write_table(table, frame)
+        run.write_text("table.md", report.markdown(evaluation))
+        for title, headers, rows in report.shown(evaluation):
+            run.say("", title)
+            run.console.print(*terminal_tables(headers, rows, width=run.console.width), sep="\n")
+        run.say(*report.doubts(evaluation))
+        report.draw(evaluation, run.path)
     return evaluation

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pyarrow as pa
 from rich.console import Console
 
-from dfcl_jax.report.progress import progress_bar
+from dfcl_jax.runs.progress import progress_bar
 
 # Goes over the batches of a stage while a bar shows how far it is.
 Pass = Callable[[str, Iterable[pa.Table]], Iterator[pa.Table]]

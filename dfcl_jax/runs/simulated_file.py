@@ -9,7 +9,7 @@ from dfcl_jax.data.parts import write_parts
 from dfcl_jax.data.simulate import Population, simulation_table, stream
 from dfcl_jax.data.simulate.table import COLUMNS
 from dfcl_jax.data.tables import Columns
-from dfcl_jax.report.passes import passes
+from dfcl_jax.runs.passes import passes
 
 CHUNK = 2**17
 

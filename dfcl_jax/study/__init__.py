@@ -3,6 +3,7 @@
 from dfcl_jax.study.cells import Cell, Cells, Watcher
 from dfcl_jax.study.comparison import ORACLE, Judge, Study, compare
 from dfcl_jax.study.evaluation import Evaluation, evaluate
+from dfcl_jax.study.online import online, online_lifts
 
 __all__ = [
     "ORACLE",
@@ -14,4 +15,6 @@ __all__ = [
     "Watcher",
     "compare",
     "evaluate",
+    "online",
+    "online_lifts",
 ]

@@ -9,7 +9,7 @@ import jax
 from dfcl_jax.data import simulate
 from dfcl_jax.runs import DISCOUNT_ARMS, RunConfig, command, draw_splits, open_run, save_policies
 from dfcl_jax.runs.options import COUNT, Within
-from dfcl_jax.study import compare, policy_of
+from dfcl_jax.study import compare
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -73,7 +73,7 @@ def test_what_is_fixed_stays_what_it_was_when_the_folder_was_made(tmp_path):
 def test_two_processes_do_not_write_to_one_run(tmp_path):
     with open_run("test", FolderConfig(out=tmp_path / "run")):
         with (
-            pytest.raises(InputError, match="run folder: found another process that writes to .*run"),
+            pytest.raises(InputError, match=r"run folder: found another process that writes to .*run"),
             open_run("test", FolderConfig(out=tmp_path / "run")),
         ):
             pass
@@ -97,7 +97,7 @@ def test_a_folder_that_is_no_run_is_refused_and_left_as_it_is(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "notes.txt").write_text("mine")
     with (
-        pytest.raises(InputError, match="run folder: found .*run, which is not a run's, expected a new one"),
+        pytest.raises(InputError, match=r"run folder: found .*run, which is not a run's, expected a new one"),
         open_run("test", FolderConfig(out=tmp_path / "run")),
     ):
         pass

@@ -3,6 +3,8 @@
 from dfcl_jax.study.cells import Cell, Cells, Watcher
 from dfcl_jax.study.comparison import ORACLE, Judge, Study, compare
 from dfcl_jax.study.evaluation import Evaluation, evaluate
+from dfcl_jax.study.sweep import Setting, Sweep, grid, sweep
+from dfcl_jax.study.variance import variances
 
 __all__ = [
     "ORACLE",
@@ -10,8 +12,13 @@ __all__ = [
     "Cells",
     "Evaluation",
     "Judge",
+    "Setting",
     "Study",
+    "Sweep",
     "Watcher",
     "compare",
     "evaluate",
+    "grid",
+    "sweep",
+    "variances",
 ]

@@ -70,16 +70,16 @@ def asked(pace: Pace, plan: ArrayLike) -> Array:
 
 
 @jax.jit
-def step(pace: Pace, plan: ArrayLike, spend: ArrayLike, *, rate: ArrayLike = RATE) -> Pace:
+def step(pace: Pace, plan: ArrayLike, spend: ArrayLike, *, rate: float | Array = RATE) -> Pace:
     """The pace after a batch.
 
     Args:
         pace: before the batch.
-        plan: budget of the batch's people; 0 leaves the correction as it is.
-        spend: money that the batch was seen to spend.
+        plan: budget of the batch's people.
+        spend: money that the batch was seen to spend; where nothing was wanted it leaves the correction as it is.
         rate: of the descent.
     """
-    plan, spend = jnp.asarray(plan), jnp.asarray(spend)
-    error = jnp.where(plan > 0, (spend - wanted(pace, plan)) / plan, 0)
+    part, spent, target = jnp.asarray(plan), jnp.asarray(spend), wanted(pace, plan)
+    error = jnp.where(target > 0, (spent - target) / part, 0)
     correction = jnp.clip(pace.correction * jnp.exp(-rate * error), 1 / REACH, REACH)
-    return Pace(correction, pace.money - spend, pace.budgets - plan, pace.room - spend)
+    return Pace(correction, pace.money - spent, pace.budgets - part, pace.room - spent)

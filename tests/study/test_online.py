@@ -115,10 +115,10 @@ def test_policies_spend_and_bring_in_the_week_of_the_trial_what_was_foretold(err
 
 
 def test_paced_policies_meet_their_budgets_when_demand_has_shifted():
-    """Four groups over 28 days, whose weeks differ from that of the trial and from each other."""
+    """Four groups over two weeks, which differ from that of the trial and from each other."""
     exact, rough = policy(Known()), policy(Known(error=0.5))
     policies = {"exact": exact, "exact paced": exact, "rough": rough, "rough paced": rough}
-    budgets = 0.06 * np.exp(0.2 * np.random.default_rng(0).normal(size=28))
+    budgets = 0.06 * np.exp(0.2 * np.random.default_rng(0).normal(size=14))
     daily = online(
         jax.random.key(7),
         jax.jit(lambda day: POPULATION.in_week(1 + day // 7)),
@@ -131,7 +131,7 @@ def test_paced_policies_meet_their_budgets_when_demand_has_shifted():
     paced = [name for name in policies if name.endswith("paced")]
     # The weeks drawn here shift demand: there is something to follow.
     assert (lifts.loc[["exact", "rough"], "largest_day"] > 115).all()
-    # The total is off by the error of the last of 672 batches.
+    # The total is off by the error of the last of 336 batches.
     assert (lifts.loc[paced, "spend"] - 100).abs().max() < 0.2
     # A day may want 105% of its budget; a batch of 250 people has an error of at most half of its 1/24.
     assert lifts.loc[paced, "largest_day"].max() < 105 + 50 / 24

@@ -3,10 +3,11 @@
 data -> scores -> models -> solvers -> losses -> metrics -> train -> methods -> study -> report -> runs
 """
 
-from dfcl_jax import data, losses, methods, metrics, models, scores, solvers, study, train
+from dfcl_jax import data, losses, methods, metrics, models, runs, scores, solvers, study, train
 from dfcl_jax.data import Exam, Task
 from dfcl_jax.errors import InputError
 from dfcl_jax.methods import METHODS, Decision, Method, Policy, TwoStage
+from dfcl_jax.runs import load_policy, save_policy
 from dfcl_jax.types import Allocation, Outcomes, Scores, Source, Trial
 
 __all__ = [
@@ -24,10 +25,13 @@ __all__ = [
     "Trial",
     "TwoStage",
     "data",
+    "load_policy",
     "losses",
     "methods",
     "metrics",
     "models",
+    "runs",
+    "save_policy",
     "scores",
     "solvers",
     "study",

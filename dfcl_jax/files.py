@@ -1,11 +1,18 @@
-"""Files that are whole or not there, and folders that one process writes to at a time."""
+"""Files that are whole or not there, and places that one process writes to at a time."""
 
 import errno
 import fcntl
+import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from dfcl_jax.errors import refuse
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -61,3 +68,51 @@ def locked(path: Path) -> Iterator[bool]:
             yield True
         finally:
             path.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_file(path: Path, say: Callable[[str], None]) -> Iterator[Path]:
+    """A hidden file beside `path` to write to: it becomes `path` if all goes well, and is removed if not.
+
+    Args:
+        path: the file to be.
+        say: told of what a process that was killed has left, which is removed.
+
+    Raises:
+        InputError: the hidden file cannot be made, or another process writes to it.
+    """
+    with scratch_file(path.with_name(f".{path.name}.partial"), say) as partial:
+        yield partial
+        with open(partial, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+
+
+@contextmanager
+def scratch_file(path: Path, say: Callable[[str], None]) -> Iterator[Path]:
+    """A file that this process alone writes to, removed at the end; options and errors as of `whole_file`."""
+    left = path.exists()
+    try:
+        path.touch()
+    except OSError as error:
+        refuse(f"file {path}", found=f"no way to make it ({error.strerror})", expected="a place to write to")
+    with locked(path) as alone:
+        if not alone:
+            refuse(f"file {path}", found="another process that writes to it", expected="one at a time")
+        if left:
+            say(f"{path}: left by a process that was killed, so it is removed")
+        yield path
+
+
+def npz_bytes(tree: dict[str, Any]) -> bytes:
+    """Nested dictionaries of arrays as the bytes of an .npz file."""
+    buffer = io.BytesIO()
+    arrays: dict[str, Any] = {name: np.asarray(leaf) for name, leaf in flatten_dict(tree, sep="/").items()}
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def read_npz(data: bytes) -> dict[str, Any]:
+    """What `npz_bytes` wrote, as NumPy's arrays."""
+    with np.load(io.BytesIO(data)) as arrays:
+        return unflatten_dict({name: arrays[name] for name in arrays.files}, sep="/")

@@ -10,7 +10,7 @@ import tyro
 
 from dfcl_jax import Outcomes
 from dfcl_jax.data import Columns, PredictedColumns, PredictedTrial, predicted_trial, simulate
-from dfcl_jax.report import EvaluationConfig, command, run_evaluation
+from dfcl_jax.runs import EvaluationConfig, command, run_evaluation
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from dfcl_jax.data import sources
-from dfcl_jax.report import TableConfig, command, run_table
+from dfcl_jax.runs import TableConfig, command, run_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,8 +15,9 @@ class Config(TableConfig):
 
 
 def main(config: Config) -> None:
-    """Load, train, compare, plan, report."""
-    run_table("hillstrom", config, sources.hillstrom(config.data, email_price=config.email_price))
+    """Read, train, compare, plan, report."""
+    table = sources.hillstrom(config.data, email_price=config.email_price)
+    run_table("hillstrom", config, sources.HILLSTROM, table=table)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from dfcl_jax.data import sources
-from dfcl_jax.report import TableConfig, command, run_table
+from dfcl_jax.runs import TableConfig, command, run_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,8 +12,8 @@ class Config(TableConfig):
 
 
 def main(config: Config) -> None:
-    """Load, train, compare, plan, report."""
-    run_table("karlan_list", config, sources.karlan_list(config.data))
+    """Read, train, compare, plan, report."""
+    run_table("karlan_list", config, sources.KARLAN_LIST, table=sources.karlan_list(config.data))
 
 
 if __name__ == "__main__":

@@ -6,15 +6,14 @@ from typing import Literal
 import jax
 import numpy as np
 import pandas as pd
-from rich.console import Console
 
-from dfcl_jax import METHODS
-from dfcl_jax.methods import TWO_STAGE
+from dfcl_jax.methods import CHEAPEST, Method, TwoStage, standard
 from dfcl_jax.metrics import paired_interval
 from dfcl_jax.models import PUBLISHED_CRITEO, Compute
-from dfcl_jax.report import DRAWS, RunConfig, command, draw_splits, experiment, training
-from dfcl_jax.report.summary import markdown_table, mean_values
-from dfcl_jax.study import Study, StudyConfig, compare
+from dfcl_jax.report.summary import mean_values
+from dfcl_jax.report.terminal import markdown_table, number
+from dfcl_jax.runs import DRAWS, RunConfig, command, draw_splits, open_run
+from dfcl_jax.study import Judge, Study, compare
 
 KINDS: tuple[Compute, Compute] = ("float32", "bfloat16")
 
@@ -35,53 +34,47 @@ class Config(RunConfig):
 
 def main(config: Config) -> None:
     """Simulate, train twice, report."""
-    if config.population == "criteo":
-        config = replace(config, study=replace(config.study, network=PUBLISHED_CRITEO, prediction="cross_entropy"))
-    with experiment("precision", config) as run:
-        splits, budgets = draw_splits(config, DRAWS[config.population], (config.train, config.valid, config.test))
-        key, studies = jax.random.key(config.first_seed), {}
+    parts, criteo = (config.train, config.valid, config.test), config.population == "criteo"
+    two_stage = config.two_stage
+    if criteo:
+        two_stage = replace(two_stage, network=PUBLISHED_CRITEO, loss="cross_entropy")
+    with open_run("precision", config, population=config.population, parts=parts) as run:
+        splits, cells = draw_splits(run, config, DRAWS[config.population], parts), run.cells()
+        studies = {}
         for kind in KINDS:
-            with training(run, config, METHODS, Console(), suffix=f", {kind}") as hooks:
-                studies[kind] = compare(key, splits, budgets, METHODS, computing(config.study, kind), hooks)
-        study = together(studies)
-        study.values.to_csv(run.path / "metrics.csv", index=False)
-        study.quality.to_csv(run.path / "quality.csv", index=False)
-        table = markdown_table(*differences(study))
-        run.write_text("table.md", table)
-        print(table)
+            methods = config.chosen_methods(computing(kind, two_stage, config))
+            judge = Judge(loss=two_stage.loss)
+            studies[kind] = compare(jax.random.key(0), splits, methods, judge=judge, cells=cells)
+        table = differences(studies)
+        run.write_table("differences", table)
+        run.write_text("table.md", markdown_table(list(table), table.to_numpy().tolist()))
+        run.show(table)
 
 
-def computing(study: StudyConfig, kind: Compute) -> StudyConfig:
-    """The study with hidden layers in one arithmetic."""
-    warm, decision = (replace(stage, compute=kind) for stage in (study.warm, study.decision))
-    return replace(study, warm=warm, decision=decision)
+def computing(kind: Compute, two_stage: TwoStage, config: Config) -> dict[str, Method]:
+    """The methods with hidden layers in one arithmetic."""
+    training = replace(two_stage.training, compute=kind)
+    return standard(replace(two_stage, training=training), replace(config.decision, compute=kind))
 
 
-def together(studies: dict[Compute, Study]) -> Study:
-    """One study, whose methods are those of each, named with its arithmetic."""
-
-    def named(table: pd.DataFrame, kind: Compute) -> pd.DataFrame:
-        return table.assign(method=table.method + f", {kind}")
-
-    values = pd.concat([named(study.values, kind) for kind, study in studies.items()])
-    quality = pd.concat([named(study.quality, kind) for kind, study in studies.items()])
-    return studies[KINDS[0]]._replace(values=values, quality=quality)
-
-
-def differences(study: Study) -> tuple[list[str], list[list[str]]]:
-    """Headers and rows of a table: each metric in float32, and what bfloat16 changes, with the interval over seeds."""
-    metrics = {"EOM, mean over budgets": mean_values(study)}
-    for column in study.quality.columns.difference(["seed", "method"]):
-        metrics[column] = study.quality.pivot(index="seed", columns="method", values=column)
+def differences(studies: dict[Compute, Study]) -> pd.DataFrame:
+    """Each metric in float32, and what bfloat16 changes of it in per cent, with the interval over seeds."""
+    metrics = {"EOM, mean over budgets": {kind: mean_values(study) for kind, study in studies.items()}}
+    for column in studies[KINDS[0]].quality.columns.difference(["seed", "method"]):
+        metrics[column] = {
+            kind: study.quality.pivot(index="seed", columns="method", values=column) for kind, study in studies.items()
+        }
     rows = []
-    for method in (TWO_STAGE, *METHODS):
-        row = [method]
-        for wide in metrics.values():
-            before, after = (wide[f"{method}, {kind}"] for kind in KINDS)
+    for method in studies[KINDS[0]].methods:
+        if method == CHEAPEST:
+            continue
+        row = {"method": method}
+        for name, wide in metrics.items():
+            before, after = (wide[kind][method] for kind in KINDS)
             change = paired_interval(np.asarray(100 * (after / before - 1)))
-            row += [f"{before.mean():.4g}", f"{change.mean:+.3f} ±{change.high - change.mean:.3f}"]
+            row |= {name: number(before.mean()), f"{name}, %": f"{change.mean:+.3f} ±{change.high - change.mean:.3f}"}
         rows.append(row)
-    return ["method", *(text for name in metrics for text in (name, "change, %"))], rows
+    return pd.DataFrame(rows)
 
 
 if __name__ == "__main__":

@@ -2,31 +2,38 @@
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Annotated
 
 import jax
 
 from dfcl_jax.data import simulate
-from dfcl_jax.report import RunConfig, command, run_simulated
+from dfcl_jax.runs import DISCOUNT_ARMS, RunConfig, command, draw_splits, open_run, save_policies
+from dfcl_jax.runs.options import COUNT, Within
+from dfcl_jax.study import compare
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config(RunConfig):
-    """Compare TSM-SL, DFCL-PL, -MER, -IFD and PL on centred scores on simulated trials, a fresh one for each seed."""
+    """Compare TSM-SL, DFCL-PL, -MER, -IFD and PL on better scores on simulated trials, a fresh one for each seed."""
 
-    train: int = 100_000
+    train: Annotated[int, COUNT] = 100_000
     """People in the training part."""
-    valid: int = 25_000
-    test: int = 50_000
-    features: int = 30
-    base_spread: float = 1.0
+    valid: Annotated[int, COUNT] = 25_000
+    test: Annotated[int, COUNT] = 50_000
+    features: Annotated[int, Within(8)] = 30
+    base_spread: Annotated[float, Within(0)] = 1.0
     """Standard deviation of log base demand; 0 makes it homogeneous."""
 
 
 def main(config: Config) -> None:
-    """Simulate, train, compare, report."""
+    """Task -> method.fit -> policy <- exam."""
+    parts, methods = (config.train, config.valid, config.test), config.chosen_methods()
     draw = jax.jit(partial(simulate.marketing, d=config.features, base_spread=config.base_spread), static_argnums=1)
-    arms = tuple(f"{discount:.0%}" for discount in simulate.DISCOUNTS)
-    run_simulated("quickstart", config, draw, (config.train, config.valid, config.test), arms=arms)
+    with open_run("quickstart", config, parts=parts, features=config.features, spread=config.base_spread) as run:
+        splits = draw_splits(run, config, draw, parts)
+        study = compare(jax.random.key(0), splits, methods, cells=run.cells())
+        run.report(study)
+        save_policies(run, study, splits[0], DISCOUNT_ARMS)
 
 
 if __name__ == "__main__":

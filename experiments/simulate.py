@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax
 
 from dfcl_jax.data import simulate, sources
 from dfcl_jax.data.simulate.table import COLUMNS
-from dfcl_jax.report import command, write_simulation
+from dfcl_jax.runs import command, write_simulation
+from dfcl_jax.runs.options import COUNT, Within
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,18 +18,18 @@ class Config:
 
     out: Path
     """Folder of Parquet parts to be."""
-    rows: int = 1_000_000
+    rows: Annotated[int, COUNT] = 1_000_000
     population: Literal["marketing", "wide", "criteo"] = "marketing"
     """Five discounts with 30 features, with 107, or the shape and column names of CRITEO-UPLIFT."""
-    week: int = 0
+    week: Annotated[int, Within(0)] = 0
     """Of a marketing population."""
-    strength: float = 0.0
+    strength: Annotated[float, Within(0, 10)] = 0.0
     """Of a policy that targets people who bring more; 0 is a randomised trial."""
     truth: bool = False
     """Write the true expected outcomes as well."""
-    seed: int = 0
+    seed: Annotated[int, Within(0)] = 0
     """Of the population."""
-    people_seed: int = 0
+    people_seed: Annotated[int, Within(0)] = 0
     """Of the people drawn from it."""
 
 
@@ -43,7 +44,7 @@ def main(config: Config) -> None:
         population, columns = simulate.marketing_population(key, dials).in_week(config.week), COLUMNS
     if config.strength:
         population = simulate.targeted(population, jax.random.fold_in(key, 2), strength=config.strength)
-    write_simulation(population, people_key, config.rows, config.out, columns=columns, truth=config.truth)
+    write_simulation(population, people_key, config.rows, config.out.expanduser(), columns=columns, truth=config.truth)
     print(f"Written to {config.out}")
 
 

@@ -12,8 +12,12 @@ from dfcl_jax.scores import truth
 from dfcl_jax.solvers import hard, lams_for_budgets
 from dfcl_jax.types import pick
 
-OUTCOMES = simulate.marketing(jax.random.key(0), 2000).truth
+OUTCOMES = jax.jit(simulate.marketing, static_argnums=1)(jax.random.key(0), 2000).truth
 BUDGETS = jnp.array([0.02, 0.05, 0.1])
+PROGRAMS = {
+    "PL": jax.jit(jax.value_and_grad(entropy_regularised)),
+    "IFD": jax.jit(jax.value_and_grad(finite_difference)),
+}
 
 
 def test_multipliers_are_those_of_the_budgets():
@@ -60,8 +64,8 @@ def test_the_loss_with_fitted_constants_is_free_of_the_unit_of_money(unit, sprea
     for outcomes, budgets in ((OUTCOMES, BUDGETS), (scaled, BUDGETS * unit)):
         k = constants.fitted(outcomes, budgets, spread=spread)
         surfaces = truth(Outcomes(outcomes.r[::-1], outcomes.c[::-1]))
-        for method in (entropy_regularised, finite_difference):
-            loss, gradient = jax.value_and_grad(method)(outcomes, surfaces, k)
+        for method in PROGRAMS.values():
+            loss, gradient = method(outcomes, surfaces, k)
             scale = unit if outcomes is scaled else 1.0
             losses.append([float(loss), *(np.abs(leaf).sum() * scale for leaf in gradient)])
     # The overshoot of 1e-6 has a unit: of 2,000 people a few at a window's end may change sides.
@@ -71,7 +75,7 @@ def test_the_loss_with_fitted_constants_is_free_of_the_unit_of_money(unit, sprea
 def test_the_unit_of_cost_does_not_choose_who_teaches_on_cost():
     surfaces = truth(Outcomes(OUTCOMES.r[::-1], OUTCOMES.c[::-1]))
     k = constants.fitted(OUTCOMES, BUDGETS[1:2])
-    gradient = jax.grad(finite_difference)(OUTCOMES, surfaces, k)
+    _, gradient = PROGRAMS["IFD"](OUTCOMES, surfaces, k)
     taught = np.asarray(gradient.r) != 0
     assert 0 < taught.mean() < 1
     # The windows of r and c differ by lam; a step within 1e-6 of the window's end may fall on either side.

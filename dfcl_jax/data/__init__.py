@@ -1,11 +1,19 @@
 """Data: trial tables, published trials, simulated trials, splits, trials larger than memory."""
 
 from dfcl_jax.data import simulate, sources
+from dfcl_jax.data.columns import Columns
+from dfcl_jax.data.delimited import Reading
 from dfcl_jax.data.encode import Encoder, encode, fit_encoder
+from dfcl_jax.data.frames import read_frame
+from dfcl_jax.data.leaks import check_leaks
+from dfcl_jax.data.opened import open_trial
+from dfcl_jax.data.parts import open_parts
 from dfcl_jax.data.predictions import PredictedColumns, PredictedTrial, predicted_trial
-from dfcl_jax.data.streamed import StreamedTrial, open_trial
-from dfcl_jax.data.tables import Columns, Table, read_frame, trial_table
+from dfcl_jax.data.rows import part_of
+from dfcl_jax.data.streamed import StreamedTrial
+from dfcl_jax.data.tables import Table, trial_table
 from dfcl_jax.data.task import Exam, Split, Task, split_rows, split_simulation, split_table, with_budgets
+from dfcl_jax.data.unlike import Unlike, unlike
 
 __all__ = [
     "Columns",
@@ -13,13 +21,18 @@ __all__ = [
     "Exam",
     "PredictedColumns",
     "PredictedTrial",
+    "Reading",
     "Split",
     "StreamedTrial",
     "Table",
     "Task",
+    "Unlike",
+    "check_leaks",
     "encode",
     "fit_encoder",
+    "open_parts",
     "open_trial",
+    "part_of",
     "predicted_trial",
     "read_frame",
     "simulate",
@@ -28,5 +41,6 @@ __all__ = [
     "split_simulation",
     "split_table",
     "trial_table",
+    "unlike",
     "with_budgets",
 ]

@@ -1,9 +1,8 @@
-"""Parquet data sets larger than memory: a file or a folder of parts, read and written in batches."""
+"""Data sets larger than memory: a file or a folder of parts, CSV or Parquet, read and written in batches."""
 
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -12,37 +11,64 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dfcl_jax.errors import InputError, refuse, shown
+from dfcl_jax.data.checked import finite, numbered, refuse_first, refuse_infinite
+from dfcl_jax.data.delimited import GROUP, Delimited, Reading, is_delimited, look_through, readable, refuse_twice
+from dfcl_jax.data.layout import Place, is_number, places, typed, united
+from dfcl_jax.errors import refuse
+
+__all__ = [
+    "Group",
+    "Parts",
+    "Piece",
+    "finite",
+    "numbered",
+    "open_parts",
+    "refuse_first",
+    "refuse_infinite",
+    "write_parts",
+]
 
 # Without these all that a file has of a column is read ahead.
 _READING = {"pre_buffer": False, "buffer_size": 2**20}
-_NUMBERS = (pa.types.is_floating, pa.types.is_integer, pa.types.is_decimal, pa.types.is_boolean)
 
 
 class Group(NamedTuple):
-    """A row group of a file."""
+    """A row group of a Parquet file, or `GROUP` rows of a CSV file."""
 
     file: Path
     number: int  # in the file, from 0
     before: int  # rows of the file that come before it
     rows: int
+    start: int  # rows of all files that come before it
 
 
 class Piece(NamedTuple):
-    """Some rows of a row group."""
+    """Some rows of a group."""
 
     file: Path
     before: int  # rows of the file that come before them
     table: pa.Table
+    start: int  # rows of all files that come before them
+
+
+class Source(NamedTuple):
+    """How a file is read."""
+
+    schema: pa.Schema  # of all its columns, without those that folders name
+    rows: tuple[int, ...]  # of its groups
+    delimited: Delimited | None  # of a CSV file
+    given: dict[str, pa.Scalar]  # columns that folders name
 
 
 class Parts(NamedTuple):
-    """Columns of a Parquet data set, there and of one type in every part."""
+    """Columns of a data set, there and of one type in every part."""
 
     files: tuple[Path, ...]  # rows come in the order of the files' paths
     schema: pa.Schema  # of the columns
-    rows: int  # of all files
+    rows: int  # of the groups
     groups: tuple[Group, ...]  # in the order of the rows
+    sources: dict[Path, Source]
+    notes: tuple[str, ...] = ()  # what was found out about the files that is not the usual
 
     def batches(self, size: int) -> Iterator[pa.Table]:
         """All rows, `size` at a time; the last batch has what is left."""
@@ -56,22 +82,20 @@ class Parts(NamedTuple):
             yield held
 
     def pieces(self, size: int, rng: np.random.Generator | None = None) -> Iterator[Piece]:
-        """All rows, at most `size` of a row group at a time; given `rng`, row groups come in random order."""
+        """All rows, at most `size` of a group at a time; given `rng`, groups come in random order.
+
+        A CSV file can only be read from its beginning: its groups come in their order, and only files are shuffled.
+        """
         order = range(len(self.groups)) if rng is None else rng.permutation(len(self.groups))
-        for file, groups in groupby((self.groups[k] for k in order), lambda group: group.file):
-            with _opened(file) as part:
-                for group in groups:
-                    before = group.before
-                    for batch in part.iter_batches(size, row_groups=[group.number], columns=self.schema.names):
-                        columns = [batch.column(name) for name in self.schema.names]
-                        yield Piece(file, before, pa.table(columns, schema=self.schema))
-                        before += batch.num_rows
+        for groups in _runs([self.groups[k] for k in order]):
+            file = groups[0].file
+            yield from _pieces(self.sources[file], groups, self.schema, size)
 
     def share(self, k: int, of: int) -> "Parts":
-        """The k-th of `of` shares: every `of`-th row group, from k on.
+        """The k-th of `of` shares: every `of`-th group of rows, from k on.
 
         Raises:
-            InputError: there are fewer row groups than shares.
+            InputError: there are fewer groups than shares.
         """
         if not 0 <= k < of <= len(self.groups):
             refuse("share", found=f"{k} of {of}", expected=f"one of at most {len(self.groups)}, the row groups")
@@ -79,36 +103,136 @@ class Parts(NamedTuple):
         return self._replace(rows=sum(group.rows for group in groups), groups=groups)
 
 
-def open_parts(path: Path, columns: Sequence[str] | None = None, *, numeric: Sequence[str] = ()) -> Parts:
-    """Find the parts of a data set and check their columns; no rows are read.
+def open_parts(
+    path: Path, columns: Sequence[str] | None = None, *, numeric: Sequence[str] = (), reading: Reading | None = None
+) -> Parts:
+    """Find the parts of a data set and check their columns; of a Parquet file no rows are read.
+
+    Types of a column that differ between parts are united if its values stay what they are (`data.layout.united`). A
+    CSV file is read once, to count its rows and to find its types; in CSV files any types are united, as texts if need
+    be. Folders such as region=north name a column: it has that value in every row within, unless the file has it too.
 
     Args:
-        path: a Parquet file, or a folder with files that end in .parquet or .pq, also in folders within; those
-            whose names begin with "." or "_" are passed by.
-        columns: what will be read; None: all that the first part has.
-        numeric: those of the columns that must be numbers.
+        path: a CSV or Parquet file, or a folder of such files (`data.layout.places`).
+        columns: what will be read; None: all that the first part has, and those that folders name.
+        numeric: those of the columns that must not be of a type that no number can be.
+        reading: how CSV files are written; found out if not given.
 
     Raises:
-        InputError: no such file, a folder without Parquet files, a file that cannot be read, a column that is missing,
+        InputError: no such file, a folder without such files, a file that cannot be read, a column that is missing,
             there twice, no number or of another type than in the first part, no rows.
     """
-    files = _files(path)
-    schema, groups = None, []
-    for file in files:
-        with _opened(file) as part:
-            columns = part.schema_arrow.names if columns is None else columns
-            fields = _fields(part.schema_arrow, columns, numeric, file)
-            sizes = [part.metadata.row_group(number).num_rows for number in range(part.num_row_groups)]
-            groups += [Group(file, number, sum(sizes[:number]), rows) for number, rows in enumerate(sizes)]
-        schema = schema or fields
-        for field, first in zip(fields, schema, strict=True):
-            if field.type != first.type:
-                where = f"column {field.name!r} of {file}"
-                refuse(where, found=field.type, expected=f"{first.type}, as in the first part, {files[0]}")
-    rows = sum(group.rows for group in groups)
-    if rows == 0 or schema is None:
-        refuse(f"data {path}", found="no rows", expected="at least one")
-    return Parts(files, schema, rows, tuple(groups))
+    found = places(path)
+    given = {name: typed(place.given[name] for place in found) for name in found[0].given}
+    sources, groups, start = {}, [], 0
+    for k, place in enumerate(found):
+        source = _source(place, {name: values[k] for name, values in given.items()}, reading or Reading())
+        sources[place.file] = source
+        before = 0
+        for number, rows in enumerate(source.rows):
+            groups.append(Group(place.file, number, before, rows, start))
+            before, start = before + rows, start + rows
+    files = tuple(sources)
+    if start == 0:
+        refuse(f"data table {path}", found="no rows", expected="at least one row")
+    if columns is None:
+        columns = [*sources[files[0]].schema.names, *given]
+    fields = [_field(name, sources, numeric) for name in dict.fromkeys(columns)]
+    notes = [note for source in sources.values() if source.delimited for note in source.delimited.notes()]
+    if path.is_dir() and (path / "_delta_log").is_dir():
+        notes.append(f"{path} is a Delta table: files that its log has removed are read too")
+    return Parts(files, pa.schema(fields), start, tuple(groups), sources, tuple(notes))
+
+
+def _source(place: Place, given: dict[str, pa.Scalar], reading: Reading) -> Source:
+    if is_delimited(place.file.name):
+        one = look_through(place.file, reading)
+        return Source(one.schema, tuple(min(GROUP, one.rows - k) for k in range(0, one.rows, GROUP)), one, given)
+    with readable(place.file), pq.ParquetFile(place.file, **_READING) as part:
+        sizes = (part.metadata.row_group(number).num_rows for number in range(part.num_row_groups))
+        return Source(part.schema_arrow, tuple(sizes), None, given)
+
+
+def _field(column: str, sources: dict[Path, Source], numeric: Sequence[str]) -> pa.Field:
+    """A column with the type that its values have in all parts."""
+    kind, first = pa.null(), None
+    for file, source in sources.items():
+        places, there = source.schema.get_all_field_indices(column), source.given.get(column)
+        if len(places) > 1:
+            refuse_twice([column, column], f" in {file}")
+        if places:
+            own = source.schema.field(places[0]).type
+        elif there is not None:
+            own = there.type
+        else:
+            names = ", ".join([*source.schema.names, *source.given])
+            refuse(f"column {column!r}", found=f"only {names}", expected=f"it in {file}")
+        value = own.value_type if pa.types.is_dictionary(own) else own
+        # Whether texts and dates are numbers, their rows say.
+        if column in numeric and not (is_number(value) or pa.types.is_null(value) or _readable(value)):
+            refuse(f"column {column!r}", found=f"{own} in {file}", expected="numbers")
+        both = united(kind, own)
+        if source.delimited and (both is None or (pa.bool_() in (kind, own) and both == pa.float64())):
+            both = pa.string()  # the texts "true" and "2" have no other type in common
+        if both is None:
+            found = f"column {column!r} of {file}"
+            refuse(found, found=own, expected=f"{kind}, as in the first part, {first}")
+        if pa.types.is_null(kind) and not pa.types.is_null(both):
+            first = file
+        kind = both
+    return pa.field(column, kind)
+
+
+def _readable(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_temporal(kind)
+
+
+def _runs(groups: Sequence[Group]) -> Iterator[list[Group]]:
+    """Groups of one file that are read one after another; a CSV file is read once, in its order."""
+    csv = {}
+    for file, run in groupby(groups, lambda group: group.file):
+        if is_delimited(file.name):
+            csv.setdefault(file, []).extend(run)
+        else:
+            yield list(run)
+    for run in csv.values():
+        yield sorted(run)
+
+
+def _pieces(source: Source, groups: Sequence[Group], schema: pa.Schema, size: int) -> Iterator[Piece]:
+    file = groups[0].file
+    # Without any column there would be no rows either.
+    own = [name for name in schema.names if name in source.schema.names] or source.schema.names[:1]
+    for group, tables in _tables(source, file, groups, own, schema, size):
+        done = 0
+        for table in tables:
+            columns = [
+                table[field.name].cast(field.type, safe=False)
+                if field.name in own
+                else pa.repeat(source.given[field.name], table.num_rows).cast(field.type)
+                for field in schema
+            ]
+            yield Piece(file, group.before + done, pa.table(columns, schema=schema), group.start + done)
+            done += table.num_rows
+
+
+def _tables(
+    source: Source, file: Path, groups: Sequence[Group], own: Sequence[str], schema: pa.Schema, size: int
+) -> Iterator[tuple[Group, Iterable[pa.Table]]]:
+    """Each group with its rows, at most `size` at a time."""
+    if source.delimited is None:
+        with readable(file), pq.ParquetFile(file, **_READING) as part:
+            for group in groups:
+                batches = part.iter_batches(size, row_groups=[group.number], columns=own)
+                yield group, (pa.Table.from_batches([batch]) for batch in batches)
+        return
+    wanted = {group.number: group for group in groups}
+    texts = pa.schema([(schema if name in schema.names else source.schema).field(name) for name in own])
+    for number, rows in enumerate(source.delimited.groups(texts)):
+        if group := wanted.pop(number, None):
+            yield group, (rows.slice(k, size) for k in range(0, rows.num_rows, size))
+        if not wanted:
+            return
 
 
 def write_parts(batches: Iterable[pa.Table], folder: Path, *, rows_per_part: int = 2**20) -> None:
@@ -152,75 +276,3 @@ def _write_part(path: Path, first: pa.Table, rest: Iterator[pa.Table], rows: int
                 written += batch.num_rows
         file.flush()
         os.fsync(file.fileno())
-
-
-def numbered(batches: Iterable[pa.Table]) -> Iterator[tuple[int, pa.Table]]:
-    """Each batch with how many rows come before it."""
-    before = 0
-    for batch in batches:
-        yield before, batch
-        before += batch.num_rows
-
-
-def finite(batch: pa.Table, column: str, *, before: int, file: Path | None = None) -> np.ndarray:
-    """A column as float32; an `InputError` names the first row that is no finite number, counted from 1 after `before`.
-
-    Rows are those of `file`, or without one of all parts.
-    """
-    numbers = batch[column].cast(pa.float32(), safe=False).to_numpy()
-    refuse_first(batch, column, ~np.isfinite(numbers), before=before, file=file, expected="a finite number (float32)")
-    return numbers
-
-
-def refuse_infinite(batch: pa.Table, column: str, *, before: int, file: Path | None = None) -> None:
-    """Refuse a column of features that has an infinite number, by its first row as `finite`; it may have gaps."""
-    numbers = batch[column].cast(pa.float64(), safe=False).to_numpy()
-    refuse_first(batch, column, np.isinf(numbers), before=before, file=file, expected="a finite number or a gap")
-
-
-def refuse_first(
-    batch: pa.Table, column: str, bad: np.ndarray, *, before: int, file: Path | None = None, expected: str
-) -> None:
-    """Refuse the first of the rows that are `bad`, if there is one; it is named as by `finite`."""
-    if bad.any():
-        row = int(np.argmax(bad))
-        where = f"column {column!r}, row {before + row + 1}" + (f" of {file}" if file else "")
-        refuse(where, found=shown(batch[column][row].as_py()), expected=expected)
-
-
-def _files(path: Path) -> tuple[Path, ...]:
-    if path.is_file():
-        return (path,)
-    if not path.is_dir():
-        refuse("data", found=f"nothing at {path}", expected="a Parquet file, or a folder of them")
-    found = (file for ending in ("parquet", "pq") for file in path.rglob(f"*.{ending}"))
-    files = tuple(sorted(file for file in found if file.is_file() and not file.name.startswith((".", "_"))))
-    if not files:
-        refuse(f"data folder {path}", found="no file that ends in .parquet or .pq", expected="at least one")
-    return files
-
-
-@contextmanager
-def _opened(file: Path) -> Iterator[pq.ParquetFile]:
-    try:
-        with pq.ParquetFile(file, **_READING) as part:
-            yield part
-    except InputError:
-        raise
-    except (ValueError, OSError) as error:
-        refuse(f"data file {file}", found=f"unreadable ({error})", expected="a well-formed Parquet file")
-
-
-def _fields(schema: pa.Schema, columns: Sequence[str], numeric: Sequence[str], file: Path) -> pa.Schema:
-    fields = []
-    for column in dict.fromkeys(columns):
-        places = schema.get_all_field_indices(column)
-        if not places:
-            refuse(f"column {column!r}", found=f"only {', '.join(schema.names)}", expected=f"it in {file}")
-        if len(places) > 1:
-            refuse(f"column {column!r}", found=f"it {len(places)} times in {file}", expected="different names")
-        kind = schema.field(places[0]).type
-        if column in numeric and not any(is_number(kind) for is_number in _NUMBERS):
-            refuse(f"column {column!r}", found=f"{kind} in {file}", expected="numbers")
-        fields.append(pa.field(column, kind))
-    return pa.schema(fields)

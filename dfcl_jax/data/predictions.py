@@ -8,9 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
+from dfcl_jax.data.columns import Columns
+from dfcl_jax.data.delimited import Reading
+from dfcl_jax.data.design import in_order
 from dfcl_jax.data.encode import encode, fit_encoder
-from dfcl_jax.data.tables import Columns, finite, read_frame, trial_table
-from dfcl_jax.errors import refuse
+from dfcl_jax.data.frames import read_noted
+from dfcl_jax.data.tables import Table, finite, trial_table
 from dfcl_jax.types import Outcomes, Trial
 
 
@@ -28,10 +31,15 @@ class PredictedTrial(NamedTuple):
     trial: Trial  # n people
     features: tuple[str, ...]  # [d] names
     outcomes: dict[str, Outcomes]  # by model, [n, m] each
+    table: Table | None = None  # the trial as it was read, with its treatments, known costs and notes; None if drawn
 
 
 def predicted_trial(
-    source: str | Path | pd.DataFrame, columns: Columns, models: dict[str, PredictedColumns]
+    source: str | Path | pd.DataFrame,
+    columns: Columns,
+    models: dict[str, PredictedColumns],
+    *,
+    reading: Reading | None = None,
 ) -> PredictedTrial:
     """Read and check a trial with predictions.
 
@@ -40,29 +48,32 @@ def predicted_trial(
         columns: of the trial. Without named features every other column is one, predictions as well: they too were
             known before treatment.
         models: columns of each model's predictions.
+        reading: how CSV files are written; found out if not given.
 
     Raises:
-        InputError: what `trial_table` and `fit_encoder` refuse; a model without a column for each treatment; a
-            prediction that is not a finite number.
+        InputError: what `trial_table` and `fit_encoder` refuse; a model without a column for each treatment, or whose
+            columns cannot be told apart because no order of the treatments is stated; a prediction that is not a finite
+            number.
     """
-    frame = read_frame(source, [name for model in models.values() for name in (*model.revenue, *model.cost)])
+    predicted = [name for model in models.values() for name in (*model.revenue, *model.cost)]
+    frame, notes = read_noted(source, [*columns.roles, *predicted], reading=reading)
     table = trial_table(frame, columns)
-    for name, model in models.items():
-        for outcome, given in (("revenue", model.revenue), ("cost", model.cost)):
-            if len(given) != len(table.arms):
-                expected = f"{len(table.arms)}, one for each of {', '.join(table.arms)}"
-                refuse(f"columns of predicted {outcome} of {name}", found=len(given), expected=expected)
+    table = table._replace(notes=(*table.notes, *notes))
+
+    def surface(outcome: str, model: str, names: tuple[str, ...]) -> jnp.ndarray:
+        what = f"columns of predicted {outcome} of {model}"
+        names = in_order(what, names, table.arms, stated=table.order_stated)
+        return jnp.asarray(np.stack([finite(frame[name]) for name in names], axis=1))
+
+    outcomes = {
+        name: Outcomes(surface("revenue", name, model.revenue), surface("cost", name, model.cost))
+        for name, model in models.items()
+    }
     encoder = fit_encoder(table.features, np.arange(len(table.t)))
     x = encode(encoder, table.features)
     return PredictedTrial(
         trial=Trial(*map(jnp.asarray, (x, table.t, table.r, table.c, table.p))),
         features=tuple(encoder.names),
-        outcomes={
-            name: Outcomes(_surface(frame, model.revenue), _surface(frame, model.cost))
-            for name, model in models.items()
-        },
+        outcomes=outcomes,
+        table=table,
     )
-
-
-def _surface(frame: pd.DataFrame, columns: tuple[str, ...]) -> jnp.ndarray:
-    return jnp.asarray(np.stack([finite(frame[column]) for column in columns], axis=1))

@@ -21,6 +21,7 @@ class Task(NamedTuple):
     budgets: tuple[float, ...]  # cost per person that matter
     seed: int = 0  # number of the task among those of a study: what is random in a fit differs between seeds
     observed: Source | None = None  # people treated as a policy chose, not at random
+    costs: tuple[float, ...] = ()  # what each treatment is known to cost, whoever has it; NaN, or none: estimated
 
 
 class Exam(NamedTuple):
@@ -84,7 +85,8 @@ def split_table(
     x = encode(encoder, table.features)
     whole = Trial(*(jnp.asarray(part) for part in (x, table.t, table.r, table.c, table.p)))
     train, valid, test = (take(whole, jnp.asarray(part)) for part in rows)
-    return Split(Task(train, valid, tuple(budgets), seed), Exam(test, None), encoder, rows[2])
+    task = Task(train, valid, tuple(budgets), seed, costs=tuple(table.known_costs))
+    return Split(task, Exam(test, None), encoder, rows[2])
 
 
 def split_simulation(

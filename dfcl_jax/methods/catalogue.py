@@ -6,7 +6,7 @@ from functools import partial
 from dfcl_jax import scores
 from dfcl_jax.losses import decision as losses
 from dfcl_jax.methods.cheapest import CheapestArm
-from dfcl_jax.methods.decision import Decision
+from dfcl_jax.methods.decision import TRAINING, Decision
 from dfcl_jax.methods.method import Method
 from dfcl_jax.methods.two_stage import TwoStage
 from dfcl_jax.train import FitConfig
@@ -23,7 +23,7 @@ def decisions(start: TwoStage | None = None, training: FitConfig | None = None) 
         training: of the decision stage.
     """
     base = Decision(scores.raw, losses.entropy_regularised, start or TwoStage())
-    training = training or base.training
+    training = training or TRAINING
 
     def paced(pace: float) -> FitConfig:
         return replace(training, learning_rate=training.learning_rate * pace)

@@ -52,6 +52,8 @@ from dfcl_jax.types import Outcomes, Scores, Trial, Units, in_units, num_arms, s
 # Rows that multipliers are tracked on: enough to tell what a policy spends, and a small part of an epoch's work.
 TRACKED_ROWS = 32_768
 
+TRAINING = FitConfig(epochs=12, batch_size=1024, learning_rate=1e-3)
+
 DecisionLoss = Callable[[Outcomes, Scores, Constants], Array]
 
 
@@ -77,7 +79,7 @@ class Decision:
     scores: Estimator  # (training rows, two-stage predictions) -> what decisions earn
     loss: DecisionLoss  # (predictions, scores, constants) -> loss, []
     start: TwoStage = field(default_factory=TwoStage)
-    training: FitConfig = field(default_factory=lambda: FitConfig(epochs=12, batch_size=1024, learning_rate=1e-3))
+    training: FitConfig = field(default_factory=lambda: TRAINING)
     constants: Callable[[Outcomes, Array], Constants] = constants.fitted  # (predictions, budgets) -> constants
     by_rows: bool = False  # the loss is a mean over rows, so that chunks of a large batch need not know of each other
     tracked: bool = False  # multipliers solved anew before each epoch, see `constants.tracked`; not once at the start
@@ -107,7 +109,7 @@ class Decision:
 
     def predict(self, params: Params, x: Array) -> Outcomes:
         """Surfaces whose differences rank decisions, [n, m] each."""
-        return predict_money(build(self.start.network, params["unit"].shape[-1]), params, x)
+        return predict_money(self.start.network, params, x)
 
     def _fit(self, key: Array, tasks: Sequence[Task], log: Log, seeds: Seeds) -> Params:
         begin = begin_from(self, key, tasks, log, seeds)
@@ -155,6 +157,7 @@ def begin_from(method: Decision, key: Array, tasks: Sequence[Task], log: Log, se
     judge: Any = counted.valid
     if method.select == "value":
         valid_hat = predict_counted(model, seeds, net, counted.valid.x)
+        valid_hat = valid_hat._replace(c=seeds.each(_within)(valid_hat.c, counted.costs, counted.units.c))
         settling = (
             seeds.each(scores.aipw)(counted.valid, valid_hat)
             if method.settle == "aipw"
@@ -165,6 +168,11 @@ def begin_from(method: Decision, key: Array, tasks: Sequence[Task], log: Log, se
     order_keys = keys_for(jax.random.fold_in(key, 1), counted, seeds)
     source = None if isinstance(tasks[0].train, Trial) else tasks[0].train
     return Begin(order_keys, model, counted, source, net, sample_hat, judge, seeds)
+
+
+def _within(cost: Array, seen: Array, unit: Array) -> Array:
+    """Cost predictions [n, m] in units, within what the trial has seen, [2, m] in money."""
+    return jnp.clip(cost, *(seen / unit))
 
 
 def train_on(

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from dfcl_jax import metrics, scores
@@ -30,21 +29,33 @@ class Counted(NamedTuple):
     budgets: Array  # [b]
     units: Units
     seed: Array  # [] int
+    costs: Array  # [2, m] least and largest cost that the trial has seen of each treatment, in the money of the data
 
 
 def count(task: Task, link: Link, *, multiple: int = 1) -> Counted:
     """A task in the model's units, with as many training rows as are a multiple of the number of devices.
 
-    The unit of revenue and of cost is the mean size of revenue, or 1 for a model of probabilities.
+    The unit of revenue is the mean size of revenue, that of cost the mean size of cost, and 1 for a model of
+    probabilities: no plan then depends on what either is counted in.
     """
     sample = in_memory(task.train)
     if sample.rows % multiple:
         sample = take(sample, jnp.arange(sample.rows // multiple * multiple))
-    unit = np.float32(1.0 if link == "sigmoid" else mean_size(sample))
-    units = Units(unit, unit)
-    budgets = jnp.asarray(np.asarray(task.budgets, np.float32) / unit)
+    units = Units(*(jnp.asarray(1.0 if link == "sigmoid" else mean_size(y), y.dtype) for y in (sample.r, sample.c)))
+    budgets = jnp.asarray(task.budgets, units.c.dtype) / units.c
     seed = jnp.asarray(task.seed, jnp.uint32)
-    return Counted(in_units(sample, units), in_units(task.valid, units), budgets, Units(*map(jnp.asarray, units)), seed)
+    return Counted(
+        in_units(sample, units), in_units(task.valid, units), budgets, units, seed, _costs_seen(task, sample)
+    )
+
+
+def _costs_seen(task: Task, sample: Trial) -> Array:
+    """The range of each treatment's cost: one number where it is known by design or never varied."""
+    given = jax.nn.one_hot(sample.t, num_arms(sample), dtype=bool)
+    low = jnp.where(given, sample.c[:, None], jnp.inf).min(axis=0)
+    high = jnp.where(given, sample.c[:, None], -jnp.inf).max(axis=0)
+    known = jnp.asarray(task.costs or [jnp.nan] * num_arms(sample), low.dtype)
+    return jnp.stack([jnp.where(jnp.isnan(known), end, known) for end in (low, high)])
 
 
 def count_all(tasks: Sequence[Task], link: Link, seeds: Seeds, *, multiple: int = 1) -> Counted:
@@ -58,9 +69,9 @@ def in_memory(source: Source) -> Trial:
     return source if isinstance(source, Trial) else jax.tree.map(jnp.asarray, source.sample(SAMPLE))
 
 
-def mean_size(source: Source) -> float:
-    """Mean |revenue| of the people, and 1 where nobody brought any."""
-    mean = float(jnp.abs(in_memory(source).r).mean())
+def mean_size(outcome: Array) -> float:
+    """Mean |y| of an outcome, and 1 where all are 0."""
+    mean = float(jnp.abs(outcome).mean())
     return mean if mean > 0 else 1.0
 
 
@@ -70,17 +81,15 @@ def keys_for(key: Array, counted: Counted, seeds: Seeds) -> Array:
 
 
 def with_units(net: Params, counted: Counted) -> Params:
-    """Parameters that predict money: the network's, and the units of each treatment's revenue and cost, [2, m]."""
-    m = num_arms(counted.sample)
-    unit = jnp.stack(counted.units, axis=-1)[..., None]
-    return {"net": net, "unit": jnp.broadcast_to(unit, (*unit.shape[:-1], m))}
+    """Parameters that predict money: the network's, its units and the range of costs that the trial has seen."""
+    return {"net": net, "units": counted.units._asdict(), "costs": counted.costs}
 
 
 @partial(jax.jit, static_argnums=0)
-def predict_money(model: Model, params: Params, x: Array) -> Outcomes:
+def predict_money(network: NetworkConfig, params: Params, x: Array) -> Outcomes:
     """Predictions in the money of the data, [n, m] each, for parameters `with_units`."""
-    outcomes = predict(model, params["net"], x)
-    return Outcomes(outcomes.r * params["unit"][0], outcomes.c * params["unit"][1])
+    r, c = predict(build(network, params["costs"].shape[-1]), params["net"], x)
+    return Outcomes(r * params["units"]["r"], c * params["units"]["c"])
 
 
 @partial(jax.jit, static_argnums=(0, 1))

@@ -79,8 +79,9 @@ def _described_function(function: Callable[..., Any]) -> dict[str, Any]:
     code = getattr(function, "__code__", None)
     if code is not None and not function.__module__.startswith(f"{_PACKAGE}."):
         described["code"] = _checksum(code)
-    if getattr(function, "__closure__", None):
-        described["holds"] = [describe(cell.cell_contents) for cell in function.__closure__]
+    cells = getattr(function, "__closure__", None) or ()
+    if cells:
+        described["holds"] = [describe(cell.cell_contents) for cell in cells]
     return described
 
 

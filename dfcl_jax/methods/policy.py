@@ -1,5 +1,6 @@
 """A policy: a trained method with its encoder and its spend curve. What is judged, saved and deployed is one."""
 
+from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -17,8 +18,10 @@ from dfcl_jax.models import Params
 from dfcl_jax.solvers import Rule, decide, dice
 from dfcl_jax.types import Outcomes
 
-# People whose decisions are computed at a time: one shape compiles once, and rounds everybody alike.
+# People who are predicted for at a time, by one program whatever their number: it rounds everybody alike.
 BLOCK = 8192
+
+People = pd.DataFrame | np.ndarray | Array  # features, a table or a matrix [n, d]
 
 
 class Policy(NamedTuple):
@@ -30,30 +33,15 @@ class Policy(NamedTuple):
     arms: tuple[str, ...]  # [m] names of the treatments
     curve: SpendCurve  # estimated on people that no model was trained on
 
-    def predict(self, people: pd.DataFrame | np.ndarray | Array) -> Outcomes:
-        """The surfaces that decide, [n, m] each, in the money of the data.
-
-        Raises:
-            InputError: a column is missing or not what it was in training.
-        """
-        x = self.features(people)
-        n = x.shape[0]
-        blocks = jnp.pad(x, ((0, -n % BLOCK), (0, 0))).reshape(-1, BLOCK, x.shape[1])
-        return jax.tree.map(
-            lambda leaf: leaf.reshape(-1, leaf.shape[-1])[:n], _predict(self.method, self.params, blocks)
-        )
-
-    def features(self, people: pd.DataFrame | np.ndarray | Array) -> Array:
-        """The matrix of features, [n, d]."""
-        if isinstance(people, pd.DataFrame):
-            if self.encoder is None:
-                refuse("people", found="a table", expected="a matrix of features, as the policy was trained on")
-            return jnp.asarray(encode(self.encoder, people))
-        return jnp.asarray(people)
+    def __call__(
+        self, people: People, budget: float, *, key: Array | None = None, risk: float | None = None
+    ) -> np.ndarray:
+        """Names of the treatments of n people, [n]: `decide`, with key 0 if none is given."""
+        return np.asarray(self.arms)[self.decide(people, budget, jax.random.key(0) if key is None else key, risk=risk)]
 
     def decide(
         self,
-        people: pd.DataFrame | np.ndarray | Array,
+        people: People,
         budget: float,
         key: Array,
         *,
@@ -63,7 +51,7 @@ class Policy(NamedTuple):
         """Treatments of n people, [n] int, for a budget that is met in money that was measured.
 
         Args:
-            people: their features, a table or a matrix [n, d].
+            people: their features.
             budget: cost per person.
             key: of the dice that mix decisions.
             rows: identity of each person for the dice, [n] int; 0 to n - 1 if not given.
@@ -72,22 +60,43 @@ class Policy(NamedTuple):
         Raises:
             InputError: a bad budget or risk, or what `predict` refuses.
         """
-        outcomes = self.predict(people)
-        return self.decide_by(self.curve.at(budget, risk=risk).rule, outcomes, key, rows=rows)
+        rule = self.curve.at(budget, risk=risk).rule
+        return self.decide_by(rule, self.predict(people), key, rows=rows)
 
     def decide_by(self, rule: Rule, outcomes: Outcomes, key: Array, *, rows: np.ndarray | None = None) -> np.ndarray:
         """`decide` for a rule of the curve and predictions that are there already."""
         rows = np.arange(outcomes.r.shape[0]) if rows is None else rows
-        return np.asarray(_decide(outcomes, rule, key, jnp.asarray(rows, jnp.uint32)))
+        return np.asarray(_decide(outcomes, rule, key, np.asarray(rows).astype(np.uint32)))
 
-    def __call__(self, people: pd.DataFrame, budget: float, *, key: Array | None = None) -> np.ndarray:
-        """Names of the treatments of n people, [n]: `decide` with key 0 if none is given."""
-        return np.asarray(self.arms)[self.decide(people, budget, jax.random.key(0) if key is None else key)]
+    def predict(self, people: People) -> Outcomes:
+        """The surfaces that decide, [n, m] each, in the money of the data.
+
+        Raises:
+            InputError: a column is missing or not what it was in training.
+        """
+        blocks = [_predict(self.method, self.params, block) for block in _blocks(self.features(people))]
+        n = len(people)
+        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:n], *blocks)
+
+    def features(self, people: People) -> np.ndarray:
+        """The matrix of features, [n, d]."""
+        if not isinstance(people, pd.DataFrame):
+            return np.asarray(people)
+        if self.encoder is None:
+            refuse("people", found="a table", expected="a matrix of features, as the policy was trained on")
+        return encode(self.encoder, people)
+
+
+def _blocks(x: np.ndarray) -> Iterator[np.ndarray]:
+    """Rows of x, `BLOCK` at a time, the last block filled up with zeros; one block of zeros where there are no rows."""
+    for first in range(0, max(len(x), 1), BLOCK):
+        block = x[first : first + BLOCK]
+        yield np.pad(block, ((0, BLOCK - len(block)), (0, 0)))
 
 
 @partial(jax.jit, static_argnums=0)
-def _predict(method: Method, params: Params, blocks: Array) -> Outcomes:
-    return jax.lax.map(partial(method.predict, params), blocks)
+def _predict(method: Method, params: Params, block: Array) -> Outcomes:
+    return method.predict(params, block)
 
 
 @jax.jit

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
 from jax import Array
 
-from dfcl_jax.data import Task
+from dfcl_jax.data import StreamedTrial, Task
 from dfcl_jax.errors import refuse
 from dfcl_jax.losses import prediction_loss
 from dfcl_jax.methods.gradient import (
@@ -66,8 +67,12 @@ class TwoStage:
         return self._fit(key, tasks, log, ALL_SEEDS)
 
     def predict(self, params: Params, x: Array) -> Outcomes:
-        """Revenue and cost of every treatment, [n, m] each."""
-        return predict_money(build(self.network, params["unit"].shape[-1]), params, x)
+        """Revenue and cost of every treatment, [n, m] each; cost within the range that the trial has seen of it.
+
+        A treatment whose cost never varied, such as a free control, has exactly that cost.
+        """
+        outcomes = predict_money(self.network, params, x)
+        return outcomes._replace(c=jnp.clip(outcomes.c, *params["costs"]))
 
     def _fit(self, key: Array, tasks: Sequence[Task], log: Log, seeds: Seeds) -> Params:
         if self.select == "aucc":
@@ -88,11 +93,11 @@ class TwoStage:
         def prepare(trial: Trial, units: Units) -> Rows:
             return Rows(in_units(trial, units))
 
-        in_memory = isinstance(tasks[0].train, Trial)
+        train = tasks[0].train
         fitted = fit(
             order_keys,
             init,
-            Rows(counted.sample) if in_memory else Streamed(tasks[0].train, prepare, counted.units),
+            Streamed(train, prepare, counted.units) if isinstance(train, StreamedTrial) else Rows(counted.sample),
             None,
             Validation(counted.valid.x, counted.valid),
             Stage(

@@ -5,9 +5,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from dfcl_jax.errors import refuse
+from dfcl_jax.metrics.intervals import z_score
 from dfcl_jax.metrics.value_steps import value_steps
 from dfcl_jax.solvers import Rule, check_budgets
 from dfcl_jax.types import Outcomes, Scores
@@ -37,7 +38,7 @@ class Expected(NamedTuple):
             held_out: how many people the curve was estimated on.
             level: coverage.
         """
-        reach = norm.ppf((1 + level) / 2) * np.sqrt(1 + held_out / people) * np.array([-1, 1])
+        reach = z_score(level) * np.sqrt(1 + held_out / people) * np.array([-1, 1])
         return self.spend + reach * self.spend_error, self.revenue + reach * self.revenue_error
 
 
@@ -72,10 +73,8 @@ class SpendCurve(NamedTuple):
         Raises:
             InputError: a budget that is negative or not finite; a bad risk.
         """
-        if risk is not None and not 0 < risk < 0.5:
-            refuse("risk", found=risk, expected="a probability above 0 and below 0.5")
-        aim = self.spend + (0 if risk is None else norm.ppf(1 - risk)) * self.spend_error
         check_budgets(budget)
+        aim = self.aim(risk)
         over = np.flatnonzero(aim > budget)
         high = int(over[0]) if over.size else len(aim) - 1
         low = max(high - 1, 0) if over.size else high
@@ -87,6 +86,18 @@ class SpendCurve(NamedTuple):
             return float((1 - share) * of[low] + share * of[high])
 
         return Expected(rule, *map(between, (self.spend, self.spend_error, self.revenue, self.revenue_error)))
+
+    def aim(self, risk: float | None = None) -> np.ndarray:
+        """What must come up to a budget at each point, [v]: the spend, with `risk` e plus z_{1-e} standard errors.
+
+        Raises:
+            InputError: a risk that is not above 0 and below 0.5.
+        """
+        if risk is None:
+            return self.spend
+        if not 0 < risk < 0.5:
+            refuse("risk", found=risk, expected="a probability above 0 and below 0.5")
+        return self.spend + ndtri(1 - risk) * self.spend_error
 
 
 def spend_curve(outcomes: Outcomes, scores: Scores, *, points: int = POINTS) -> SpendCurve:

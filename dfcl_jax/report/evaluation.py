@@ -1,17 +1,13 @@
-"""The files and figures of an evaluation."""
+"""The tables and figures of an evaluation."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
-from dfcl_jax.report.figures import COLOURS, MARKERS
-from dfcl_jax.report.summary import markdown_table
+from dfcl_jax.report.figures import COLOURS, drawn, label, style
+from dfcl_jax.report.terminal import markdown_table, number
 from dfcl_jax.study import Evaluation
 
 # Below this a chi-square test doubts that the trial was randomised as it says.
@@ -20,10 +16,8 @@ DOUBT = 0.01
 FEW = 100
 
 
-def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
-    """A CSV file for each table, and the figures values, calibration and balance."""
-    for name, table in evaluation._asdict().items():
-        table.to_csv(folder / f"{name}.csv", index=False)
+def draw(evaluation: Evaluation, folder: Path) -> None:
+    """Draw the figures values, calibration and balance."""
     draw_values(evaluation, folder / "values.png")
     draw_calibration(evaluation.calibration, folder / "calibration.png")
     draw_balance(evaluation.balance, folder / "balance.png")
@@ -35,19 +29,18 @@ def draw_values(evaluation: Evaluation, path: Path) -> None:
     panels = [(evaluation.values, "revenue", "Value of the policy, 95% band")]
     if len(policies) > 1:
         panels.append((evaluation.differences, "difference", f"Difference to {policies[0]}, paired, 95% band"))
-    figure = Figure(figsize=(5.5 * len(panels), 4.4), layout="constrained")
-    row = np.atleast_1d(figure.subplots(1, len(panels)))
-    for axes, (frame, column, title) in zip(row, panels, strict=True):
-        for k, policy in enumerate(policies):
-            rows, style = frame[frame.policy == policy], _style(k)
-            axes.plot(rows.budget, rows[column], label=policy, linewidth=1.5, **style)
-            axes.fill_between(rows.budget, rows.low, rows.high, color=style["color"], alpha=0.15, linewidth=0)
-        _label(axes, title, "budget per person", "revenue per person")
-    if len(policies) > 1:
-        row[1].axhline(0, color=COLOURS[0], linewidth=1.5)
-    handles, labels = row[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    figure.savefig(path, dpi=150)
+    with drawn(path, 5.5 * len(panels), 4.4) as figure:
+        row = np.atleast_1d(figure.subplots(1, len(panels)))
+        for axes, (frame, column, title) in zip(row, panels, strict=True):
+            for k, policy in enumerate(policies):
+                rows, look = frame[frame.policy == policy], style(k)
+                axes.plot(rows.budget, rows[column], label=policy, linewidth=1.5, **look)
+                axes.fill_between(rows.budget, rows.low, rows.high, color=look["color"], alpha=0.15, linewidth=0)
+            label(axes, title, "budget per person", "revenue per person")
+        if len(policies) > 1:
+            row[1].axhline(0, color=COLOURS[0], linewidth=1.5)
+        handles, labels = row[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
 
 
 def draw_calibration(calibration: pd.DataFrame, path: Path) -> None:
@@ -58,57 +51,42 @@ def draw_calibration(calibration: pd.DataFrame, path: Path) -> None:
     # What is certain, such as the cost of a free treatment, needs no calibration.
     calibration = calibration[calibration.error > 0]
     policies, outcomes = (list(dict.fromkeys(calibration[column])) for column in ("policy", "outcome"))
-    figure = Figure(figsize=(5.2 * len(outcomes), 4.2 * len(policies)), layout="constrained")
-    panels = np.reshape(figure.subplots(len(policies), len(outcomes)), (len(policies), len(outcomes)))
-    for policy, row in zip(policies, panels, strict=True):
-        for outcome, axes in zip(outcomes, row, strict=True):
-            part = calibration[(calibration.policy == policy) & (calibration.outcome == outcome)]
-            for treatment, of in part.groupby("treatment"):
-                k = int(str(treatment))
-                axes.errorbar(
-                    of.predicted,
-                    of.estimated,
-                    yerr=1.96 * of.error,
-                    label=f"treatment {k}",
-                    linewidth=1,
-                    capsize=2,
-                    **_style(k),
-                )
-            ends = [part.predicted.min(), part.predicted.max()]
-            axes.plot(ends, ends, color="black", linestyle="--", linewidth=1)
-            if part.predicted.min() > 0 and (part.estimated - 1.96 * part.error).min() > 0:
-                axes.set_xscale("log")
-                axes.set_yscale("log")
-            _label(axes, f"{policy}: {outcome}", f"predicted {outcome}, mean of a decile", "estimated, 95% interval")
-    handles, labels = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 6), frameon=False)
-    figure.savefig(path, dpi=150)
+    with drawn(path, 5.2 * len(outcomes), 4.2 * len(policies)) as figure:
+        panels = np.reshape(figure.subplots(len(policies), len(outcomes)), (len(policies), len(outcomes)))
+        for policy, row in zip(policies, panels, strict=True):
+            for outcome, axes in zip(outcomes, row, strict=True):
+                part = calibration[(calibration.policy == policy) & (calibration.outcome == outcome)]
+                for treatment, of in part.groupby("treatment"):
+                    k = int(str(treatment))
+                    error, look = 1.96 * of.error, {"linewidth": 1, "capsize": 2, **style(k)}
+                    axes.errorbar(of.predicted, of.estimated, yerr=error, label=f"treatment {k}", **look)
+                ends = [part.predicted.min(), part.predicted.max()]
+                axes.plot(ends, ends, color="black", linestyle="--", linewidth=1)
+                if part.predicted.min() > 0 and (part.estimated - 1.96 * part.error).min() > 0:
+                    axes.set_xscale("log")
+                    axes.set_yscale("log")
+                x = f"predicted {outcome}, mean of a decile"
+                label(axes, f"{policy}: {outcome}", x, "estimated, 95% interval")
+        handles, labels = panels[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 6), frameon=False)
 
 
 def draw_balance(balance: pd.DataFrame, path: Path, *, most: int = 15) -> None:
     """Standardised differences of the features that differ most, with intervals of 95%."""
     worst = (balance.difference.abs() / balance.error).groupby(balance.feature).max().nlargest(most).index[::-1]
-    figure = Figure(figsize=(7.5, 1.6 + 0.28 * len(worst)), layout="constrained")
-    axes = figure.subplots()
     arms = sorted(balance.treatment.unique())
-    for k, arm in enumerate(arms):
-        rows = balance[balance.treatment == arm].set_index("feature").loc[worst]
-        offset = (k - (len(arms) - 1) / 2) * 0.6 / max(len(arms), 1)
-        axes.errorbar(
-            rows.difference,
-            np.arange(len(worst)) + offset,
-            xerr=1.96 * rows.error,
-            linestyle="",
-            elinewidth=1,
-            label=f"treatment {arm}",
-            **_style(k),
-        )
-    axes.axvline(0, color="black", linewidth=1)
-    axes.set_yticks(np.arange(len(worst)), labels=list(worst))
-    axes.set_ylim(-0.7, len(worst) - 0.3)
-    _label(axes, "Balance before treatment", "difference to all, in standard deviations, 95% interval", "")
-    figure.legend(loc="outside lower center", ncols=min(len(arms), 5), columnspacing=1, frameon=False)
-    figure.savefig(path, dpi=150)
+    with drawn(path, 7.5, 1.6 + 0.28 * len(worst)) as figure:
+        axes = figure.subplots()
+        for k, arm in enumerate(arms):
+            rows = balance[balance.treatment == arm].set_index("feature").loc[worst]
+            at = np.arange(len(worst)) + (k - (len(arms) - 1) / 2) * 0.6 / max(len(arms), 1)
+            look = {"linestyle": "", "elinewidth": 1, **style(k)}
+            axes.errorbar(rows.difference, at, xerr=1.96 * rows.error, label=f"treatment {arm}", **look)
+        axes.axvline(0, color="black", linewidth=1)
+        axes.set_yticks(np.arange(len(worst)), labels=list(worst))
+        axes.set_ylim(-0.7, len(worst) - 0.3)
+        label(axes, "Balance before treatment", "difference to all, in standard deviations, 95% interval", "")
+        figure.legend(loc="outside lower center", ncols=min(len(arms), 5), columnspacing=1, frameon=False)
 
 
 class Shown(NamedTuple):
@@ -134,23 +112,10 @@ def shown(evaluation: Evaluation) -> list[Shown]:
         policies = list(dict.fromkeys(frame.policy))
         rows = []
         for at, part in frame.groupby(key, sort=False):
-            cells = [f"{row[what]:#.4g} [{row.low:#.4g}, {row.high:#.4g}]" for _, row in part.iterrows()]
-            rows.append([at if isinstance(at, str) else f"{at:.4g}", *cells])
+            cells = [f"{number(row[what])} [{number(row.low)}, {number(row.high)}]" for _, row in part.iterrows()]
+            rows.append([number(at), *cells])
         result.append(Shown(title, [key, *policies], rows))
     return result
-
-
-def terminal_tables(evaluation: Evaluation) -> list[Table]:
-    """Values, differences and areas for a terminal."""
-    tables = []
-    for title, headers, rows in shown(evaluation):
-        table = Table(title=title, box=SIMPLE_HEAD, title_justify="left")
-        for header in headers:
-            table.add_column(header, justify="right")
-        for row in rows:
-            table.add_row(*row)
-        tables.append(table)
-    return tables
 
 
 def markdown(evaluation: Evaluation) -> str:
@@ -172,15 +137,3 @@ def doubts(evaluation: Evaluation) -> list[str]:
         "who had what it gives."
         for row in few
     ]
-
-
-def _style(k: int) -> dict[str, Any]:
-    return {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[k % len(MARKERS)], "markersize": 4}
-
-
-def _label(axes: Axes, title: str, x: str, y: str) -> None:
-    axes.set_title(title, loc="left", fontsize=11)
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)

@@ -1,13 +1,12 @@
-"""From a study to one table: every method against two-stage learning, paired over seeds."""
+"""From a study to one table: every method against the base, paired over seeds."""
 
 import numpy as np
 import pandas as pd
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
-from dfcl_jax.methods import TWO_STAGE
+from dfcl_jax.methods import CHEAPEST
 from dfcl_jax.metrics import Interval, paired_interval
-from dfcl_jax.study import CHEAPEST, ORACLE, Study
+from dfcl_jax.report.terminal import markdown_table, number
+from dfcl_jax.study import ORACLE, Study
 
 
 def mean_values(study: Study) -> pd.DataFrame:
@@ -20,10 +19,27 @@ def mean_values(study: Study) -> pd.DataFrame:
     return means[list(dict.fromkeys(study.values.method))]
 
 
-def lifts(study: Study) -> pd.DataFrame:
-    """% of revenue over two-stage learning, a row for each seed and a column for each method."""
+def is_clearly_positive(base: pd.Series) -> bool:
+    """Whether a base is far enough above 0 for per cent of it to mean something: in every seed, and by its spread."""
+    return bool(base.min() > 0 and base.mean() > 2 * (base.std() if len(base) > 1 else 0))
+
+
+def differences(study: Study) -> pd.DataFrame:
+    """Revenue per person above that of the base, in money, a row for each seed and a column for each method."""
     values = mean_values(study)
-    return 100 * (values.div(values[TWO_STAGE], axis=0) - 1)
+    return values.sub(values[study.judge.base], axis=0)
+
+
+def lifts(study: Study) -> pd.DataFrame:
+    """`differences` in % of the base; in money where the base is not clearly positive, see `lift_unit`."""
+    values = mean_values(study)
+    base = values[study.judge.base]
+    return 100 * (values.div(base, axis=0) - 1) if is_clearly_positive(base) else differences(study)
+
+
+def lift_unit(study: Study) -> str:
+    """What `lifts` counts in: "%", or "money" where per cent of the base would mean nothing."""
+    return "%" if is_clearly_positive(mean_values(study)[study.judge.base]) else "money"
 
 
 def budgets_left_out(study: Study) -> list[float]:
@@ -32,87 +48,95 @@ def budgets_left_out(study: Study) -> list[float]:
     return [float(budget) for budget in wide.columns[wide.isna().any()]]
 
 
+def proven_best(study: Study) -> str:
+    """The method whose interval of difference to the base lies highest above 0; the base if none does.
+
+    With k methods to choose from each interval has coverage 1 - 0.05 / k (Bonferroni): where none is better, one is
+    chosen 2.5% of the time at most. Differences are in money, so the base may bring anything.
+    """
+    rivals = differences(study).drop(columns=[study.judge.base, ORACLE, CHEAPEST], errors="ignore")
+    best, highest = study.judge.base, 0.0
+    for method in rivals:
+        level = 1 - 0.05 / len(rivals.columns)
+        low = paired_interval(rivals[method].to_numpy(), test_share=study.test_share, level=level).low
+        if low > highest:
+            best, highest = str(method), low
+    return best
+
+
 def summarise(study: Study) -> pd.DataFrame:
     """One row for each method: means over seeds, and 95% intervals of paired differences.
 
-    Columns: value (revenue per person); lift (% over two-stage); with a known truth, gain (% of the oracle's gain over
-    giving everybody the cheapest treatment) and gap (% of the way from two-stage to the oracle); each with _low and
-    _high; aucc with two treatments; prediction_loss.
+    Columns: value (revenue per person); lift (over the base, in `lift_unit`); with a known truth, gain (% of the
+    oracle's gain over giving everybody the cheapest treatment) and gap (% of the way from the base to the oracle); each
+    with _low and _high; aucc with two treatments; prediction_loss.
     """
     values = mean_values(study)
     quality = study.quality.drop(columns="seed").groupby("method").mean()
-    lift, base = lifts(study), values[TWO_STAGE]
+    lift, base = lifts(study), values[study.judge.base]
     rows = []
     for method in values.columns:
         row = {"method": method, "value": values[method].mean()}
         row |= _interval("lift", lift[method], study)
-        if ORACLE in values:
+        if ORACLE in values and CHEAPEST in values:
             oracle, cheapest = values[ORACLE], values[CHEAPEST]
             row |= _interval("gain", 100 * (values[method] - cheapest) / (oracle - cheapest), study)
             if method != CHEAPEST:
                 row |= _interval("gap", 100 * (values[method] - base) / (oracle - base), study)
-        if method in quality.index:
+        if method in quality.index and method != CHEAPEST:
             row |= quality.loc[method].to_dict()
         rows.append(row)
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    bounds = table.method.isin([ORACLE, CHEAPEST])
+    return pd.concat(
+        [table[~bounds], table[table.method == ORACLE], table[table.method == CHEAPEST]], ignore_index=True
+    )
 
 
-def _interval(name: str, differences: pd.Series, study: Study) -> dict[str, float]:
-    interval: Interval = paired_interval(differences.to_numpy(np.float64), test_share=study.test_share)
+def _interval(name: str, of: pd.Series, study: Study) -> dict[str, float]:
+    interval: Interval = paired_interval(of.to_numpy(np.float64), test_share=study.test_share)
     return {name: interval.mean, f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 
-HEADERS = {
-    "method": "method",
-    "value": "revenue",
-    "lift": f"% over {TWO_STAGE}",
-    "gap": "% of gap",
-    "gain": "% of gain",
-    "aucc": "AUCC",
-    "prediction_loss": "loss",
-}
-
-
-def cells(summary: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+def cells(summary: pd.DataFrame, study: Study) -> tuple[list[str], list[list[str]]]:
     """Headers and rows of the summary as text; t intervals are symmetric, so ± gives them whole."""
-    shown = [column for column in HEADERS if column in summary]
-    return [HEADERS[column] for column in shown], [
-        [_cell(column, row) for column in shown] for _, row in summary.iterrows()
+    headers = {
+        "method": "method",
+        "value": "revenue",
+        "lift": f"{'%' if lift_unit(study) == '%' else 'more'} {'over' if lift_unit(study) == '%' else 'than'} "
+        f"{study.judge.base}",
+        "gap": "% of gap",
+        "gain": "% of gain",
+        "aucc": "AUCC",
+        "prediction_loss": "loss",
+    }
+    shown = [column for column in headers if column in summary]
+    money = lift_unit(study) == "money"
+    return [headers[column] for column in shown], [
+        [_cell(column, row, signed=money and column == "lift") for column in shown] for _, row in summary.iterrows()
     ]
 
 
-def _cell(column: str, row: pd.Series) -> str:
+def _cell(column: str, row: pd.Series, *, signed: bool) -> str:
     value = row[column]
     if isinstance(value, str):
         return value
     if pd.isna(value):
         return "-"
     if f"{column}_low" not in row:
-        return f"{value:.4g}"
+        return number(value)
     half = row[f"{column}_high"] - value
+    if signed:
+        # Money, whose size is anything.
+        sign = "+" if value >= 0 else ""
+        return f"{sign}{number(value, 3)}" + (f" ±{number(half, 2)}" if half > 0 else "")
     # Without spread it is what the others are measured by; without an interval, a single seed.
     return f"{value:+.2f} ±{half:.2f}" if half >= 0.005 else f"{value:+.2f}"
 
 
-def markdown(summary: pd.DataFrame, caption: str) -> str:
+def markdown(summary: pd.DataFrame, study: Study) -> str:
     """The summary as a Markdown table under its caption."""
-    return f"{caption}\n\n{markdown_table(*cells(summary))}"
-
-
-def markdown_table(headers: list[str], rows: list[list[str]]) -> str:
-    """Headers and rows as a Markdown table."""
-    return "".join(f"| {' | '.join(line)} |\n" for line in (headers, ["---"] * len(headers), *rows))
-
-
-def terminal_table(summary: pd.DataFrame) -> Table:
-    """The summary for a terminal."""
-    headers, rows = cells(summary)
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for header in headers:
-        table.add_column(header, justify="left" if header == "method" else "right")
-    for row in rows:
-        table.add_row(*row)
-    return table
+    return f"{caption(study)}\n\n{markdown_table(*cells(summary, study))}"
 
 
 def caption(study: Study) -> str:
@@ -129,10 +153,14 @@ def caption(study: Study) -> str:
         else "splits of one trial, variance corrected for their overlap (Nadeau and Bengio)"
     )
     spread = f"±: 95% t intervals of paired differences over {seeds} seeds ({origin})" if seeds > 1 else "one seed"
-    loss = "loss: prediction loss, in the model's unit"
+    loss = "loss: prediction loss, in units of mean revenue and of mean cost"
+    if study.judge.loss == "cross_entropy":
+        loss = "loss: cross-entropy of the predictions"
     text = f"revenue: per person, mean over {budgets} budgets, {settled}; {spread}; {loss}."
     if study.settled_by == "truth":
-        text += f" gap: from {TWO_STAGE} to the oracle; gain: the oracle's, over the cheapest treatment for everybody."
+        text += f" gap: from {study.judge.base} to the oracle; gain: the oracle's, over the cheapest treatment for all."
+    if lift_unit(study) == "money":
+        text += f" {study.judge.base} brings too little for per cent of it to mean something, so lifts are in money."
     left_out = budgets_left_out(study)
     if left_out:
         text += f" Left out, for some method cannot meet them for some seed: budgets {', '.join(map(str, left_out))}."

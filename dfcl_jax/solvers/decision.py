@@ -57,6 +57,11 @@ def decide(outcomes: Outcomes, rule: Rule, dice: Array) -> Array:
 def dice(key: Array, rows: Array) -> Array:
     """One uniform number in [0, 1) for each of `rows` [n] int, [n].
 
-    The number of a row depends on the key and on the row's identity alone, so it is the same however a file is cut.
+    The number of a row depends on the key and on the row's identity alone, so it is the same however a file is cut,
+    and float32 in either precision.
     """
-    return jax.vmap(lambda row: jax.random.uniform(jax.random.fold_in(key, row)))(rows.astype(jnp.uint32))
+
+    def one(row: Array) -> Array:
+        return jax.random.uniform(jax.random.fold_in(key, row), dtype=jnp.float32)
+
+    return jax.vmap(one)(rows.astype(jnp.uint32))

@@ -3,6 +3,8 @@
 from dfcl_jax.study.cells import Cell, Cells, Watcher
 from dfcl_jax.study.comparison import ORACLE, Judge, Study, compare
 from dfcl_jax.study.evaluation import Evaluation, evaluate
+from dfcl_jax.study.online import online, online_lifts
+from dfcl_jax.study.policies import policy_of
 
 __all__ = [
     "ORACLE",
@@ -14,4 +16,7 @@ __all__ = [
     "Watcher",
     "compare",
     "evaluate",
+    "online",
+    "online_lifts",
+    "policy_of",
 ]

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array
 
 from dfcl_jax.data import Task
-from dfcl_jax.files import write_atomically
+from dfcl_jax.files import npz_bytes, read_npz, write_atomically
 from dfcl_jax.methods import Log, ManySeeds, Method, describe, fit_each
 from dfcl_jax.models import Params
 from dfcl_jax.train import Checkpoints, Epoch, RecordFile, StageLog, watch
@@ -167,7 +167,7 @@ class Cells:
         partial = path.with_name(f".{path.name}")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        files = {PARAMS: _npz(cell.params), RECORD: _csv(cell.record)}
+        files = {PARAMS: npz_bytes(cell.params), RECORD: _csv(cell.record)}
         for name, data in files.items():
             write_atomically(partial / name, data)
         checksums = {name: zlib.crc32(data) for name, data in files.items()}
@@ -189,7 +189,9 @@ class Cells:
             if zlib.crc32(data[file]) != checksum:
                 return self._drop(path, file)
         values = pd.read_csv(io.BytesIO(data[VALUES])) if VALUES in data else None
-        return Cell(name, seed, read_params(data[PARAMS]), pd.read_csv(io.BytesIO(data[RECORD])), values)
+        return Cell(
+            name, seed, jax.tree.map(jnp.asarray, read_npz(data[PARAMS])), pd.read_csv(io.BytesIO(data[RECORD])), values
+        )
 
     def _drop(self, path: Path, file: str) -> None:
         self._watcher.say(f"cell {path}: found a damaged {file}, so it is trained again")
@@ -221,16 +223,3 @@ def _json(data: Any) -> bytes:
 
 def _csv(table: pd.DataFrame) -> bytes:
     return table.to_csv(index=False).encode()
-
-
-def _npz(params: Params) -> bytes:
-    buffer = io.BytesIO()
-    arrays: dict[str, Any] = {name: np.asarray(leaf) for name, leaf in flatten_dict(params, sep="/").items()}
-    np.savez(buffer, **arrays)
-    return buffer.getvalue()
-
-
-def read_params(data: bytes) -> Params:
-    """Parameters from the bytes of an .npz file, nested dictionaries of arrays."""
-    with np.load(io.BytesIO(data)) as arrays:
-        return unflatten_dict({name: jax.numpy.asarray(arrays[name]) for name in arrays.files}, sep="/")

@@ -1,7 +1,7 @@
 """A study: every method learns from the same tasks and is judged by the same exams."""
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -25,23 +25,25 @@ Settle = Literal["aipw", "ipw"]
 Loss = Literal["squares", "cross_entropy"]
 
 
-class Study(NamedTuple):
-    """What came of it; budget, revenue and cost per person in the money of the data."""
-
-    values: pd.DataFrame  # seed, method, budget, revenue, cost, lam, mixed: on the test part
-    quality: pd.DataFrame  # seed, method, prediction_loss and, with two treatments, aucc: of the test part
-    history: pd.DataFrame  # method, seed, stage, epoch, loss, value
-    cells: dict[str, list[Cell]]  # by method, one for each seed
-    settled_by: str  # "truth", "aipw" or "ipw"
-    test_share: float  # of `metrics.paired_interval`
-
-
 class Judge(NamedTuple):
     """How policies are judged."""
 
     settle: Settle = "aipw"  # what settles a policy's value where the truth is not known
     loss: Loss = "squares"  # the prediction loss that is reported
     base: str = TWO_STAGE  # the method that lifts are over, and whose predictions doubly robust scores rest on
+
+
+class Study(NamedTuple):
+    """What came of it; budget, revenue and cost per person in the money of the data."""
+
+    values: pd.DataFrame  # seed, method, budget, revenue, cost, lam, mixed: on the test part
+    quality: pd.DataFrame  # seed, method, prediction_loss and, with two treatments, aucc: of the test part
+    history: pd.DataFrame  # method, seed, stage, epoch, loss, value
+    methods: dict[str, Method]
+    cells: dict[str, list[Cell]]  # by method, one for each seed
+    judge: Judge
+    settled_by: str  # "truth", "aipw" or "ipw"
+    test_share: float  # of `metrics.paired_interval`
 
 
 def compare(
@@ -85,7 +87,7 @@ def compare(
             if cell.values is None:
                 values = examine(method.predict(cell.params, split.exam.test.x), split, settling[k], judge.loss)
                 trained[name][k] = cells.keep_values(cell, method, key, values)
-    return _study({name: trained[name] for name in methods}, splits, settling, judge)
+    return _study(methods, trained, splits, settling, judge)
 
 
 def check_tasks(splits: Sequence[Split]) -> None:
@@ -113,17 +115,26 @@ def examine(outcomes: Outcomes, split: Split, settling: Scores, loss: Loss) -> p
     """Value and quality of one policy: a row for each budget, with columns as in `Study`."""
     budgets, test = split.task.budgets, split.exam.test
     value = metrics.eom(outcomes, settling, np.asarray(budgets, settling.c.dtype))
-    columns = {name: np.asarray(getattr(value, name), np.float64) for name in ("revenue", "cost", "lam", "mixed")}
-    unit = jnp.asarray(1.0 if loss == "cross_entropy" else mean_size(split.task.train))
-    counted = Outcomes(outcomes.r / unit, outcomes.c / unit)
-    columns["prediction_loss"] = float(prediction_loss(counted, in_units(test, Units(unit, unit)), kind=loss))
+    columns: dict[str, Any] = {
+        name: np.asarray(getattr(value, name), np.float64) for name in ("revenue", "cost", "lam", "mixed")
+    }
+    units = Units(*(jnp.asarray(1.0 if loss == "cross_entropy" else mean_size(y)) for y in (test.r, test.c)))
+    counted = Outcomes(outcomes.r / units.r, outcomes.c / units.c)
+    columns["prediction_loss"] = float(prediction_loss(counted, in_units(test, units), kind=loss))
     # A cost curve takes every person of an arm alike, so propensities must not differ between people.
     if test.p.shape == (2,):
         columns["aucc"] = float(cost_curve_area(outcomes, test))
     return pd.DataFrame({"budget": list(budgets)} | columns)
 
 
-def _study(cells: dict[str, list[Cell]], splits: Sequence[Split], settling: list[Scores], judge: Judge) -> Study:
+def _study(
+    methods: dict[str, Method],
+    trained: dict[str, list[Cell]],
+    splits: Sequence[Split],
+    settling: list[Scores],
+    judge: Judge,
+) -> Study:
+    cells = {name: trained[name] for name in methods}
     frames = [
         cell.values.assign(seed=cell.seed, method=name)
         for name, of in cells.items()
@@ -146,7 +157,9 @@ def _study(cells: dict[str, list[Cell]], splits: Sequence[Split], settling: list
         values=every[["seed", "method", "budget", "revenue", "cost", "lam", "mixed"]],
         quality=learned.groupby(["method", "seed"], sort=False)[measures].first().reset_index(),
         history=history,
+        methods=methods,
         cells=cells,
+        judge=judge,
         settled_by="truth" if known else judge.settle,
         test_share=0.0 if known else splits[0].exam.test.rows / splits[0].task.train.rows,
     )

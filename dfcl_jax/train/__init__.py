@@ -3,7 +3,7 @@
 from dfcl_jax.train.checkpoint import Checkpoints
 from dfcl_jax.train.config import FitConfig
 from dfcl_jax.train.loop import Fit, fit
-from dfcl_jax.train.members import with_members
+from dfcl_jax.train.members import available_memory, with_members
 from dfcl_jax.train.mesh import data_mesh, mesh_of
 from dfcl_jax.train.record import Epoch, RecordFile, TensorBoard, watch
 from dfcl_jax.train.seeds import ALL_SEEDS, ONE_SEED, Seeds
@@ -36,6 +36,7 @@ __all__ = [
     "Trainer",
     "Validate",
     "Validation",
+    "available_memory",
     "data_mesh",
     "fit",
     "make_step",

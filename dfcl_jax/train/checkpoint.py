@@ -1,6 +1,7 @@
-"""Checkpoints of a fit: where it stands between two epochs or, of a stream, two batches.
+"""Checkpoints of a fit: its progress between two epochs or, with a streamed source, between two batches.
 
-Of several processes with one fit the first writes, and all go on from the same checkpoint: they must find one folder.
+If several processes share a fit, the first of them writes, and all continue from the same checkpoint: they must see the
+same folder.
 """
 
 import json
@@ -30,20 +31,23 @@ from dfcl_jax.train.checkpoint_folder import (
 from dfcl_jax.train.config import FitConfig
 from dfcl_jax.train.mesh import number_of_devices
 
-# Rows of each argument that tell one fit from another.
+# Rows of each argument that are compared to tell one fit from another.
 _SAMPLED = 1024
 
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Where a fit keeps its checkpoints, and how often: the same fit with the same folder goes on from the latest.
+    """Where a fit keeps its checkpoints, and how often; the same fit with the same folder continues from the latest.
 
-    A fit is told from others by its configuration, the shapes and a sample of its arguments, and `of`. Functions (the
-    model, the loss) cannot be told apart: a folder is for one fit.
+    A fit is told from others by its configuration, by shapes and a sample of its arguments, and by `of`. Functions
+    (model, loss) cannot be told apart, so use a folder for one fit only.
+
+    Raises:
+        InputError: a negative time between checkpoints.
     """
 
     folder: str | Path
-    # Of work that may be lost beside the epoch (of a stream, the batch) in hand; 0 for a checkpoint after every one.
+    # How much finished work may be lost; 0 for a checkpoint after every epoch (every batch of a streamed source).
     seconds: float = 30.0
     of: str = ""  # a name of the fit
 
@@ -53,11 +57,11 @@ class Checkpoints:
             refuse("seconds between checkpoints", found=self.seconds, expected="at least 0")
 
 
-class Keeper:
-    """What keeps the checkpoints of a fit that runs within it, and nothing where `checkpoints` is None.
+class CheckpointManager:
+    """A context in which a fit runs and keeps checkpoints; it does nothing if `checkpoints` is None.
 
-    A fit that is interrupted leaves where it stands. On a mesh all processes have one fit, which begins where all of
-    them find the same checkpoint. Arguments are told from others by rows of the axis after `leading` others (seeds).
+    When the fit is interrupted, its progress is written. On a mesh all processes share one fit and must find the same
+    checkpoint. `leading` is the number of axes of each argument before that of its rows (seeds).
     """
 
     def __init__(
@@ -67,7 +71,7 @@ class Keeper:
         arguments: dict[str, Any],
         mesh: Mesh | None = None,
         *,
-        leading: int = 1,
+        leading: int = 0,
     ):
         self._latest: tuple[int, Any] | None = None
         self._written = time.monotonic()
@@ -77,32 +81,32 @@ class Keeper:
             self._folder = Path(checkpoints.folder)
             if self._together:
                 _check_one_folder(self._folder)
-            # The number of devices decides on the order of rows unless the configuration does.
+            # The order of rows depends on the number of devices unless the configuration fixes the shards.
             config = replace(config, shards=config.shards or number_of_devices(mesh))
             self._impl = jax.random.key_impl(arguments["key"])
             self._identity = _identity(checkpoints.of, config, arguments, leading)
 
-    def __enter__(self) -> "Keeper":
-        """Begin."""
+    def __enter__(self) -> "CheckpointManager":
+        """Enter the context."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Write where the fit stands when it is interrupted."""
+        """Write the progress if the fit is interrupted."""
         if kind is not None and issubclass(kind, KeyboardInterrupt):
             self.write()
 
     def finished(self, like: Callable[[], Any]) -> Any | None:
-        """The result of the fit as an earlier process left it, in the structure of `like`.
+        """The result of the fit if an earlier process finished it, in the structure of `like`.
 
         Raises:
-            InputError: the checkpoint is damaged, or of another fit.
+            InputError: the checkpoint is damaged or belongs to another fit.
         """
         if self._checkpoints is None or not is_finished(self._folder):
             return None
         return self._read(self._folder / FINISHED, like())
 
     def restore(self, like: Callable[[], Any]) -> Any | None:
-        """Where an earlier process left the fit, in the structure of `like`; raises as `finished` does."""
+        """The progress of an earlier process, in the structure of `like`; raises as `finished` does."""
         if self._checkpoints is None:
             return None
         found = numbers(self._folder)
@@ -111,29 +115,29 @@ class Keeper:
         self._meet("restored")
         return kept
 
-    def note(self, number: int, standing: Any) -> None:
-        """Take note of where the fit stands after `number` epochs or batches, and write it if that is due.
+    def save(self, number: int, progress: Any) -> None:
+        """Remember the progress, and write it if a checkpoint is due.
 
         Args:
-            number: higher than those noted before.
-            standing: arrays, all that the rest of the fit depends on beside its arguments.
+            number: epochs or batches that are done; higher than in earlier calls.
+            progress: arrays, everything that the rest of the fit depends on besides its arguments.
 
         Raises:
-            OSError: it cannot be written; the checkpoint before is intact.
+            OSError: it cannot be written; the checkpoint before it is intact.
         """
-        self._latest = number, standing
+        self._latest = number, progress
         if self._checkpoints is not None and time.monotonic() - self._written >= self._checkpoints.seconds:
             self.write()
 
     def write(self) -> None:
-        """Write where the fit stands, unless it is written."""
+        """Write the latest progress unless it is already written."""
         if self._checkpoints is not None and self._latest is not None:
-            number, standing = self._latest
-            self._write(str(number), standing)
+            number, progress = self._latest
+            self._write(str(number), progress)
             self._latest, self._written = None, time.monotonic()
 
     def finish(self, result: Any) -> None:
-        """Keep the result in place of where the fit stood."""
+        """Write the result in place of the progress."""
         if self._checkpoints is not None:
             self._write(FINISHED, result)
             self._meet("finished")
@@ -156,7 +160,7 @@ class Keeper:
 
 
 def _check_one_folder(folder: Path) -> None:
-    """Refuse processes that would go on from different places."""
+    """Refuse processes that would continue from different checkpoints."""
     end = np.iinfo(np.int32).max
     here = end if is_finished(folder) else max(numbers(folder), default=-1)
     found = np.ravel(multihost_utils.process_allgather(np.array(here, np.int32)))
@@ -168,12 +172,12 @@ def _check_one_folder(folder: Path) -> None:
 
 def _identity(of: str, config: FitConfig, arguments: dict[str, Any], leading: int) -> dict[str, Any]:
     leaves = jax.tree_util.tree_leaves_with_path(arguments)
-    gists = {jax.tree_util.keystr(path, simple=True, separator="."): _gist(leaf, leading) for path, leaf in leaves}
-    return {"of": of, "config": asdict(config), "arguments": gists}
+    digests = {jax.tree_util.keystr(path, simple=True, separator="."): _digest(leaf, leading) for path, leaf in leaves}
+    return {"of": of, "config": asdict(config), "arguments": digests}
 
 
-def _gist(leaf: Any, leading: int) -> dict[str, Any]:
-    """Shape and a sample of rows: of floats a mean of their sizes, which another machine may round otherwise."""
+def _digest(leaf: Any, leading: int) -> dict[str, Any]:
+    """Shape and a digest of a sample of rows; that of floats is a mean, which another machine may round differently."""
     sample = leaf
     if leaf.ndim > leading and leaf.shape[leading]:
         every = -(-leaf.shape[leading] // _SAMPLED)
@@ -181,14 +185,14 @@ def _gist(leaf: Any, leading: int) -> dict[str, Any]:
     sample = on_host(sample)
     about = {"shape": list(leaf.shape), "dtype": str(leaf.dtype)}
     if sample.size and np.issubdtype(sample.dtype, np.inexact):
-        # Weights that rise tell orders apart.
+        # Increasing weights tell orders of rows apart.
         size = np.average(np.abs(sample, dtype=np.float64).ravel(), weights=np.arange(1, sample.size + 1))
         return about | {"size": float(size)}
     return about | {"checksum": zlib.crc32(sample.tobytes())}
 
 
 def _difference(kept: dict[str, Any], now: dict[str, Any]) -> str | None:
-    """What tells two fits apart, in words."""
+    """The first difference between two fits in words, or None."""
     now = json.loads(json.dumps(now))
     if kept["of"] != now["of"]:
         return f"of {kept['of']!r}, not {now['of']!r}"
@@ -198,7 +202,7 @@ def _difference(kept: dict[str, Any], now: dict[str, Any]) -> str | None:
             return f"{name} {before}, not {after}"
     for name in kept["arguments"] | now["arguments"]:
         before, after = (fit["arguments"].get(name, {"shape": None}) for fit in (kept, now))
-        sizes = [gist.pop("size", 0.0) for gist in (before, after)]
+        sizes = [digest.pop("size", 0.0) for digest in (before, after)]
         if before != after or not np.isclose(*sizes, rtol=1e-3, atol=0, equal_nan=True):
             return f"other {name}"
     return None

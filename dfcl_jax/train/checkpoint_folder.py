@@ -1,7 +1,8 @@
-"""A checkpoint as a folder: arrays as orbax writes them, what they are of, and the checksum of every file.
+"""A checkpoint as a folder: arrays as orbax writes them, the identity of their fit, and a checksum of every file.
 
-It is made under a hidden name and moved to its place, and only then the one before it goes; so whatever ends the
-process, one of the two is there. Its name is a number, how far the fit had come, or `finished`.
+A checkpoint is written under a hidden name and then moved to its place, and only then the one before it is removed: one
+of the two is always there, however the process ends. Its name is the number of finished epochs or batches, or
+`finished`.
 """
 
 import json
@@ -30,30 +31,30 @@ _ARRAYS = "arrays"
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether the fit that keeps its checkpoints in `folder` came to its end."""
+    """Whether the fit with its checkpoints in `folder` is finished."""
     return (folder / FINISHED).exists()
 
 
 def read_finished(folder: Path) -> dict[str, Any]:
-    """The result of the fit that kept its checkpoints in `folder`, as nested dictionaries of arrays.
+    """The result of the fit with its checkpoints in `folder`, as nested dictionaries of arrays.
 
     Raises:
-        InputError: there is none, or a damaged one.
+        InputError: there is no result, or it is damaged.
     """
     check(folder / FINISHED)
     return _arrays(folder / FINISHED, None)
 
 
 def read_identity(path: Path) -> dict[str, Any]:
-    """What a checked checkpoint is of."""
+    """The identity of the fit of a checked checkpoint."""
     return json.loads((path / _FIT).read_bytes())
 
 
 def read_checkpoint(path: Path, like: Any, impl: Any) -> Any:
-    """The arrays of a checked checkpoint in the structure of `like`, of the kinds that it has; keys are of `impl`.
+    """The arrays of a checked checkpoint, with the structure and the types of `like`; `impl` is the kind of keys.
 
     Raises:
-        InputError: arrays of another structure.
+        InputError: the arrays have another structure.
     """
     tree = _arrays(path, jax.tree.map(lambda leaf: 0 if is_key(leaf) else leaf, like))
 
@@ -68,14 +69,14 @@ def read_checkpoint(path: Path, like: Any, impl: Any) -> Any:
 
 
 def write_checkpoint(folder: Path, name: str, tree: Any, identity: dict[str, Any]) -> None:
-    """Write `tree`, arrays, as the one checkpoint in `folder`.
+    """Write a tree of arrays as the only checkpoint in `folder`.
 
     Raises:
         OSError: it cannot be written; the checkpoint before is intact.
     """
     partial = folder / f".{name}"
     before = [number for number in numbers(folder) if str(number) != name]
-    if (folder / name).exists():  # and what ended that write left the one before it
+    if (folder / name).exists():  # an interrupted write left the checkpoint before it
         _remove(folder, before)
         return
     try:
@@ -104,7 +105,7 @@ def _remove(folder: Path, found: Iterable[int]) -> None:
 
 
 def numbers(folder: Path) -> list[int]:
-    """How far the fit had come at the checkpoints in `folder` that are not its result."""
+    """The numbers of the checkpoints in `folder`, without the result."""
     return [int(path.name) for path in folder.glob("*") if path.name.isdigit()]
 
 
@@ -116,7 +117,7 @@ def _checksum(file: Path, *, sync: bool = False) -> int:
 
 
 def check(path: Path) -> None:
-    """Refuse a checkpoint unless every byte is as it was written."""
+    """Refuse a checkpoint if any byte differs from what was written."""
     what, whole = f"checkpoint {path}", "a checkpoint of a fit, whole"
     try:
         contents = json.loads((path / _CONTENTS).read_bytes())
@@ -133,7 +134,7 @@ def check(path: Path) -> None:
 
 
 def _arrays(path: Path, like: Any) -> Any:
-    """The arrays of a checked checkpoint in the structure of `like`, or in nested dictionaries if that is None."""
+    """The arrays of a checked checkpoint with the structure of `like`, or as nested dictionaries if it is None."""
     import orbax.checkpoint as ocp
 
     args = ocp.args.PyTreeRestore()
@@ -150,7 +151,7 @@ def _arrays(path: Path, like: Any) -> Any:
 def _checkpointer() -> Any:
     import orbax.checkpoint as ocp  # here, because most programs that import this library keep no checkpoints
 
-    # Every process reads, and the first alone writes: what is kept is the same in all.
+    # Every process reads by itself, and only the first writes, because the arrays are the same in all.
     me = jax.process_index()
     alone = ocp.options.MultiprocessingOptions(
         primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"checkpoint {me}"
@@ -160,7 +161,7 @@ def _checkpointer() -> Any:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without what orbax logs of an error beside raising it."""
+    """Silence the log of orbax, which repeats errors that it also raises."""
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -176,7 +177,7 @@ def is_key(leaf: Any) -> bool:
 
 
 def on_host(leaf: Any) -> np.ndarray:
-    """A leaf as NumPy array, of all processes where it is spread over them."""
+    """A leaf as a NumPy array; the whole array if it is spread over processes."""
     leaf = jax.random.key_data(leaf) if is_key(leaf) else leaf
     if isinstance(leaf, jax.Array) and not (leaf.is_fully_addressable or leaf.is_fully_replicated):
         return multihost_utils.process_allgather(leaf, tiled=True)

@@ -1,4 +1,4 @@
-"""How a stage is trained."""
+"""The configuration of a stage and its optimiser."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,21 +11,25 @@ from dfcl_jax.models import Compute, Through
 
 @dataclass(frozen=True)
 class FitConfig:
-    """How a stage is trained, by AdamW."""
+    """How a stage is trained with AdamW.
+
+    Raises:
+        InputError: a number out of its range.
+    """
 
     epochs: int = 12
     batch_size: int = 4096
     learning_rate: float = 2e-3
     schedule: Literal["cosine", "constant"] = "cosine"  # cosine falls to 0 at the last step
     weight_decay: float = 1e-4
-    clip_norm: float | None = 1.0  # largest norm of a gradient; None for any
-    chunk: int | None = None  # rows whose layers are held at a time; None: see `step.default_chunk`
+    clip_norm: float | None = 1.0  # largest norm of a gradient; None: no limit
+    chunk: int | None = None  # rows whose layers are computed at a time; None: see `step.default_chunk`
     compute: Compute = "float32"  # arithmetic of the hidden layers
-    through: Through = "both"  # predictions that a gradient passes
-    # Parts of the rows, of which every batch has equally many: with as many on one device as on several, their results
-    # agree. None: one for each device.
+    through: Through = "both"  # predictions that the gradient passes through
+    # Parts of the rows, of which every batch has equally many rows. Results on one device and on several agree if they
+    # have the same number of shards. None: one for each device.
     shards: int | None = None
-    devices: int = 1  # that rows are spread over; training rows that do not divide among them are left out
+    devices: int = 1  # that the rows are spread over; training rows that they do not divide are left out
 
     def __post_init__(self) -> None:
         """Check every number."""

@@ -1,4 +1,4 @@
-"""Members of a sweep: one seed's data, several settings of the numbers, as many at once as memory holds."""
+"""Members of a sweep: several settings trained on the data of one seed, as many at once as memory holds."""
 
 import os
 from math import ceil
@@ -15,24 +15,24 @@ from dfcl_jax.train.stage import Record, Validation
 from dfcl_jax.train.step import Rows
 from dfcl_jax.train.trainer import State, Trainer
 
-# Of the memory that is available; the rest is for what else runs.
+# Share of the available memory that a program may use.
 SHARE = 0.8
 
 
 def with_members(k: int, *, memory: int | None = None) -> Seeds:
-    """How `fit` trains k members of each seed in one compiled program.
+    """Let `fit` train k members of each seed in one compiled program.
 
-    Paces, what the objective shares, and the result then have leaves [s, k, ...]; keys, starting parameters, rows and
-    validation rows stay [s, ...]: members of a seed see the same batches in the same order, and no row is copied for
-    them. The compiled program tells what it needs beside its arguments. Where that is more than `memory`, members are
-    cut into groups near to equal, which pass one after another through one program of a group's size.
+    `pace`, `shared` and the result then have leaves [s, k, ...]; keys, starting parameters, rows and validation rows
+    stay [s, ...]. The members of a seed see the same batches in the same order, and no row is copied for them. The
+    compiled program states how much memory it needs besides its arguments. If that is more than `memory`, members are
+    cut into groups of nearly equal size, which pass through one program one after another.
 
     Args:
         k: members of each seed.
         memory: bytes; `SHARE` of what is available if not given.
 
     Raises:
-        InputError: on the first epoch, if not even one member of each seed fits.
+        InputError: in the first epoch, if not even one member of each seed fits.
     """
 
     def compiled(trainer: Trainer, donate: bool) -> Trainer:
@@ -46,11 +46,11 @@ def with_members(k: int, *, memory: int | None = None) -> Seeds:
 
         return trainer._replace(start=jax.jit(jax.vmap(of_members(trainer, k).start)), epoch=epoch)
 
-    return Seeds(1, compiled)
+    return Seeds(1, compiled, (k,))
 
 
 def of_members(trainer: Trainer, at_once: int) -> Trainer:
-    """The trainer of one seed's members, `at_once` side by side; their states have one key and leaves [k, ...]."""
+    """The trainer of the members of one seed, `at_once` side by side; their state has one key and leaves [k, ...]."""
 
     def start(key: Array, params: Params, valid: Validation, paces: Array) -> State:
         state = jax.vmap(lambda pace: trainer.start(key, params, valid, pace))(paces)
@@ -58,9 +58,9 @@ def of_members(trainer: Trainer, at_once: int) -> Trainer:
 
     def epoch(state: State, rows: Rows, shared: Any, valid: Validation) -> tuple[State, Record]:
         def one(member: tuple[State, Any]) -> tuple[State, Record]:
-            own, its = member
-            # With one key for all, the shuffle and the batches are computed once.
-            return trainer.epoch(own._replace(key=state.key), rows, its, valid)
+            own, its_shared = member
+            # All members have the same key, so the order and the batches are computed once.
+            return trainer.epoch(own._replace(key=state.key), rows, its_shared, valid)
 
         after, record = jax.lax.map(one, (state._replace(key=None), shared), batch_size=at_once)
         return after._replace(key=after.key[0]), record
@@ -81,12 +81,12 @@ def _largest_that_fits(trainer: Trainer, donate: bool, data: tuple, k: int, limi
                 found=f"{limit / 2**20:,.0f} MiB",
                 expected=f"{need / 2**20:,.0f} MiB for one member of each seed, or fewer seeds, or a smaller batch",
             )
-        # What a program needs grows with its members, and with little else.
+        # The need of a program grows mostly with its members.
         at_once = group_size(k, max(1, min(at_once - 1, int(at_once * limit / need))))
 
 
 def group_size(k: int, at_most: int) -> int:
-    """The largest of the fewest groups, as near to equal as can be, that k members fall into."""
+    """The size of the largest group if k members are cut evenly into as few groups as possible."""
     return ceil(k / ceil(k / at_most))
 
 
@@ -97,15 +97,15 @@ def program(trainer: Trainer, donate: bool, data: tuple, at_once: int) -> jax.st
 
 
 def bytes_beside_arguments(program: jax.stages.Compiled) -> int:
-    """What a compiled program allocates when it runs: its temporaries, and results that take no argument's place."""
+    """Bytes that a compiled program allocates: temporaries, and results that do not overwrite an argument."""
     needs = program.memory_analysis()
-    if needs is None:  # a backend that does not say
+    if needs is None:  # the backend does not say
         return 0
     return needs.temp_size_in_bytes + needs.output_size_in_bytes - needs.alias_size_in_bytes
 
 
 def available_memory() -> int:
-    """Bytes that are free on the device; on a CPU, that programs can have without swapping."""
+    """Bytes that are free on the device; on a CPU, bytes that programs can use without swapping."""
     stats = jax.devices()[0].memory_stats()
     if stats and "bytes_limit" in stats:
         return stats["bytes_limit"] - stats["bytes_in_use"]

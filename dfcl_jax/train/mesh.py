@@ -1,9 +1,10 @@
 """Training on several devices, of one process or of many: rows are spread over them, everything else is on each.
 
 Not every loss is a sum over rows, but every loss is a function of predictions, which are small. So each device predicts
-for its own rows of a batch; predictions and outcomes of the whole batch are gathered; each device computes from them
-the loss and its gradient by the predictions, takes its own rows of that gradient back through its layers, and the
-gradients of the parameters are added up. That is exact for any loss. Of a `MeanOverRows` nothing is gathered.
+for its own rows of a batch, and the predictions and outcomes of the whole batch are gathered. Each device computes the
+loss of the whole batch and its gradient with respect to the predictions, and takes its own rows of that gradient back
+through the network. The gradients of the parameters are then summed. That is exact for any loss. For a `MeanOverRows`
+nothing is gathered.
 
 On several hosts every process runs the same script, begins with `jax.distributed.initialize()`, and gives its own rows.
 """
@@ -30,17 +31,17 @@ AXIS = "data"
 
 
 def data_mesh(devices: int | None = None) -> Mesh:
-    """All devices of all processes, or the first few, along one axis."""
+    """All devices of all processes along one axis, or only the first `devices`."""
     return Mesh(np.array(jax.devices()[:devices]), (AXIS,))
 
 
 def mesh_of(config: FitConfig) -> Mesh | None:
-    """The devices of a stage, where it asks for more than one.
+    """The mesh of a stage, or None if it uses one device.
 
     Raises:
-        InputError: there are fewer.
+        InputError: there are fewer devices than the stage asks for.
     """
-    # Not when the configuration is made, which must not be where JAX looks for its devices first.
+    # Not checked by the configuration, because making one must not initialise the devices of JAX.
     if config.devices > jax.device_count():
         refuse("devices", found=config.devices, expected=f"at most {jax.device_count()}, as many as there are")
     return None if config.devices == 1 else data_mesh(config.devices)
@@ -50,7 +51,7 @@ def number_of_devices(mesh: Mesh | None) -> int:
     """How many devices a batch is spread over.
 
     Raises:
-        InputError: a mesh whose axes are not the one axis `AXIS`.
+        InputError: the mesh has other axes than the one axis `AXIS`.
     """
     if mesh is None:
         return 1
@@ -66,7 +67,7 @@ def step_on_mesh(
     optimiser: optax.GradientTransformation,
     **options: Any,
 ) -> Step:
-    """`build`, such as `make_step`, within `spread`: each device has its rows of a batch and takes the whole's step."""
+    """Build a step for use within `spread`: each device has some rows of a batch and takes the step of all of them."""
 
     def update(gradient: Params, memory: optax.OptState, params: Params) -> tuple[Params, optax.OptState]:
         return optimiser.update(jax.lax.psum(gradient, AXIS), memory, params)
@@ -82,7 +83,7 @@ def step_on_mesh(
 
 
 def share_of(objective: Objective) -> Objective:
-    """What this device, which has some rows of a batch, adds to the objective of the batch and to its gradient."""
+    """The share of the objective, and of its gradient, that the rows of this device add to those of the batch."""
     if isinstance(objective, MeanOverRows):
         loss = objective.loss
         return MeanOverRows(lambda outcomes, rows, shared: loss(outcomes, rows, shared) / jax.lax.axis_size(AXIS))
@@ -91,13 +92,13 @@ def share_of(objective: Objective) -> Objective:
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _share(objective: Objective, outcomes: Outcomes, rows: Rows, shared: Any) -> Array:
-    """L / K on each of K devices, L the loss of the whole batch; the gradient is that of the sum over devices, L."""
+    """L / K on each of K devices, where L is the loss of the whole batch; the gradient is that of their sum, L."""
     return _share_fwd(objective, outcomes, rows, shared)[0]
 
 
 def _share_fwd(objective: Objective, outcomes: Outcomes, rows: Rows, shared: Any) -> tuple[Array, Outcomes]:
     whole = partial(jax.lax.all_gather, axis_name=AXIS, tiled=True)
-    # What of the rows the objective does not read, the compiler does not send.
+    # The compiler does not send what the objective does not read.
     everyone = jax.tree.map(lambda leaf, spec: whole(leaf) if spec == P(AXIS) else leaf, rows, row_specs(rows))
     loss, gradient = jax.value_and_grad(objective)(jax.tree.map(whole, outcomes), everyone, shared)
     n = outcomes.r.shape[0]
@@ -106,8 +107,7 @@ def _share_fwd(objective: Objective, outcomes: Outcomes, rows: Rows, shared: Any
     return loss / jax.lax.axis_size(AXIS), own
 
 
-def _share_bwd(objective: Objective, own: Outcomes, cotangent: Array) -> tuple[Outcomes, None, None]:
-    del objective
+def _share_bwd(_objective: Objective, own: Outcomes, cotangent: Array) -> tuple[Outcomes, None, None]:
     return jax.tree.map(lambda slope: cotangent * slope, own), None, None
 
 
@@ -115,10 +115,10 @@ _share.defvjp(_share_fwd, _share_bwd)
 
 
 def predict_on_mesh(predict: Callable[[Params, Array], Outcomes], params: Params, x: Array) -> Outcomes:
-    """Within `spread`: predictions for x [n, d], which every device has, of n / K rows by each of K devices."""
+    """Predict within `spread`: every device has all of x [n, d] and predicts n / K of its rows."""
     n, devices = x.shape[0], jax.lax.axis_size(AXIS)
     each = -(-n // devices)
-    # The last devices begin early enough to have as many rows as the others, and predict for some of them again.
+    # All devices predict equally many rows; the last ones may repeat rows of others, which are dropped.
     firsts = np.minimum(np.arange(devices) * each, n - each)
     first = jnp.asarray(firsts)[jax.lax.axis_index(AXIS)]
     parts = jax.lax.all_gather(predict(params, jax.lax.dynamic_slice_in_dim(x, first, each)), AXIS)
@@ -127,20 +127,20 @@ def predict_on_mesh(predict: Callable[[Params, Array], Outcomes], params: Params
 
 
 def spread(mesh: Mesh | None, function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` on every device of the mesh: arguments that are `Rows` come in parts, others and results are whole."""
+    """Run a function on every device of the mesh: arguments that are `Rows` are split, all else is whole on each."""
     if mesh is None:
         return function
 
     def on_mesh(*arguments: Any) -> Any:
         specs = tuple(row_specs(argument) if isinstance(argument, Rows) else P() for argument in arguments)
-        # Losses are any code, whose loops would have to say which of their values differ between devices.
+        # Not checked: a loss is any code, and its loops would have to declare which values differ between devices.
         return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=P(), check_vma=False)(*arguments)
 
     return on_mesh
 
 
 def row_specs(rows: Rows, *, leading: int = 0) -> Rows:
-    """Which axis of each leaf is spread: that of the rows, after `leading` others; of shared propensities, none."""
+    """Spread the axis of rows of each leaf, which comes after `leading` others, but not shared propensities."""
     spec = P(*[None] * leading, AXIS)
     shared = rows.trial.p.ndim == leading + 1
     return Rows(
@@ -150,15 +150,15 @@ def row_specs(rows: Rows, *, leading: int = 0) -> Rows:
 
 
 def place_rows(mesh: Mesh | None, rows: Rows, *, leading: int = 0) -> Rows:
-    """Rows on the devices of the mesh, equally many on each.
+    """Place rows on the devices of the mesh, equally many on each.
 
     Args:
-        mesh: where to; None: the rows stay where they are.
-        rows: the rows of this process; those of all processes, in their order, are the rows of the batch or data set.
-        leading: axes of each leaf before that of the rows (seeds).
+        mesh: the devices; None: the rows stay where they are.
+        rows: the rows of this process; those of all processes in order are the rows of the batch or data set.
+        leading: axes of each leaf before the axis of the rows (seeds).
 
     Raises:
-        InputError: rows that the devices of this process do not divide; a mesh as of `number_of_devices`.
+        InputError: the devices of this process do not divide the rows; what `number_of_devices` refuses.
     """
     if mesh is None:
         return rows
@@ -170,7 +170,7 @@ def place_rows(mesh: Mesh | None, rows: Rows, *, leading: int = 0) -> Rows:
 
 
 def place_everywhere(mesh: Mesh | None, tree: Any) -> Any:
-    """A tree, the same in every process, whole on every device of the mesh; without one it stays where it is."""
+    """Place a tree whole on every device of the mesh; without a mesh it stays where it is."""
     return tree if mesh is None else jax.tree.map(lambda leaf: _place(mesh, leaf, P()), tree)
 
 
@@ -187,5 +187,5 @@ def _place(mesh: Mesh, leaf: Any, spec: P) -> Array:
 
 
 def fetch(mesh: Mesh | None, tree: Any) -> Any:
-    """What every device of a mesh has, as arrays of this process."""
+    """Return a tree that is whole on every device of a mesh as arrays of this process."""
     return tree if mesh is None else jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), tree)

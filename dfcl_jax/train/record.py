@@ -1,4 +1,4 @@
-"""The record of a training: what each epoch came to, as lines of JSON and for TensorBoard."""
+"""The record of a fit: loss and validation value of each epoch, as lines of JSON and for TensorBoard."""
 
 import json
 import resource
@@ -18,24 +18,25 @@ from dfcl_jax.train.stage import Record
 
 
 class Epoch(NamedTuple):
-    """What one epoch of s seeds came to."""
+    """One epoch of s seeds."""
 
     stage: str
     epoch: int  # from 1
     loss: np.ndarray  # [s] mean over the epoch's batches
-    value: np.ndarray  # [s] validation value after it; -inf where it has none
-    seconds: float  # compilation included, in the first epoch that a process runs
+    value: np.ndarray  # [s] validation value after the epoch; -inf if it is not defined
+    seconds: float  # the first epoch of a process includes compilation
     rows_per_second: float  # of all seeds together
-    memory: int  # most bytes that the accelerator, or without one the process, has held
+    memory: int  # peak memory in bytes, see `peak_memory`
 
 
 def watch(stage: str, rows: int, *observers: Callable[[Epoch], None]) -> Callable[[int, Record], None]:
-    """What `fit` is to call after each epoch, so that observers see it with its time and memory.
+    """Make a function for `StageLog.on_epoch` that shows each epoch, with its time and memory, to observers.
 
     Args:
         stage: a name of the fit.
         rows: of an epoch, of all seeds together.
-        observers: what to call: a `RecordFile`, a `TensorBoard`, a function. Of several processes the first calls them.
+        observers: what to call: a `RecordFile`, a `TensorBoard`, a function. Only the first of several processes calls
+            them.
     """
     last = time.perf_counter()
 
@@ -61,7 +62,7 @@ def watch(stage: str, rows: int, *observers: Callable[[Epoch], None]) -> Callabl
 
 
 def peak_memory() -> int:
-    """Most bytes that the first accelerator has held, or this process where the backend does not say."""
+    """Peak memory of the first accelerator in bytes, or of this process if the backend does not report it."""
     statistics = jax.local_devices()[0].memory_stats() or {}
     if "peak_bytes_in_use" in statistics:
         return statistics["peak_bytes_in_use"]
@@ -70,9 +71,9 @@ def peak_memory() -> int:
 
 
 class RecordFile:
-    """A file of JSON lines, one for each epoch of each stage: `pandas.read_json(path, lines=True)` is a table of it.
+    """A file of JSON lines, one for each epoch of each stage; `pandas.read_json(path, lines=True)` reads it as a table.
 
-    Epochs that a resumed fit runs again take the place of their earlier lines, so each is there exactly once.
+    If a resumed fit runs an epoch again, the new line replaces the old one.
     """
 
     def __init__(self, path: str | Path):
@@ -88,7 +89,7 @@ class RecordFile:
         append_line(self._path, json.dumps(fields))
 
     def _drop_from(self, epoch: Epoch) -> None:
-        """Drop what a process that was killed wrote of the stage since its last checkpoint, and half a line."""
+        """Drop what a killed process wrote: epochs of the stage after its last checkpoint, and an incomplete line."""
         if not self._path.exists():
             return
         kept = []
@@ -104,13 +105,13 @@ def _numbers(values: np.ndarray) -> list[float | None]:
 
 
 def check_tensorboard() -> None:
-    """Refuse where TensorBoard's writer is not installed."""
+    """Refuse if the writer of TensorBoard is not installed."""
     if find_spec("tensorboardX") is None:
         refuse("tensorboard", found="no package tensorboardX", expected='it: pip install "dfcl-jax[tensorboard]"')
 
 
 class TensorBoard:
-    """Curves of each stage and seed for TensorBoard, in a folder for each stage; needs the extra `tensorboard`.
+    """Curves of each seed for TensorBoard, one folder for each stage; needs the extra `tensorboard`.
 
     Raises:
         InputError: tensorboardX is not installed.
@@ -128,9 +129,9 @@ class TensorBoard:
 
         if epoch.stage != self._stage:
             self.close()
-            # Points that a resumed fit makes again are shown once.
+            # TensorBoard drops older points from this epoch on, which a resumed fit writes again.
             again = epoch.epoch if epoch.epoch > 1 else None
-            name = f".from-{epoch.epoch}"  # beside the second that the file is made in
+            name = f".from-{epoch.epoch}"  # the rest of the file name is the time in seconds
             self._writer = SummaryWriter(str(self._folder / epoch.stage), purge_step=again, filename_suffix=name)
             self._stage = epoch.stage
         for name in ("loss", "value"):

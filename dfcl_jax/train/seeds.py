@@ -1,22 +1,29 @@
-"""From a program of one seed to that of several."""
+"""How many seeds one program trains: one, or several at once."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+from jax import Array
 
 from dfcl_jax.train.trainer import Trainer
 
 
 class Seeds(NamedTuple):
-    """How many seeds a program trains, and how."""
+    """How many seeds one program trains, and how it is compiled."""
 
     axes: int  # leading axes of every array: 0 for one seed, 1 for several
-    compiled: Callable[[Trainer, bool], Trainer]  # (trainer of one seed, whether a state may be donated) -> of all
+    # (trainer of one seed, whether an epoch may overwrite its state) -> compiled trainer of all seeds
+    compiled: Callable[[Trainer, bool], Trainer]
+    members: tuple[int, ...] = ()  # (k,) where each seed has k members (`with_members`)
 
     def each(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """`function` of one seed for each of them."""
+        """Apply a function of one seed to each seed."""
         return jax.vmap(function) if self.axes else function
+
+    def shape(self, key: Array) -> tuple[int, ...]:
+        """The shape of one number for each seed and member; `key` holds the seeds' keys."""
+        return (*key.shape, *self.members)
 
 
 def _one(trainer: Trainer, donate: bool) -> Trainer:
@@ -25,18 +32,17 @@ def _one(trainer: Trainer, donate: bool) -> Trainer:
 
 
 def _several(trainer: Trainer, donate: bool) -> Trainer:
-    epoch = jax.jit(of_all_seeds(trainer.epoch), donate_argnums=0 if donate else ())
-    return trainer._replace(start=jax.jit(of_all_seeds(trainer.start)), epoch=epoch)
+    return _one(trainer._replace(start=_over_seeds(trainer.start), epoch=_over_seeds(trainer.epoch)), donate)
 
 
-def of_all_seeds(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` of one seed for all of them, at once or, on a CPU, one after another."""
+def _over_seeds(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Apply a function of one seed to all seeds: side by side, or one after another on a CPU."""
     if jax.default_backend() != "cpu":
         return jax.vmap(function)
-    # One seed's products fill a CPU, and several at once leave its cache.
+    # The matrix products of one seed keep a CPU busy, and several seeds together do not fit its cache.
     return lambda *arguments: jax.lax.map(lambda one: function(*one), arguments)
 
 
 ONE_SEED = Seeds(0, _one)
-# All in one program; on a CPU one seed's rows are copied at a time.
+# On a CPU the rows of one seed at a time are copied.
 ALL_SEEDS = Seeds(1, _several)

@@ -1,4 +1,4 @@
-"""A random order of rows that is computed where it is read, not stored."""
+"""A random order of rows that is computed where it is read, instead of being stored."""
 
 from collections.abc import Callable
 from math import isqrt
@@ -10,12 +10,12 @@ from jax import Array
 # Permutations of this form pass for random ones from five rounds on (Patarin 2004).
 ROUNDS = 8
 
-# Up to here an order is drawn and held: it costs little, and a rectangle of few places has few permutations.
+# Up to this many rows the order is drawn and stored: that is cheap, and a small rectangle has few permutations.
 HELD = 4096
 
 
 def shuffle(key: Array, n: int) -> Callable[[Array], Array]:
-    """A random bijection of 0..n-1: positions -> rows, integers of any shape.
+    """Draw a random bijection of 0..n-1: positions -> rows, integers of any shape.
 
     Positions are laid out on a rectangle, position = u b + v, 0 <= u < a, 0 <= v < b, with a b >= n as small as can be
     and a and b near sqrt(n). A round moves every column down by a random distance, then every row across by another,
@@ -23,8 +23,8 @@ def shuffle(key: Array, n: int) -> Callable[[Array], Array]:
         u <- u + F(v) mod a,  v <- v + G(u) mod b,
 
     which is a bijection of the rectangle whatever F and G are (a Feistel network: Luby and Rackoff 1988; on a
-    rectangle: Black and Rogaway 2002). Both are tables of random numbers, a + b in all. What comes out at a place
-    beyond n - 1 goes through again. Nothing of size n is sorted, moved or held: an order costs what is read of it.
+    rectangle: Black and Rogaway 2002). Both are tables of random numbers, a + b in all. A position that is mapped
+    beyond n - 1 is mapped again. Nothing of size n is sorted, moved or stored: only what is read is computed.
     """
     if n <= HELD:
         held = jax.random.permutation(key, n)

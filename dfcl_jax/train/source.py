@@ -1,4 +1,4 @@
-"""How the rows of an epoch reach the step: from memory in one compiled scan, or from files batch by batch."""
+"""How the rows of an epoch reach the training step: from memory in one compiled scan, or from files batch by batch."""
 
 import zlib
 from collections import deque
@@ -17,7 +17,6 @@ from jax.sharding import Mesh
 from dfcl_jax.data import StreamedTrial
 from dfcl_jax.data.encode import NumericColumn
 from dfcl_jax.errors import refuse
-from dfcl_jax.models import Params
 from dfcl_jax.train.mesh import number_of_devices, place_everywhere, place_rows, spread
 from dfcl_jax.train.seeds import Seeds
 from dfcl_jax.train.stage import Record, Stage, Validation
@@ -29,84 +28,93 @@ T = TypeVar("T")
 
 
 class Streamed(NamedTuple):
-    """Training rows that are read anew in every epoch; one seed."""
+    """Training rows that are read again in every epoch; for one seed.
+
+    Batches come in the order of `StreamedTrial.batches`: the same rows in the same order lead to the same parameters as
+    in memory. Memory holds `buffer` rows, a piece of a row group and four batches. With several processes `trial` is
+    what this process reads, such as `trial.share(jax.process_index(), jax.process_count())`, and epochs are as long as
+    the process with the fewest rows allows.
+    """
 
     trial: StreamedTrial
-    prepare: Callable[[Trial, Any], Rows]  # (batch, context) -> what the objective is given; compiled with the step
+    # (batch, context) -> what the objective is given. It is compiled with the step and must treat every row by itself,
+    # because on a mesh it is given a device's part of the batch.
+    prepare: Callable[[Trial, Any], Rows]
     context: Any = None  # arrays that `prepare` needs: parameters of another model, statistics of a sample
-    buffer: int = 2**19  # rows that a batch is drawn from
+    buffer: int = 2**19  # rows that batches are drawn from, in each process
 
 
-class Part(NamedTuple):
-    """How far an epoch has come whose batches are separate programs."""
+class OpenEpoch(NamedTuple):
+    """How far an epoch has come if every batch is a compiled call of its own."""
 
     learner: Learner
-    total: Array  # [] sum of the batches' losses
+    total: Array  # [] sum of the losses of its batches
 
 
-class Standing(NamedTuple):
-    """Where a fit stands: after some epochs, or within one after some of its batches."""
+class Progress(NamedTuple):
+    """How far a fit has come: after some epochs, or within an epoch after some of its batches."""
 
-    state: State  # before the epoch in hand
+    state: State  # before the current epoch
     shared: Any  # what the objective was given last
-    part: Part | None  # of the epoch in hand; None where an epoch is one program
-    batches: int  # of the epoch in hand
-    loss: np.ndarray  # [k, ...] of the epochs that are over
+    open_epoch: OpenEpoch | None  # None if an epoch is one compiled call
+    calls: int  # compiled calls of the current epoch that are done; 0 between two epochs
+    loss: np.ndarray  # [k, ...] of the k epochs that are done
     value: np.ndarray  # [k, ...]
 
-    def closed(self, state: State, record: Record, part: Part | None) -> "Standing":
-        """The same after the end of an epoch."""
-        loss, value = (np.append(old, np.asarray(new)[None], axis=0) for old, new in zip(self[4:], record, strict=True))
-        return Standing(state, self.shared, part, 0, loss, value)
+    def close_epoch(self, state: State, record: Record, open_epoch: OpenEpoch | None) -> "Progress":
+        """Return the progress after the end of the current epoch."""
+        loss = np.append(self.loss, np.asarray(record.loss)[None], axis=0)
+        value = np.append(self.value, np.asarray(record.value)[None], axis=0)
+        return Progress(state, self.shared, open_epoch, 0, loss, value)
 
 
 class Runner(NamedTuple):
-    """The programs of a fit on one kind of source."""
+    """What runs the epochs of a fit on one kind of source."""
 
     start: Callable[..., State]  # (key, params, validation, pace) -> State
-    part: Callable[[State], Part | None]  # what an epoch begins with
-    # (where the fit stands, validation) -> where it stands after each piece of the epoch; the last closes it
-    run_epoch: Callable[[Standing, Validation], Iterator[Standing]]
-    pieces: int  # of an epoch
-    about: Any  # arrays that tell the rows from others
+    open_epoch: Callable[[State], OpenEpoch | None]
+    # (progress, validation) -> progress after each compiled call of the epoch; the last call closes the epoch
+    run_epoch: Callable[[Progress, Validation], Iterator[Progress]]
+    calls: int  # compiled calls of an epoch
+    identity: Any  # arrays that tell these rows from others
 
 
 def make_runner(
     source: Rows | Streamed, stage: Stage, *, seeds: Seeds, mesh: Mesh | None, donate: bool, dtype: Any
 ) -> Runner:
-    """The programs of a fit.
+    """Compile the epochs of a fit.
 
     Args:
-        source: training rows, in memory with leaves [s, n, ...] (`ALL_SEEDS`) or [n, ...], or streamed.
+        source: training rows in memory, leaves [n, ...] for one seed and [s, n, ...] for several, or streamed.
         stage: what is trained.
-        seeds: how many are trained at once.
+        seeds: how many seeds one program trains.
         mesh: devices that the rows are spread over.
-        donate: whether a step may write over the state that it is given.
+        donate: whether a call may overwrite the state that it is given.
         dtype: of the parameters.
 
     Raises:
         InputError: several seeds of a streamed source; what `make_trainer` refuses.
     """
     if isinstance(source, Rows):
-        return _in_memory(source, stage, seeds, mesh, donate, dtype)
+        return _from_memory(source, stage, seeds, mesh, donate)
     if seeds.axes:
         refuse("seeds of a streamed source", found="several in one program", expected="one: `ONE_SEED`")
-    return _streamed(source, stage, mesh, donate, dtype)
+    return _from_files(source, stage, mesh, donate, dtype)
 
 
-def _in_memory(rows: Rows, stage: Stage, seeds: Seeds, mesh: Mesh | None, donate: bool, dtype: Any) -> Runner:
+def _from_memory(rows: Rows, stage: Stage, seeds: Seeds, mesh: Mesh | None, donate: bool) -> Runner:
     rows = place_rows(mesh, rows, leading=seeds.axes)
     trainer = make_trainer(stage, rows.trial.rows, mesh=mesh)
     trainer = seeds.compiled(trainer._replace(epoch=spread(mesh, trainer.epoch)), donate)
 
-    def run_epoch(at: Standing, valid: Validation) -> Iterator[Standing]:
-        state, record = trainer.epoch(at.state, rows, at.shared, valid)
-        yield at.closed(state, record, None)
+    def run_epoch(now: Progress, valid: Validation) -> Iterator[Progress]:
+        state, record = trainer.epoch(now.state, rows, now.shared, valid)
+        yield now.close_epoch(state, record, None)
 
     return Runner(trainer.start, lambda state: None, run_epoch, 1, rows)
 
 
-def _streamed(source: Streamed, stage: Stage, mesh: Mesh | None, donate: bool, dtype: Any) -> Runner:
+def _from_files(source: Streamed, stage: Stage, mesh: Mesh | None, donate: bool, dtype: Any) -> Runner:
     trial, buffer = source.trial, source.buffer
     hosts = 1 if mesh is None else jax.process_count()
     rows = trial.rows if hosts == 1 else int(np.min(multihost_utils.process_allgather(np.array(trial.rows))))
@@ -114,11 +122,11 @@ def _streamed(source: Streamed, stage: Stage, mesh: Mesh | None, donate: bool, d
     trainer = make_trainer(stage, rows * hosts // shards * shards, mesh=mesh)
     size = trainer.size // hosts
 
-    def step(part: Part, batch: Rows, shared: Any, context: Any) -> Part:
-        learner, loss = trainer.step(part.learner, source.prepare(batch.trial, context), shared)
-        return Part(learner, part.total + loss)
+    def step(learner: Learner, total: Array, batch: Rows, shared: Any, context: Any) -> OpenEpoch:
+        learner, loss = trainer.step(learner, source.prepare(batch.trial, context), shared)
+        return OpenEpoch(learner, total + loss)
 
-    def close(state: State, key: Array, part: Part, valid: Validation) -> tuple[State, Record]:
+    def close(state: State, key: Array, part: OpenEpoch, valid: Validation) -> tuple[State, Record]:
         return trainer.close(state, key, part.learner, part.total / trainer.steps, valid)
 
     step = jax.jit(spread(mesh, step), donate_argnums=0 if donate else ())
@@ -126,32 +134,33 @@ def _streamed(source: Streamed, stage: Stage, mesh: Mesh | None, donate: bool, d
     context = place_everywhere(mesh, jax.tree.map(jnp.asarray, source.context))
     zero = place_everywhere(mesh, jnp.zeros((), dtype))
 
-    def begun(state: State) -> Part:
-        return Part(state.learner, zero)
+    def open_epoch(state: State) -> OpenEpoch:
+        return OpenEpoch(state.learner, zero)
 
-    def run_epoch(at: Standing, valid: Validation) -> Iterator[Standing]:
-        key, drawn = jax.random.split(at.state.key)
-        batches = islice(trial.batches(_seed(drawn), size, buffer=buffer), trainer.steps)
-        # Here, not ahead in a thread, so that an interrupt need not wait for it.
-        deque(islice(batches, at.batches), maxlen=0)
-        # A step writes over what it is given, which may be the same arrays as the state's best.
-        part = jax.tree.map(jnp.copy, at.part)
-        for number, batch in enumerate(prefetched(place_rows(mesh, Rows(rows)) for rows in batches), at.batches + 1):
+    def run_epoch(now: Progress, valid: Validation) -> Iterator[Progress]:
+        key, drawn = jax.random.split(now.state.key)
+        batches = islice(trial.batches(_integer(drawn), size, buffer=buffer), trainer.steps)
+        # Skip batches here and not in the thread that reads ahead, so that an interrupt need not wait for it.
+        deque(islice(batches, now.calls), maxlen=0)
+        # A step overwrites the learner that it is given, whose arrays may be those of the best parameters.
+        part = jax.tree.map(jnp.copy, open_epoch(now.state) if now.open_epoch is None else now.open_epoch)
+        for number, batch in enumerate(prefetched(place_rows(mesh, Rows(rows)) for rows in batches), now.calls + 1):
             before = part.total
-            part = step(part, batch, at.shared, context)
-            # One step may wait for another, but not a row of them with a batch each. What is written is done: a write
-            # may not wait for a step that an interrupt keeps another process from taking.
+            part = step(part.learner, before, batch, now.shared, context)
+            # At most one step waits for another, because each that waits holds a batch. Where checkpoints are written
+            # no step waits: another process may be interrupted and never take it.
             jax.block_until_ready(before if donate else part.total)
             if number < trainer.steps:
-                yield at._replace(part=part, batches=number)
-        state, record = close(at.state, key, part, valid)
-        yield at.closed(state, record, begun(state))
+                yield now._replace(open_epoch=part, calls=number)
+        state, record = close(now.state, key, part, valid)
+        yield now.close_epoch(state, record, open_epoch(state))
 
-    return Runner(start, begun, run_epoch, trainer.steps, _about(trial, buffer, mesh))
+    return Runner(start, open_epoch, run_epoch, trainer.steps, _identity(source, mesh))
 
 
-def _about(trial: StreamedTrial, buffer: int, mesh: Mesh | None) -> dict[str, Any]:
-    """What tells the rows of one trial, and their order, from another's."""
+def _identity(source: Streamed, mesh: Mesh | None) -> dict[str, Any]:
+    """Arrays that tell the rows of a trial and their order from others."""
+    trial = source.trial
     groups = np.array(zlib.crc32(str([group.rows for group in trial.parts.groups]).encode()) >> 1, np.int32)
     scaling = [(column.shift, column.scale) for column in trial.encoder.columns if isinstance(column, NumericColumn)]
     return {
@@ -159,12 +168,12 @@ def _about(trial: StreamedTrial, buffer: int, mesh: Mesh | None) -> dict[str, An
         "scaling": np.array(scaling),
         "p": np.array(trial.p if trial.p is not None else []),
         "row_groups": groups if mesh is None else multihost_utils.process_allgather(groups),  # of each host
-        "buffer": np.array(buffer),
+        "buffer": np.array(source.buffer),
     }
 
 
 def prefetched(items: Iterator[T], ahead: int = 2) -> Iterator[T]:
-    """The items, of which a thread makes up to `ahead` while the one before is used; its errors are raised here."""
+    """Yield the items while a thread makes up to `ahead` of the next ones; its errors are raised here."""
     thread, end = ThreadPoolExecutor(max_workers=1), object()
     try:
         waiting = deque(thread.submit(next, items, end) for _ in range(ahead))
@@ -175,6 +184,6 @@ def prefetched(items: Iterator[T], ahead: int = 2) -> Iterator[T]:
         thread.shutdown(cancel_futures=True)
 
 
-def _seed(key: Array) -> int:
-    """A whole number from a key."""
+def _integer(key: Array) -> int:
+    """The bits of a key as an integer."""
     return int.from_bytes(np.asarray(jax.random.key_data(key)).tobytes(), "little")

@@ -1,4 +1,4 @@
-"""A stage of training: what is learned, how it is judged, and what a fit tells while it runs."""
+"""A stage of training: what is learned, how it is judged, and what is logged."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -11,38 +11,39 @@ from dfcl_jax.train.config import FitConfig
 from dfcl_jax.train.step import Objective, Step, make_step
 from dfcl_jax.types import Outcomes
 
-# (predictions on the validation rows, what they are judged by) -> scalar, higher is better
+# (predictions of the validation rows, `Validation.judge`) -> scalar, higher is better
 Validate = Callable[[Outcomes, Any], Array]
 
 
 class Stage(NamedTuple):
-    """One stage of training, what `fit` runs."""
+    """One stage of training, which `fit` runs."""
 
     model: Model
     objective: Objective  # loss of a batch
-    validate: Validate  # value on the validation rows, higher is better
+    validate: Validate  # value of the validation rows, higher is better
     config: FitConfig  # epochs, batches, optimiser
-    make_step: Callable[..., Step] = make_step  # another kind of training brings its own, with the same arguments
-    # (parameters, what the objective shares) -> what it shares from now on; called before every epoch but the first
+    # Another kind of training, such as bi-level training, brings its own, with the arguments of `step.make_step`.
+    make_step: Callable[..., Step] = make_step
+    # (parameters, shared) -> what the objective is given as `shared` from now on; called between two epochs
     renew: Callable[[Params, Any], Any] | None = None
 
 
 class Validation(NamedTuple):
-    """The validation part, what a checkpoint is chosen by."""
+    """The validation part, which the best parameters are chosen by."""
 
     x: Array  # [n_valid, d] features
-    judge: Any  # what `Stage.validate` needs beside predictions
+    judge: Any  # what `Stage.validate` needs besides predictions
 
 
 class Record(NamedTuple):
     """One epoch."""
 
     loss: Array  # [] mean over the epoch's batches
-    value: Array  # [] validation value after it
+    value: Array  # [] validation value after the epoch
 
 
 class StageLog(NamedTuple):
-    """What one fit tells while it runs, and where it keeps how far it came."""
+    """What a fit calls after each epoch, and where it keeps checkpoints."""
 
-    on_epoch: Callable[[int, Record], None] = lambda epoch, record: None  # after each epoch, with its number from 0
+    on_epoch: Callable[[int, Record], None] = lambda epoch, record: None  # (number of the epoch from 0, record)
     checkpoints: Checkpoints | None = None

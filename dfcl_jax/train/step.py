@@ -1,4 +1,4 @@
-"""One step of training: the gradient of a batch's loss, and what the optimiser makes of it."""
+"""One step of training: the gradient of the loss of a batch, and the update of the parameters."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -14,18 +14,18 @@ from dfcl_jax.types import Outcomes, Trial, take
 
 
 class Rows(NamedTuple):
-    """What a model is trained on; every leaf of `extra` has n rows."""
+    """Training rows; every leaf of `extra` has n rows."""
 
     trial: Trial
     extra: Any = None  # pytree of [n, ...], such as Scores
 
 
-# (predictions, rows of the batch, shared by all batches) -> scalar
+# (predictions, rows of the batch, what all batches share) -> scalar
 Objective = Callable[[Outcomes, Rows, Any], Array]
 
 
 class MeanOverRows(NamedTuple):
-    """An objective that is a mean over rows, so that chunks of a batch need not know of each other."""
+    """An objective that is a mean over rows, so that the chunks of a batch can be computed one by one."""
 
     loss: Objective
 
@@ -35,22 +35,22 @@ class MeanOverRows(NamedTuple):
 
 
 class Learner(NamedTuple):
-    """What a step changes."""
+    """What a step updates."""
 
     params: Params
     optimiser: optax.OptState
     pace: Array  # [] learning rate as a multiple of the configuration's
 
 
-# (learner, rows of the batch, shared by all batches) -> (learner, loss of the batch before the step)
+# (learner, rows of the batch, what all batches share) -> (learner, loss of the batch before the step)
 Step = Callable[[Learner, Rows, Any], tuple[Learner, Array]]
 
 
 def default_chunk(n: int, *, passes: int = 1) -> int:
-    """Rows of n to hold the layers of at a time; n: all at once, as on a device that wants large products.
+    """How many of n rows to compute at a time; all n on an accelerator, which is fastest with large products.
 
-    On a CPU 2,048 rows of the published networks stay in its cache. Computing them again in a second pass pays where
-    the layers of all n would not stay in a larger one, from about 16,384 rows on.
+    On a CPU the layers of 2,048 rows of the published networks stay in the cache. To compute them again in a second
+    pass pays only if the layers of all n rows do not stay in the last level of the cache: from about 16,384 rows on.
     """
     if jax.default_backend() != "cpu" or n <= (2048 if passes == 1 else 16_384):
         return max(n, 1)
@@ -66,18 +66,18 @@ def make_step(
     through: Through = "both",
     compute: Compute = "float32",
 ) -> Step:
-    """A step on the objective's loss of a batch; of an ensemble, on the mean of its members' losses.
+    """Make the step on the loss of a batch; for an ensemble, on the mean of the losses of its members.
 
-    The layers of a large batch do not fit a cache, and moving them costs more than computing them. So they are held for
-    a chunk of the batch at a time, and the gradient is that of the whole batch's loss, whatever the loss (`in_chunks`),
-    for one more pass forward; without it where the objective says that it is a `MeanOverRows`.
+    The layers of a large batch do not fit the cache, and to move them takes longer than to compute them. So they are
+    computed for a chunk of the batch at a time. The gradient is that of the loss of the whole batch for any loss
+    (`in_chunks`), at the price of a second forward pass; a `MeanOverRows` needs only one.
 
     Args:
         model: the model.
         objective: loss of a batch.
-        optimiser: what becomes of the gradient.
+        optimiser: from gradients to updates.
         chunk: rows at a time; None: `default_chunk` of the batch.
-        through: which predictions the gradient passes; heads that it does not are not computed for it.
+        through: the predictions that the gradient passes through; for other heads no gradient is computed.
         compute: the arithmetic of the hidden layers, see `in_precision`.
     """
     surfaces = through_revenue(model) if through == "revenue" else model.members or model.apply
@@ -116,7 +116,7 @@ def make_step(
     def step(learner: Learner, batch: Rows, shared: Any) -> tuple[Learner, Array]:
         loss, gradient = value_and_gradient(learner.params, batch, shared)
         updates, memory = optimiser.update(gradient, learner.optimiser, learner.params)
-        # All that the learning rate does to AdamW is to scale its updates.
+        # The learning rate of AdamW only scales its updates.
         updates = jax.tree.map(lambda update: learner.pace * update, updates)
         return Learner(optax.apply_updates(learner.params, updates), memory, learner.pace), loss
 
@@ -124,5 +124,5 @@ def make_step(
 
 
 def rows_at(rows: Rows, index: Array) -> Rows:
-    """The rows `index`."""
+    """Select rows by index."""
     return Rows(take(rows.trial, index), jax.tree.map(lambda leaf: leaf[index], rows.extra))

@@ -1,4 +1,4 @@
-"""The compiled parts of a fit: its start, an epoch as one scan over minibatches, and what an epoch ends with."""
+"""The parts of a fit that are compiled: its start, an epoch as one scan over batches, and the end of an epoch."""
 
 from collections.abc import Callable
 from functools import partial
@@ -21,37 +21,37 @@ from dfcl_jax.types import Outcomes
 
 
 class State(NamedTuple):
-    """Where a fit stands, and the best parameters it has passed."""
+    """The state of a fit between two epochs."""
 
     key: Array
     learner: Learner
-    best: Params
+    best: Params  # parameters with the best validation value so far
     best_value: Array  # [] validation value of `best`
 
 
 class Trainer(NamedTuple):
-    """Pure functions of one seed, to be jitted and vmapped; all but `start` run within `mesh.spread`."""
+    """Pure functions of one seed, not yet compiled; all but `start` run within `mesh.spread`."""
 
     start: Callable[[Array, Params, Validation, Array], State]  # (key, params, valid, pace) -> State
     epoch: Callable[[State, Rows, Any, Validation], tuple[State, Record]]  # (state, rows, shared, valid)
     step: Step
-    # (state before an epoch, key, learner and mean loss after it, valid): what an epoch ends with
+    # (state before the epoch; key, learner and mean loss after it; valid) -> (state after it, record)
     close: Callable[[State, Array, Learner, Array, Validation], tuple[State, Record]]
     steps: int  # batches of an epoch
     size: int  # rows of a batch
 
 
 def predict(model: Model, params: Params, x: Array, *, chunk: int | None = None) -> Outcomes:
-    """The model's predictions on x [n, d]; hidden layers are held for `chunk` rows at a time, however large n is."""
+    """Predict for x [n, d]; layers are computed for `chunk` rows at a time, so their memory does not grow with n."""
     return in_chunks(model.apply, chunk or min(default_chunk(x.shape[0]), 65_536))(params, x)
 
 
 def make_trainer(stage: Stage, n: int, *, mesh: Mesh | None = None) -> Trainer:
-    """The start and the epoch of a fit on n rows, of which the devices of a mesh have equally many each.
+    """Make the start and the epoch of a fit on n rows, of which each device of a mesh has equally many.
 
-    An epoch shuffles the rows and passes over them in the fewest batches of at most `batch_size` and of equal size; the
-    rows that this leaves over, fewer than there are batches, wait for another epoch. Batches are gathered one at a
-    time: beside the rows, an epoch holds one batch and the layers of a chunk.
+    An epoch shuffles the rows and cuts them into as few batches as possible, of equal size and at most `batch_size`
+    rows. Fewer rows than there are batches may be left over; they are skipped in this epoch. Batches are gathered one
+    at a time: an epoch holds one batch and the layers of a chunk besides the rows.
     """
     model, config = stage.model, stage.config
     devices = number_of_devices(mesh)
@@ -71,7 +71,7 @@ def make_trainer(stage: Stage, n: int, *, mesh: Mesh | None = None) -> Trainer:
         return State(key, Learner(params, optimiser.init(params), pace), params, value)
 
     def orders(drawn: Array) -> list[Callable[[Array], Array]]:
-        """The order of each shard that the device has."""
+        """The order of rows in each shard of this device."""
         if shards == 1:
             return [shuffle(drawn, n)]
         held = shards // devices
@@ -92,7 +92,7 @@ def make_trainer(stage: Stage, n: int, *, mesh: Mesh | None = None) -> Trainer:
 
     def close(state: State, key: Array, learner: Learner, loss: Array, valid: Validation) -> tuple[State, Record]:
         value = _or_least(stage.validate(predictions(learner.params, valid.x), valid.judge))
-        # Until some epoch has a value, the latest stands in for the best.
+        # As long as no epoch has a value, the latest parameters count as the best.
         better = (value > state.best_value) | jnp.isneginf(state.best_value)
         best = jax.tree.map(partial(jnp.where, better), learner.params, state.best)
         best_value = jnp.where(better, value, state.best_value)
@@ -112,5 +112,5 @@ def _check_shards(shards: int, devices: int, batch_size: int, n: int) -> None:
 
 
 def _or_least(value: Array) -> Array:
-    """A value that is not a number loses to any that is."""
+    """Replace NaN by -inf, which is below every value."""
     return jnp.where(jnp.isnan(value), -jnp.inf, value)

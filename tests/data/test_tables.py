@@ -62,10 +62,11 @@ def test_arms_given_as_codes_are_named_by_their_codes():
     assert trial_table(GOOD, COLUMNS).arms == ("0", "1")
 
 
-def test_arms_given_as_names_are_numbered_in_alphabetical_order():
+def test_arms_given_as_names_are_numbered_by_their_mean_cost():
+    # Mean cost of mail 0, of none (0.5 + 0.25 + 0) / 3, of call 1.
     table = trial_table(GOOD.assign(arm=["mail", "none", "none", "mail", "call", "none"]), COLUMNS)
-    assert table.arms == ("call", "mail", "none")
-    np.testing.assert_array_equal(table.t, [1, 2, 2, 1, 0, 2])
+    assert table.arms == ("mail", "none", "call")
+    np.testing.assert_array_equal(table.t, [0, 1, 1, 0, 2, 1])
 
 
 def test_arms_named_in_an_order_are_numbered_in_it():
@@ -120,9 +121,9 @@ def _with(column: str, row: int, value: object) -> pd.DataFrame:
         (_with("spend", 4, -np.inf), COLUMNS, ["column 'spend', row 4", "-inf", "expected a finite number"]),
         (_with("spend", 5, "free"), COLUMNS, ["column 'spend', row 5", "'free'", "expected a finite number"]),
         (_with("arm", 3, -1), COLUMNS, ["column 'arm', row 3", "-1", "whole number from 0"]),
-        (_with("arm", 4, 0.5), COLUMNS, ["column 'arm', row 4", "0.5", "whole number from 0"]),
-        (_with("arm", 5, np.nan), COLUMNS, ["column 'arm', row 5", "nan", "whole number from 0"]),
-        (_with("arm", 2, "mail"), COLUMNS, ["column 'arm', row 2", "'mail'", "whole number from 0"]),
+        (_with("arm", 4, np.inf), COLUMNS, ["column 'arm', row 4", "inf", "a treatment"]),
+        (_with("arm", 5, np.nan), COLUMNS, ["column 'arm', row 5", "nan", "a treatment"]),
+        (GOOD.assign(arm=GOOD.sales), COLUMNS, ["column 'arm'", "6 different values in 6 rows", "codes from 0 to m-1"]),
         (
             _with("arm", 6, 2),
             Columns("arm", "sales", "spend", arms=("0", "1")),
@@ -133,7 +134,11 @@ def _with(column: str, row: int, value: object) -> pd.DataFrame:
             COLUMNS,
             ["column 'arm', row 3", "found", "expected a treatment"],
         ),
-        (GOOD.assign(arm=[0, 2, 2, 0, 2, 0]), COLUMNS, ["column 'arm'", "no row of treatment 1", "all 3"]),
+        (
+            GOOD.assign(arm=[0, 2, 2, 0, 2, 0]),
+            Columns("arm", "sales", "spend", arms=("0", "1", "2")),
+            ["column 'arm'", "no row of treatment 1", "all 3"],
+        ),
         (
             GOOD,
             Columns("arm", "sales", "spend", arms=("0", "1", "2")),
@@ -163,7 +168,7 @@ def _with(column: str, row: int, value: object) -> pd.DataFrame:
         (
             GOOD,
             Columns("arm", "sales", "spend", propensity_columns=("p_control",)),
-            ["propensities", "found 1", "2: 0, 1"],
+            ["propensities", "found 1", "2, one for each of 0, 1"],
         ),
         (
             _with("p_treated", 4, 0.7),

@@ -29,6 +29,8 @@ LOSSES = {
     "Fenchel-Young": lambda o, s, lams, budgets: losses.fenchel_young_loss(o, s, lams, **DRAWS),
 }
 every_loss = pytest.mark.parametrize("name", LOSSES)
+# Values and their gradients by predictions, scores, multipliers and budgets: one program for all cases of a loss.
+PROGRAMS = {name: jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2, 3))) for name, loss in LOSSES.items()}
 
 
 def small_case(seed: int, n: int = N) -> tuple[Outcomes, Trial]:
@@ -44,18 +46,21 @@ def assert_same(one, other, **tolerance):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **tolerance), one, other)
 
 
+def alone(name, outcomes, surfaces, lams=LAMS, budgets=BUDGETS):
+    """The loss and its gradient by the predictions."""
+    loss, gradients = PROGRAMS[name](outcomes, surfaces, lams, budgets)
+    return loss, gradients[0]
+
+
 @every_loss
 def test_blocks_of_people_change_nothing(name, monkeypatch):
     outcomes, trial = small_case(0)
-
-    def function():
-        dual.dual_loss.clear_cache()  # type: ignore[attr-defined]
-        return jax.jit(jax.value_and_grad(LOSSES[name]))(outcomes, scores.ipw(trial), LAMS, BUDGETS)
-
-    at_once = function()
+    surfaces = scores.ipw(trial)
+    at_once = alone(name, outcomes, surfaces)
     # 30 people in blocks of 7: the last block has 5 of them again.
     monkeypatch.setattr(dual, "BLOCK", 7)
-    in_blocks = function()
+    dual.dual_loss.clear_cache()  # type: ignore[attr-defined]
+    in_blocks = jax.jit(jax.value_and_grad(LOSSES[name]))(outcomes, surfaces, LAMS, BUDGETS)
     dual.dual_loss.clear_cache()  # type: ignore[attr-defined]
     assert (np.asarray(in_blocks[1].r) != 0).any()
     # Float64 sums in another order.
@@ -66,22 +71,22 @@ def test_blocks_of_people_change_nothing(name, monkeypatch):
 def test_jit_and_vmap_give_what_a_loop_gives(name):
     outcomes, trial = small_case(1)
     surfaces = scores.ipw(trial)
-    many = jax.tree.map(lambda leaf: jnp.stack([leaf, -leaf, leaf[::-1]]), outcomes)
-    function = jax.jit(jax.value_and_grad(LOSSES[name]))
+    many = jax.tree.map(lambda leaf: np.stack([leaf, -leaf, leaf[::-1]]), outcomes)
+    function = jax.value_and_grad(LOSSES[name])
     together = jax.jit(jax.vmap(function, in_axes=(0, None, None, None)))(many, surfaces, LAMS, BUDGETS)
+    together = jax.tree.map(np.asarray, together)
     for k in range(3):
-        alone = function(jax.tree.map(lambda leaf, k=k: leaf[k], many), surfaces, LAMS, BUDGETS)
-        assert_same(jax.tree.map(lambda leaf, k=k: leaf[k], together), alone, rtol=1e-11, atol=1e-14)
+        expected = alone(name, jax.tree.map(lambda leaf, k=k: leaf[k], many), surfaces)
+        assert_same(jax.tree.map(lambda leaf, k=k: leaf[k], together), expected, rtol=1e-11, atol=1e-14)
 
 
 @every_loss
 def test_edge_cases_give_finite_values_and_gradients(name):
-    function = jax.jit(jax.value_and_grad(LOSSES[name]))
     outcomes, trial = small_case(2)
     nobody = trial._replace(t=(hard(outcomes, 0.2) + 1) % M)
-    missing = trial._replace(t=jnp.where(trial.t == 2, 0, trial.t))
+    missing = trial._replace(t=np.where(trial.t == 2, 0, trial.t))
     tied = Outcomes(jnp.zeros((N, M)), jnp.zeros((N, M)))
-    tiny = trial._replace(p=jnp.array([1e-9, 0.5, 0.5 - 1e-9]))
+    tiny = trial._replace(p=np.array([1e-9, 0.5, 0.5 - 1e-9]))
     for case, (o, s, lams, budgets) in {
         "nobody matched": (outcomes, scores.ipw(nobody), LAMS, BUDGETS),
         "arm missing": (outcomes, scores.ipw(missing), LAMS, BUDGETS),
@@ -92,7 +97,7 @@ def test_edge_cases_give_finite_values_and_gradients(name):
         "truth without a difference": (outcomes, scores.truth(tied), LAMS, BUDGETS),
         "doubly robust": (outcomes, scores.aipw(trial, outcomes), LAMS, BUDGETS),
     }.items():
-        loss, gradient = function(o, s, lams, budgets)
+        loss, gradient = alone(name, o, s, lams, budgets)
         finite = [bool(np.isfinite(leaf).all()) for leaf in (loss, *gradient)]
         assert all(finite), f"{case}: finite value, gradient on revenue, on cost: {finite}"
         if case == "truth without a difference" and name != "Fenchel-Young":  # which knows targets, no values
@@ -104,8 +109,8 @@ def test_edge_cases_give_finite_values_and_gradients(name):
 @every_loss
 def test_scores_multipliers_and_budgets_are_data(name):
     outcomes, trial = small_case(3)
-    gradient = jax.jit(jax.grad(LOSSES[name], argnums=(1, 2, 3)))(outcomes, scores.ipw(trial), LAMS, BUDGETS)
-    assert all((np.asarray(leaf) == 0).all() for leaf in jax.tree.leaves(gradient))
+    _, gradients = PROGRAMS[name](outcomes, scores.ipw(trial), LAMS, BUDGETS)
+    assert all((np.asarray(leaf) == 0).all() for leaf in jax.tree.leaves(gradients[1:]))
 
 
 @every_loss
@@ -147,8 +152,9 @@ def test_alpha_and_temperature_may_follow_a_schedule():
         return a * losses.prediction_loss(o, trial) + decision + flips
 
     scheduled = jax.jit(jax.value_and_grad(lambda o, step: loss(o, alpha(step), temperature(step))))
+    constant = jax.jit(jax.value_and_grad(loss))
     for step in (0, 3):
-        fixed = jax.value_and_grad(loss)(outcomes, 1 - step / 10, 2.0 * 0.5 ** (step / 5))
+        fixed = constant(outcomes, 1 - step / 10, 2.0 * 0.5 ** (step / 5))
         # optax counts in float32.
         assert_same(scheduled(outcomes, jnp.array(step)), fixed, rtol=1e-5, atol=1e-9)
 
@@ -161,37 +167,48 @@ def test_batches_of_one_size_average_to_their_union(name):
         "naive sample": lambda o, s, lams, _: losses.naive_finite_difference_loss(o, s, lams, normalise="sample")
     }.get(name, LOSSES.get(name))
     assert loss is not None
-    parts = jax.tree.map(lambda leaf: leaf.reshape(5, N // 5, M), (outcomes, surfaces))
-    values, gradients = jax.vmap(jax.value_and_grad(loss), in_axes=(0, 0, None, None))(*parts, LAMS, BUDGETS)
-    value, gradient = jax.value_and_grad(loss)(outcomes, surfaces, LAMS, BUDGETS)
-    np.testing.assert_allclose(values.mean(), value, rtol=1e-12)
-    assert_same(jax.tree.map(lambda g: g.reshape(N, M) / 5, gradients), gradient, rtol=1e-12, atol=1e-16)
+    parts = jax.tree.map(lambda leaf: np.reshape(leaf, (5, N // 5, M)), (outcomes, surfaces))
+    function = jax.value_and_grad(loss)
+    values, gradients = jax.jit(jax.vmap(function, in_axes=(0, 0, None, None)))(*parts, LAMS, BUDGETS)
+    value, gradient = jax.jit(function)(outcomes, surfaces, LAMS, BUDGETS)
+    np.testing.assert_allclose(np.mean(values), value, rtol=1e-12)
+    assert_same(jax.tree.map(lambda g: np.reshape(g, (N, M)) / 5, gradients), gradient, rtol=1e-12, atol=1e-16)
 
 
 def test_self_normalised_values_average_by_the_weight_that_matched():
     outcomes, trial = small_case(12)
     surfaces, lam = scores.ipw(trial), 0.4
-    parts = jax.tree.map(lambda leaf: leaf.reshape(3, N // 3, M), (outcomes, surfaces))
-    values = jax.vmap(lambda o, s: losses.finite_difference_loss(o, s, lam))(*parts)
-    matched = jax.vmap(lambda o, s: jnp.take_along_axis(s.w, hard(o, lam)[:, None], axis=1).sum())(*parts)
+    matched = np.take_along_axis(np.asarray(surfaces.w), np.asarray(hard(outcomes, lam))[:, None], axis=1)
+    matched = matched.reshape(3, N // 3).sum(axis=1)
+    parts = jax.tree.map(lambda leaf: np.reshape(leaf, (3, N // 3, M)), (outcomes, surfaces))
+    values = np.asarray(jax.jit(jax.vmap(lambda o, s: losses.finite_difference_loss(o, s, lam)))(*parts))
     whole = losses.finite_difference_loss(outcomes, surfaces, lam)
     np.testing.assert_allclose((values * matched).sum() / matched.sum(), whole, rtol=1e-12)
     assert abs(float(values.mean() - whole)) > 1e-3
 
 
+def apply(params, x):
+    y = jnp.tanh(x @ params)
+    return Outcomes(y[:, :M], jnp.abs(y[:, M:]))
+
+
+@jax.jit
+def through_apply(params, x, gradient):
+    """What a gradient by the predictions of the whole batch says of the parameters."""
+    return jax.vjp(lambda params: apply(params, x), params)[1](gradient)[0]
+
+
 @every_loss
 def test_chunks_accumulate_the_gradient_of_the_whole_batch(name):
     outcomes, trial = small_case(8)
-    x = jnp.concatenate([outcomes.r, outcomes.c], axis=1)
-    weights = jax.random.normal(jax.random.key(0), (2 * M, 2 * M))
+    x, surfaces = np.concatenate(outcomes, axis=1), scores.ipw(trial)
+    weights = np.random.default_rng(0).normal(size=(2 * M, 2 * M))
 
-    def apply(params, x):
-        y = jnp.tanh(x @ params)
-        return Outcomes(y[:, :M], jnp.abs(y[:, M:]))
+    @jax.jit
+    @jax.value_and_grad
+    def in_chunks(params):
+        # 30 people in chunks of 8: three, and 6 people left over.
+        return LOSSES[name](losses.in_chunks(apply, 8)(params, x), surfaces, LAMS, BUDGETS)
 
-    def loss(params, predict):
-        return LOSSES[name](predict(params, x), scores.ipw(trial), LAMS, BUDGETS)
-
-    function = jax.jit(jax.value_and_grad(loss), static_argnums=1)
-    # 30 people in chunks of 8: three, and 6 people left over.
-    assert_same(function(weights, losses.in_chunks(apply, 8)), function(weights, apply), rtol=1e-10, atol=1e-14)
+    loss, gradient = alone(name, jax.jit(apply)(weights, x), surfaces)
+    assert_same(in_chunks(weights), (loss, through_apply(weights, x, gradient)), rtol=1e-10, atol=1e-14)

@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from dfcl_jax import Outcomes, Scores, Trial, scores
 from dfcl_jax.losses import dual_finite_difference_loss, finite_difference_loss
@@ -10,6 +11,13 @@ from dfcl_jax.solvers import hard
 from dfcl_jax.types import pick
 
 CLIPS = {"none": "none", "fix": "window", "max": "max"}
+OPTIONS = ("clip", "normalise", "through")
+# The loss and its gradient by the predictions: one program for all cases of the same options.
+value_and_gradient = jax.jit(jax.value_and_grad(finite_difference_loss), static_argnames=OPTIONS)
+
+
+def gradient_of(*given, **options):
+    return value_and_gradient(*given, **options)[1]
 
 
 @pytest.mark.parametrize("case", range(5))
@@ -18,18 +26,14 @@ def test_gradient_is_that_of_the_authors_code(reference, case):
     given = {key.removeprefix(name): value for key, value in reference.items() if key.startswith(name)}
     r_hat, c_hat, r, c, p = (jnp.asarray(given[key], jnp.float64) for key in ("r_hat", "c_hat", "r", "c", "p"))
     trial = Trial(jnp.zeros((len(r), 1)), jnp.asarray(given["t"]), r, c, p)
-
-    def loss(outcomes: Outcomes):
-        return finite_difference_loss(
-            outcomes,
-            scores.ipw(trial),
-            float(given["lam"]),
-            clip=CLIPS[str(given["clip"])],  # type: ignore[arg-type]
-            window=float(given["h"]),
-            normalise="matched",
-        )
-
-    gradient = jax.grad(loss)(Outcomes(r_hat, c_hat))
+    gradient = gradient_of(
+        Outcomes(r_hat, c_hat),
+        scores.ipw(trial),
+        float(given["lam"]),
+        clip=CLIPS[str(given["clip"])],
+        window=float(given["h"]),
+        normalise="matched",
+    )
     for ours, theirs in ((gradient.r, given["dr"]), (gradient.c, given["dc"])):
         np.testing.assert_array_equal(np.asarray(ours) != 0, theirs != 0)
         # That code computed in float32: a difference of two near values over a step agrees to 1e-3.
@@ -49,9 +53,9 @@ def small_case(seed: int) -> tuple[Outcomes, Trial]:
 
 
 def matched_value(outcomes: Outcomes, trial: Trial, lam: float) -> float:
-    surfaces = scores.ipw(trial)
-    arm = hard(outcomes, lam)
-    return float(pick(surfaces.r - lam * surfaces.c, arm).sum() / pick(surfaces.w, arm).sum())
+    r, c, w = (np.asarray(surface) for surface in scores.ipw(trial))
+    decided = np.arange(N), np.asarray(hard(outcomes, lam))
+    return float((r - lam * c)[decided].sum() / w[decided].sum())
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -59,7 +63,7 @@ def matched_value(outcomes: Outcomes, trial: Trial, lam: float) -> float:
 def test_value_is_minus_the_hard_decision_value_summed_over_multipliers(seed, clip):
     outcomes, trial = small_case(seed)
     expected = -(matched_value(outcomes, trial, 0.2) + matched_value(outcomes, trial, 0.7))
-    loss = finite_difference_loss(outcomes, scores.ipw(trial), jnp.array([0.2, 0.7]), clip=clip)
+    loss, _ = value_and_gradient(outcomes, scores.ipw(trial), np.array([0.2, 0.7]), clip=clip)
     assert float(loss) == pytest.approx(expected, rel=1e-12)
 
 
@@ -70,29 +74,31 @@ def test_each_gradient_is_the_change_of_solving_again_over_its_step(seed, normal
     outcomes, trial = small_case(seed)
     surfaces, lam = scores.ipw(trial), 0.4
 
-    def loss(o):
-        return finite_difference_loss(o, surfaces, lam, clip="none", normalise=normalise)
+    def loss(r, c):
+        return float(value_and_gradient(Outcomes(r, c), surfaces, lam, clip="none", normalise=normalise)[0])
 
-    gradient = jax.grad(loss)(outcomes)
-    score = np.asarray(outcomes.r - lam * outcomes.c)
+    gradient = np.asarray(gradient_of(outcomes, surfaces, lam, clip="none", normalise=normalise).r)
+    r, c = (np.asarray(surface) for surface in outcomes)
+    score, start = r - lam * c, loss(r, c)
     for i in range(N):
         order = np.argsort(-score[i])
         old = order[0]
         new = order[1] if old == trial.t[i] else int(trial.t[i])
         step = score[i, old] - score[i, new] + OVERSHOOT
         for j, signed in ((new, step), (old, -step)):
-            moved = outcomes._replace(r=outcomes.r.at[i, j].add(signed))
-            if j == old and np.argsort(-np.asarray(moved.r - lam * moved.c)[i])[0] != new:
+            moved = r.copy()
+            moved[i, j] += signed
+            if j == old and np.argsort(-(moved - lam * c)[i])[0] != new:
                 continue  # a third treatment takes over before the logged one does
-            naive = (float(loss(moved)) - float(loss(outcomes))) / signed
+            naive = (loss(moved, c) - start) / signed
             # Values of order 1 in float64 over a step no shorter than 1e-3.
-            assert float(gradient.r[i, j]) == pytest.approx(naive, abs=1e-10)
-    assert ((np.asarray(gradient.r) != 0).sum(axis=1) <= 2).all()
+            assert gradient[i, j] == pytest.approx(naive, abs=1e-10)
+    assert ((gradient != 0).sum(axis=1) <= 2).all()
 
 
 def test_gradient_on_cost_is_that_on_revenue_times_minus_the_multiplier():
     outcomes, trial = small_case(0)
-    gradient = jax.grad(lambda o: finite_difference_loss(o, scores.ipw(trial), 0.4, clip="none"))(outcomes)
+    gradient = gradient_of(outcomes, scores.ipw(trial), 0.4, clip="none")
     touched = np.asarray(gradient.r) != 0
     # The overshoot is 1e-6 on either scale, and steps are above 1e-2.
     np.testing.assert_allclose(np.asarray(gradient.c)[touched], -0.4 * np.asarray(gradient.r)[touched], rtol=3e-4)
@@ -102,12 +108,10 @@ def test_only_steps_within_the_window_teach():
     outcomes, trial = small_case(1)
 
     def gradient(window: float, clip: Clip = "window"):
-        return jax.grad(lambda o: finite_difference_loss(o, scores.ipw(trial), 0.4, clip=clip, window=window))(
-            outcomes
-        ).r
+        return np.asarray(gradient_of(outcomes, scores.ipw(trial), 0.4, clip=clip, window=window).r)
 
-    everything = np.asarray(gradient(1.0, clip="none"))
-    some = np.asarray(gradient(0.5))
+    everything = gradient(1.0, clip="none")
+    some = gradient(0.5)
     assert 0 < (some != 0).sum() < (everything != 0).sum()
     assert (gradient(1e-9) == 0).all()
     # As if of the window's length: the same sign, and the window for the step.
@@ -120,30 +124,25 @@ def test_multipliers_add_up_with_their_weights_and_windows():
     surfaces = scores.ipw(trial)
 
     def gradient(lams, window, weights):
-        return jax.grad(lambda o: finite_difference_loss(o, surfaces, lams, window=window, weights=weights))(outcomes).r
+        return np.asarray(gradient_of(outcomes, surfaces, lams, window=window, weights=weights).r)
 
-    together = gradient(jnp.array([0.1, 0.9]), jnp.array([0.5, 2.0]), jnp.array([1.0, 3.0]))
+    together = gradient(np.array([0.1, 0.9]), np.array([0.5, 2.0]), np.array([1.0, 3.0]))
     np.testing.assert_allclose(together, gradient(0.1, 0.5, 1.0) + gradient(0.9, 2.0, 3.0), rtol=1e-12)
 
 
 @pytest.mark.parametrize("normalise", ["matched", "sample"])
 @pytest.mark.parametrize("clip", ["none", "window", "max"])
 def test_edge_cases_give_finite_values_and_gradients(clip, normalise):
-    @jax.jit
-    @jax.value_and_grad
-    def loss(o, trial, lam):
-        return finite_difference_loss(o, scores.ipw(trial), lam, clip=clip, normalise=normalise)
-
     outcomes, trial = small_case(3)
     for case, (o, given, lam) in {
         "nobody matched": (outcomes, trial._replace(t=(hard(outcomes, 0.4) + 1) % M), 0.4),
-        "one arm missing": (outcomes, trial._replace(t=jnp.where(trial.t == 2, 0, trial.t)), 0.4),
+        "one arm missing": (outcomes, trial._replace(t=np.where(trial.t == 2, 0, trial.t)), 0.4),
         "ties": (Outcomes(jnp.zeros((N, M)), jnp.zeros((N, M))), trial, 0.4),
-        "tiny propensity": (outcomes, trial._replace(p=jnp.array([1e-9, 0.5, 0.5 - 1e-9])), 0.4),
+        "tiny propensity": (outcomes, trial._replace(p=np.array([1e-9, 0.5, 0.5 - 1e-9])), 0.4),
         "lam 0": (outcomes, trial, 0.0),
         "lam huge": (outcomes, trial, 1e6),
     }.items():
-        value, gradient = loss(o, given, lam)
+        value, gradient = value_and_gradient(o, scores.ipw(given), lam, clip=clip, normalise=normalise)
         assert np.isfinite(value), case
         assert np.isfinite(gradient.r).all(), case
         assert np.isfinite(gradient.c).all(), case
@@ -155,9 +154,9 @@ def test_edge_cases_give_finite_values_and_gradients(clip, normalise):
 
 def test_dropping_the_only_matched_person_leaves_a_value_of_0():
     outcomes, trial = small_case(4)
-    decided = hard(outcomes, 0.4)
-    trial = trial._replace(t=jnp.where(jnp.arange(N) == 0, decided, (decided + 1) % M))
-    gradient = jax.grad(lambda o: finite_difference_loss(o, scores.ipw(trial), 0.4, clip="none"))(outcomes)
+    decided = np.asarray(hard(outcomes, 0.4))
+    trial = trial._replace(t=np.where(np.arange(N) == 0, decided, (decided + 1) % M))
+    gradient = gradient_of(outcomes, scores.ipw(trial), 0.4, clip="none")
     assert np.isfinite(gradient.r).all()
     value = matched_value(outcomes, trial, 0.4)
     score = np.sort(np.asarray(outcomes.r - 0.4 * outcomes.c)[0])
@@ -169,7 +168,7 @@ def test_centred_scores_and_the_truth_serve_as_scores_too():
     outcomes, trial = small_case(5)
     truth = Outcomes(jnp.abs(outcomes.r), jnp.abs(outcomes.c))
     for surfaces in (scores.centred(trial, outcomes), scores.truth(truth)):
-        loss = finite_difference_loss(outcomes, surfaces, 0.4, normalise="sample")
+        loss, _ = value_and_gradient(outcomes, surfaces, 0.4, normalise="sample")
         expected = -float(pick(surfaces.r - 0.4 * surfaces.c, hard(outcomes, 0.4)).mean())
         assert float(loss) == pytest.approx(expected, rel=1e-12)
 
@@ -181,10 +180,10 @@ def test_with_the_truth_a_small_step_along_the_gradient_never_lowers_the_value()
     assert isinstance(surfaces, Scores)
 
     def loss(o):
-        return finite_difference_loss(o, surfaces, 0.4, clip="none", normalise="sample")
+        return value_and_gradient(o, surfaces, 0.4, clip="none", normalise="sample")
 
-    gradient = jax.grad(loss)(outcomes)
-    values = [float(loss(outcomes._replace(r=outcomes.r - step * gradient.r))) for step in (0.0, 0.1, 1.0)]
+    r, slope = np.asarray(outcomes.r), np.asarray(loss(outcomes)[1].r)
+    values = [float(loss(outcomes._replace(r=r - step * slope))[0]) for step in (0.0, 0.1, 1.0)]
     assert values[0] >= values[1] >= values[2]
     assert values[0] > values[2]
 
@@ -193,7 +192,7 @@ def test_through_revenue_leaves_cost_without_a_gradient():
     outcomes, trial = small_case(0)
 
     def gradient(through: Through):
-        return jax.grad(lambda o: finite_difference_loss(o, scores.ipw(trial), 0.4, through=through))(outcomes)
+        return gradient_of(outcomes, scores.ipw(trial), 0.4, through=through)
 
     both, revenue = gradient("both"), gradient("revenue")
     np.testing.assert_array_equal(both.r, revenue.r)
@@ -201,12 +200,22 @@ def test_through_revenue_leaves_cost_without_a_gradient():
     assert (np.asarray(revenue.c) == 0).all()
 
 
+dual_value_and_gradient = jax.jit(jax.value_and_grad(dual_finite_difference_loss), static_argnames=("flips", *OPTIONS))
+
+
+def through_softmax(q, score, temperature):
+    """The derivative of sum_ij q_ij z_ij by the score, z its softmax at the temperature."""
+    z = softmax(score / temperature, axis=1)
+    return z * (q - (q * z).sum(axis=1, keepdims=True)) / temperature
+
+
 @pytest.mark.parametrize("lam", [0.4, 0.0])
 def test_with_ipw_scores_all_flips_are_the_published_ones(lam):
     """Bi-DFCL's B4 with r - lam c for r (B5), person by person, through the soft decision."""
     outcomes, trial = small_case(1)
-    a = np.asarray(outcomes.r - lam * outcomes.c)
-    net = np.asarray((trial.r - lam * trial.c) * M) / N
+    r_hat, c_hat = (np.asarray(surface) for surface in outcomes)
+    a, surfaces = r_hat - lam * c_hat, scores.ipw(trial)
+    net = (np.asarray(trial.r) - lam * np.asarray(trial.c)) * M / N
     q = np.zeros((N, M))
     for i, t in enumerate(np.asarray(trial.t)):
         k = a[i].argmax()
@@ -218,31 +227,25 @@ def test_with_ipw_scores_all_flips_are_the_published_ones(lam):
             q[i, t] = net[i] / (a[i, k] - a[i, t])
             q[i, k] = net[i] / -(a[i, k] - a[i, t])
 
-    def published(o):
-        return -(q * jax.nn.softmax((o.r - lam * o.c) / 0.8, axis=1)).sum()
-
-    def ours(o):
-        return dual_finite_difference_loss(o, scores.ipw(trial), lam, temperature=0.8, clip="none")
-
-    expected, gradient = jax.grad(published)(outcomes), jax.grad(ours)(outcomes)
+    # - sum q z and its derivative by the score, z the softmax of the score over 0.8.
+    slope = -through_softmax(q, a, 0.8)
+    loss, gradient = dual_value_and_gradient(outcomes, surfaces, lam, temperature=0.8, clip="none")
     # The overshoot of 1e-6, over gaps above 1e-2.
-    np.testing.assert_allclose(gradient.r, expected.r, rtol=3e-4, atol=1e-9)
-    np.testing.assert_allclose(gradient.c, expected.c, rtol=3e-4, atol=1e-9)
-    assert float(ours(outcomes)) == pytest.approx(-float(pick(scores.ipw(trial).r - lam * scores.ipw(trial).c,
-        hard(outcomes, lam)).mean()), rel=1e-12)  # fmt: skip
+    np.testing.assert_allclose(gradient.r, slope, rtol=3e-4, atol=1e-9)
+    np.testing.assert_allclose(gradient.c, -lam * slope, rtol=3e-4, atol=1e-9)
+    value = (np.asarray(surfaces.r) - lam * np.asarray(surfaces.c))[np.arange(N), hard(outcomes, lam)].mean()
+    assert float(loss) == pytest.approx(-value, rel=1e-12)
 
 
 def test_the_softmax_form_sends_the_nearest_flips_through_the_soft_decision():
     outcomes, trial = small_case(2)
     surfaces = scores.ipw(trial)
     # At lam = 0 a step on the score is a step on revenue.
-    q = jax.grad(lambda o: finite_difference_loss(o, surfaces, 0.0, window=0.8))(outcomes).r
-    expected = jax.grad(lambda r: (q * jax.nn.softmax(r / 0.5, axis=1)).sum())(outcomes.r)
-    gradient = jax.grad(
-        lambda o: dual_finite_difference_loss(
-            o, surfaces, 0.0, flips="nearest", temperature=0.5, window=0.8, normalise="matched"
-        )
-    )(outcomes)
+    q = np.asarray(gradient_of(outcomes, surfaces, 0.0, window=0.8).r)
+    expected = through_softmax(q, np.asarray(outcomes.r), 0.5)
+    _, gradient = dual_value_and_gradient(
+        outcomes, surfaces, 0.0, flips="nearest", temperature=0.5, window=0.8, normalise="matched"
+    )
     np.testing.assert_allclose(gradient.r, expected, rtol=1e-10, atol=1e-16)
 
 
@@ -253,13 +256,16 @@ FAMILY = {
 }
 
 
+GRADIENTS = {name: jax.jit(jax.grad(loss)) for name, loss in FAMILY.items()}
+
+
 @pytest.mark.parametrize("name", FAMILY)
 def test_doubly_robust_gradients_are_on_average_those_of_the_truth_whatever_the_nuisance_model(name):
     outcomes, trial = small_case(7)
     truth = Outcomes(*jax.random.normal(jax.random.key(0), (2, N, M)))
     wrong = Outcomes(1 + 2 * truth.c, truth.r - 3)
     p, rows = jnp.array([0.2, 0.3, 0.5]), jnp.arange(N)
-    gradient = jax.grad(FAMILY[name])
+    gradient = GRADIENTS[name]
 
     def estimate(key):
         t = jax.random.choice(key, M, (N,), p=p)
@@ -285,7 +291,7 @@ def test_with_the_truth_the_gradient_leads_to_better_decisions(name):
         gradient = jax.grad(loss)(o)
         return jax.tree.map(lambda leaf, g: leaf - 0.2 * g, o, gradient), loss(o)
 
-    values = np.asarray(jax.lax.scan(step, outcomes, length=300)[1])
-    least = -float((truth.r - 0.4 * truth.c).max(axis=1).mean())
+    values = np.asarray(jax.jit(lambda o: jax.lax.scan(step, o, length=300))(outcomes)[1])
+    least = -(np.asarray(truth.r) - 0.4 * np.asarray(truth.c)).max(axis=1).mean()
     # Half of the way to the best decisions at least.
     assert values[0] - values[-1] > (values[0] - least) / 2

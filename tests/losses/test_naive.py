@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,26 +20,32 @@ def small_case(seed: int, m: int) -> tuple[Outcomes, Trial]:
     return Outcomes(jnp.asarray(r_hat), jnp.asarray(c_hat)), trial
 
 
+# Gradients by the predictions: one program for all cases of a shape.
+naive_gradient = jax.jit(jax.grad(naive_finite_difference_loss), static_argnames="normalise")
+improved_gradient = jax.jit(jax.grad(finite_difference_loss), static_argnames="normalise")
+
+
+@partial(jax.jit, static_argnames="normalise")
+def values(r, c, surfaces, *, normalise):
+    """Minus the value of the decisions by each of the predictions [k, n, m]."""
+    return jax.vmap(lambda r, c: finite_difference_loss(Outcomes(r, c), surfaces, LAM, normalise=normalise))(r, c)
+
+
 @pytest.mark.parametrize("normalise", ["matched", "sample"])
 @pytest.mark.parametrize("step", [0.5, -0.5])
 def test_gradient_is_deciding_for_everybody_again_after_each_move(step, normalise):
     outcomes, trial = small_case(0, m=3)
     surfaces = scores.ipw(trial)
-    gradient = jax.grad(lambda o: naive_finite_difference_loss(o, surfaces, LAM, step=step, normalise=normalise))(
-        outcomes
-    )
-
-    def value(r, c):
-        return finite_difference_loss(Outcomes(r, c), surfaces, LAM, normalise=normalise)
-
-    moves = step * jnp.eye(3 * N).reshape(-1, N, 3)
-    start = value(*outcomes)
-    by_revenue = jax.vmap(lambda move: value(outcomes.r + move, outcomes.c))(moves) - start
-    by_cost = jax.vmap(lambda move: value(outcomes.r, outcomes.c + move))(moves) - start
-    assert (np.asarray(by_revenue) != 0).any()
+    gradient = naive_gradient(outcomes, surfaces, LAM, step=step, normalise=normalise)
+    r, c = (np.asarray(surface) for surface in outcomes)
+    moves = step * np.eye(3 * N).reshape(-1, N, 3)
+    start = np.asarray(values(r[None], c[None], surfaces, normalise=normalise))
+    by_revenue = np.asarray(values(r + moves, c + 0 * moves, surfaces, normalise=normalise)) - start
+    by_cost = np.asarray(values(r + 0 * moves, c + moves, surfaces, normalise=normalise)) - start
+    assert (by_revenue != 0).any()
     # Values of order 1 in float64.
-    np.testing.assert_allclose(gradient.r.ravel(), by_revenue / step, atol=1e-13)
-    np.testing.assert_allclose(gradient.c.ravel(), by_cost / step, atol=1e-13)
+    np.testing.assert_allclose(np.ravel(gradient.r), by_revenue / step, atol=1e-13)
+    np.testing.assert_allclose(np.ravel(gradient.c), by_cost / step, atol=1e-13)
 
 
 @pytest.mark.parametrize("normalise", ["matched", "sample"])
@@ -47,25 +55,20 @@ def test_with_two_treatments_the_improved_one_is_the_naive_one_of_both_signs(see
     outcomes, trial = small_case(seed, m=2)
     surfaces, h = scores.ipw(trial), 0.7
 
-    def naive(step):
-        return jax.grad(lambda o: naive_finite_difference_loss(o, surfaces, LAM, step=step, normalise=normalise))(
-            outcomes
-        )
-
-    improved = jax.grad(lambda o: finite_difference_loss(o, surfaces, LAM, window=h, normalise=normalise))(outcomes)
-    up, down = naive(h), naive(-h)
-    assert 0 < int((improved.r != 0).sum()) < 2 * N
-    # Values of order 1 in float64.
-    np.testing.assert_allclose(improved.r, up.r + down.r, atol=1e-13)
-    np.testing.assert_allclose(improved.c, up.c + down.c, atol=1e-13)
+    improved = improved_gradient(outcomes, surfaces, LAM, window=h, normalise=normalise)
+    up, down = (naive_gradient(outcomes, surfaces, LAM, step=step, normalise=normalise) for step in (h, -h))
+    assert 0 < (np.asarray(improved.r) != 0).sum() < 2 * N
+    for one, higher, lower in zip(improved, up, down, strict=True):
+        # Values of order 1 in float64.
+        np.testing.assert_allclose(one, np.asarray(higher) + np.asarray(lower), atol=1e-13)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_with_more_treatments_both_move_the_same_people_and_agree_on_the_nearest(seed):
     outcomes, trial = small_case(seed, m=4)
     surfaces, h = scores.ipw(trial), 0.7
-    naive = np.asarray(jax.grad(lambda o: naive_finite_difference_loss(o, surfaces, LAM, step=h))(outcomes).r)
-    improved = np.asarray(jax.grad(lambda o: finite_difference_loss(o, surfaces, LAM, window=h))(outcomes).r)
+    naive = np.asarray(naive_gradient(outcomes, surfaces, LAM, step=h).r)
+    improved = np.asarray(improved_gradient(outcomes, surfaces, LAM, window=h).r)
     np.testing.assert_array_equal((naive != 0).any(axis=1), (improved != 0).any(axis=1))
     both = (naive != 0) & (improved != 0)
     assert both.any()
@@ -76,5 +79,5 @@ def test_with_more_treatments_both_move_the_same_people_and_agree_on_the_nearest
 
 def test_a_step_too_short_to_flip_anything_teaches_nothing():
     outcomes, trial = small_case(0, m=3)
-    gradient = jax.grad(lambda o: naive_finite_difference_loss(o, scores.ipw(trial), LAM, step=1e-9))(outcomes)
+    gradient = naive_gradient(outcomes, scores.ipw(trial), LAM, step=1e-9, normalise="matched")
     assert all((np.asarray(leaf) == 0).all() for leaf in gradient)

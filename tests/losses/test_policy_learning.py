@@ -2,11 +2,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from dfcl_jax import Outcomes, Scores, Trial, methods, scores
 from dfcl_jax.losses import policy_learning_loss
 from dfcl_jax.solvers import hard
-from dfcl_jax.types import pick
 
 N, M = 30, 4
 LAMS = jnp.array([0.1, 0.5, 1.0])
@@ -18,6 +18,9 @@ def normal(seed: int, shape=(N, M)):
 
 OUTCOMES = Outcomes(normal(0), normal(1))
 SCORES = Scores(normal(2), normal(3), jnp.ones((N, M)))
+
+
+value_and_gradient = jax.jit(jax.value_and_grad(policy_learning_loss))
 
 
 def plain_loss(outcomes: Outcomes, temperature, weights):
@@ -34,7 +37,7 @@ def test_value_and_gradient_are_those_of_the_formula(wrap):
     tau, weights = jnp.array([0.5, 1.0, 2.0]), jnp.array([1.0, 3.0, 0.2])
     ours = wrap(jax.value_and_grad(lambda o: policy_learning_loss(o, SCORES, LAMS, temperature=tau, weights=weights)))
     value, gradient = ours(OUTCOMES)
-    expected_value, expected = jax.value_and_grad(plain_loss)(OUTCOMES, tau, weights)
+    expected_value, expected = jax.jit(jax.value_and_grad(plain_loss))(OUTCOMES, tau, weights)
     # Float64 sums in another order.
     np.testing.assert_allclose(value, expected_value, rtol=1e-12)
     np.testing.assert_allclose(gradient.r, expected.r, rtol=1e-10, atol=1e-15)
@@ -45,27 +48,27 @@ def test_gradient_agrees_with_finite_differences():
     direction = Outcomes(normal(4), normal(5))
 
     def along(step):
-        moved = jax.tree.map(lambda leaf, d: leaf + step * d, OUTCOMES, direction)
-        return float(policy_learning_loss(moved, SCORES, LAMS))
+        moved = jax.tree.map(lambda leaf, d: np.asarray(leaf) + step * np.asarray(d), OUTCOMES, direction)
+        return float(value_and_gradient(moved, SCORES, LAMS)[0])
 
-    gradient = jax.grad(lambda o: policy_learning_loss(o, SCORES, LAMS))(OUTCOMES)
-    slope = float((gradient.r * direction.r + gradient.c * direction.c).sum())
+    _, gradient = value_and_gradient(OUTCOMES, SCORES, LAMS)
+    slope = sum((np.asarray(g) * np.asarray(d)).sum() for g, d in zip(gradient, direction, strict=True))
     h = 1e-5
     # A central difference errs by h^2 (1e-10) and by rounding over h (1e-11).
     assert (along(h) - along(-h)) / (2 * h) == pytest.approx(slope, abs=1e-8)
 
 
 def test_vmap_is_a_loop():
-    many = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf, -leaf]), OUTCOMES)
-    loss = lambda o: policy_learning_loss(o, SCORES, LAMS)  # noqa: E731
-    together = jax.vmap(jax.grad(loss))(many)
+    many = jax.tree.map(lambda leaf: np.stack([leaf, 2 * leaf, -leaf]), OUTCOMES)
+    _, together = jax.vmap(value_and_gradient, in_axes=(0, None, None))(many, SCORES, LAMS)
     for k in range(3):
-        alone = jax.grad(loss)(jax.tree.map(lambda leaf, k=k: leaf[k], many))
-        np.testing.assert_allclose(together.r[k], alone.r, rtol=1e-12, atol=1e-16)
+        _, alone = value_and_gradient(jax.tree.map(lambda leaf, k=k: leaf[k], many), SCORES, LAMS)
+        np.testing.assert_allclose(np.asarray(together.r)[k], alone.r, rtol=1e-12, atol=1e-16)
 
 
 def test_a_low_temperature_gives_the_hard_decision_value():
-    expected = -sum(float(pick(SCORES.r - lam * SCORES.c, hard(OUTCOMES, lam)).mean()) for lam in LAMS)
+    r, c, _ = (np.asarray(surface) for surface in SCORES)
+    expected = -sum((r - lam * c)[np.arange(N), hard(OUTCOMES, lam)].mean() for lam in np.asarray(LAMS))
     loss = policy_learning_loss(OUTCOMES, SCORES, LAMS, temperature=1e-6)
     # The closest two scores of these 90 decisions are 1e-3 apart, 1,000 temperatures.
     assert float(loss) == pytest.approx(expected, rel=1e-9)
@@ -101,15 +104,14 @@ def test_unbiased_for_the_smoothed_loss_on_the_true_outcomes():
         return policy_learning_loss(OUTCOMES, scores.ipw(trial), LAMS)
 
     repeats = 4000
-    estimates = np.asarray(jax.vmap(estimate)(jax.random.split(jax.random.key(8), repeats)))
+    estimates = np.asarray(jax.jit(jax.vmap(estimate))(jax.random.split(jax.random.key(8), repeats)))
     # Four standard errors of the mean of the repeats; the key is fixed.
     assert abs(estimates.mean() - full) < 4 * estimates.std() / np.sqrt(repeats)
 
 
 def test_a_term_constant_over_treatments_changes_no_gradient():
     base = Scores(SCORES.r + normal(9, (N, 1)), SCORES.c + normal(10, (N, 1)), SCORES.w)
-    one = jax.grad(lambda o: policy_learning_loss(o, SCORES, LAMS))(OUTCOMES)
-    other = jax.grad(lambda o: policy_learning_loss(o, base, LAMS))(OUTCOMES)
+    (_, one), (_, other) = (value_and_gradient(OUTCOMES, surfaces, LAMS) for surfaces in (SCORES, base))
     np.testing.assert_allclose(one.r, other.r, atol=1e-15)
     np.testing.assert_allclose(one.c, other.c, atol=1e-15)
 
@@ -124,8 +126,8 @@ def test_scores_multipliers_and_temperature_are_data():
 @pytest.mark.parametrize("lam", [0.0, 1e6, 1e30])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 def test_extreme_multipliers_give_finite_gradients(lam, dtype):
-    outcomes, surfaces = jax.tree.map(lambda leaf: leaf.astype(dtype), (OUTCOMES, SCORES))
-    gradient = jax.grad(lambda o: policy_learning_loss(o, surfaces, lam))(outcomes)
+    outcomes, surfaces = jax.tree.map(lambda leaf: np.asarray(leaf, dtype), (OUTCOMES, SCORES))
+    _, gradient = value_and_gradient(outcomes, surfaces, lam)
     assert np.isfinite(gradient.r).all()
     assert np.isfinite(gradient.c).all()
 
@@ -133,10 +135,11 @@ def test_extreme_multipliers_give_finite_gradients(lam, dtype):
 def test_gradient_is_the_score_function_formula():
     """dV/da = E_{j ~ z}[ g_j d ln z_j / da ], the expectation taken arm by arm."""
     lam, tau = 0.5, 0.7
-    a, g = OUTCOMES.r - lam * OUTCOMES.c, SCORES.r - lam * SCORES.c
-    log_z = lambda row: jax.nn.log_softmax(row / tau)  # noqa: E731
-    z, derivative = jax.vmap(lambda row: jnp.exp(log_z(row)))(a), jax.vmap(jax.jacobian(log_z))(a)
-    expected = jnp.einsum("ij,ij,ijk->ik", z, g, derivative) / N
-    gradient = jax.grad(lambda o: policy_learning_loss(o, SCORES, lam, temperature=tau))(OUTCOMES)
-    np.testing.assert_allclose(-gradient.r, expected, rtol=1e-10, atol=1e-16)
+    a, g = (np.asarray(surfaces.r) - lam * np.asarray(surfaces.c) for surfaces in (OUTCOMES, SCORES))
+    z = softmax(a / tau, axis=1)
+    # d ln z_j / da_k = (1[j = k] - z_k) / tau
+    derivative = (np.eye(M) - z[:, None, :]) / tau
+    expected = np.einsum("ij,ij,ijk->ik", z, g, derivative) / N
+    _, gradient = value_and_gradient(OUTCOMES, SCORES, lam, temperature=tau)
+    np.testing.assert_allclose(-np.asarray(gradient.r), expected, rtol=1e-10, atol=1e-16)
     np.testing.assert_allclose(gradient.c, lam * expected, rtol=1e-10, atol=1e-16)

@@ -31,7 +31,7 @@ def test_cross_entropy_by_hand():
 def test_cross_entropy_of_certain_and_wrong_predictions_is_finite():
     surface = jnp.array([[0.0, 0.0], [1.0, 1.0]], jnp.float32)
     certain = Outcomes(surface, 1 - surface)
-    loss, gradient = jax.value_and_grad(lambda o: prediction_loss(o, TRIAL, kind="cross_entropy"))(certain)
+    loss, gradient = jax.jit(jax.value_and_grad(lambda o: prediction_loss(o, TRIAL, kind="cross_entropy")))(certain)
     assert np.isfinite(loss)
     assert np.isfinite(gradient.r).all()
 
@@ -66,6 +66,6 @@ def test_unbiased_for_the_loss_over_the_full_surfaces():
         rows = jnp.arange(n)
         return prediction_loss(Outcomes(r_hat, c_hat), Trial(jnp.zeros((n, 1)), t, r[rows, t], c[rows, t], p))
 
-    estimates = np.asarray(jax.vmap(estimate)(jax.random.split(jax.random.key(1), repeats)))
+    estimates = np.asarray(jax.jit(jax.vmap(estimate))(jax.random.split(jax.random.key(1), repeats)))
     # Four standard errors of the mean of the repeats; the key is fixed.
     assert abs(estimates.mean() - full) < 4 * estimates.std() / np.sqrt(repeats)

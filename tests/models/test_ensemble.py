@@ -12,11 +12,12 @@ X = jnp.asarray(np.random.default_rng(0).normal(size=(7, 3)))
 def test_an_ensemble_predicts_the_mean_of_members_that_start_apart():
     one = mlp(2, hidden=(4,))
     model = ensemble(one, 3)
-    params = model.init(jax.random.key(0), X)
-    alone = [one.apply(jax.tree.map(lambda leaf, k=k: leaf[k], params), X) for k in range(3)]
+    params = jax.jit(model.init)(jax.random.key(0), X)
+    apply = jax.jit(one.apply)
+    alone = [apply(jax.tree.map(lambda leaf, k=k: np.asarray(leaf)[k], params), X) for k in range(3)]
     assert model.members is not None
     for predicted, members, parts in zip(
-        model.apply(params, X), model.members(params, X), zip(*alone, strict=True), strict=True
+        jax.jit(model.apply)(params, X), jax.jit(model.members)(params, X), zip(*alone, strict=True), strict=True
     ):
         np.testing.assert_allclose(members, np.stack(parts), rtol=1e-6)
         np.testing.assert_allclose(predicted, np.mean(parts, axis=0), rtol=1e-6)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from dfcl_jax.study.training import train_method
 
 from dfcl_jax import METHODS, InputError, constants, losses, methods, scores
 from dfcl_jax.data import simulate, split_simulation
@@ -14,7 +15,6 @@ from dfcl_jax.models import NetworkConfig
 from dfcl_jax.study import Hooks, StudyConfig, grid, sweep
 from dfcl_jax.study.comparison import begin
 from dfcl_jax.study.sweep import label, shown, terms_of
-from dfcl_jax.study.training import train_method
 from dfcl_jax.train import FitConfig
 
 CONFIG = StudyConfig(

@@ -1,0 +1,242 @@
+"""CSV files as spreadsheets and databases write them: encoding, separator, decimal sign and types are found out."""
+
+import codecs
+import csv
+import gzip
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv as arrow_csv
+
+from dfcl_jax.errors import InputError, refuse
+
+# What may be written where a value is missing. "None" is a fine name for a treatment.
+MISSING = ["", "NA", "N/A", "#N/A", "n/a", "<NA>", "NaN", "nan", "-nan", "NULL", "null"]
+# Rows that are counted, and may be read, as one row group of a Parquet file.
+GROUP = 2**16
+_BLOCK = 2**22  # bytes parsed at a time
+_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_GROUPED = r"^[+-]?\d{1,3}(\.\d{3})+(,\d*)?$"  # 1.234.567,89
+# From narrow to wide: the first type that all values of a column have is its type.
+_TYPES = (pa.int64(), pa.float64(), pa.bool_(), pa.date32(), pa.timestamp("us"), pa.timestamp("us", "UTC"))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How CSV files are written; what is None is found out."""
+
+    separator: str | None = None  # "," or, where that leaves a single column, ";", a tab or "|"
+    decimal: str | None = None  # "." or, where a column is numbers only then, ","; 1.234 is then a thousand and more
+    encoding: str | None = None  # UTF-8 or UTF-16, else cp1252 (Windows)
+
+
+class Delimited(NamedTuple):
+    """A CSV file that was looked through."""
+
+    file: Path
+    encoding: str
+    separator: str
+    decimal: str
+    header: int  # lines of it
+    schema: pa.Schema  # of all columns; one without any value is null
+    rows: int
+
+    def notes(self) -> list[str]:
+        """What was found out that is not the usual."""
+        notes = []
+        if self.encoding not in ("utf-8", "utf-16"):
+            notes.append(f"{self.file} is not UTF-8: read as {self.encoding}")
+        if self.separator not in (",", "\t"):
+            notes.append(f"{self.file}: columns are separated by {self.separator!r}")
+        if self.decimal != ".":
+            notes.append(f"{self.file}: decimals are written with {self.decimal!r}")
+        return notes
+
+    def groups(self, schema: pa.Schema) -> Iterator[pa.Table]:
+        """The columns of `schema`, in its types, `GROUP` rows at a time; the last group has what is left."""
+        held = schema.empty_table()
+        for block in _blocks(self.file, self.encoding, self.separator, self.schema.names, self.header, schema.names):
+            columns = [_converted(block[field.name], field.type, self.decimal) for field in schema]
+            held = pa.concat_tables([held, pa.table(columns, schema=schema)])
+            while held.num_rows >= GROUP:
+                yield held.slice(0, GROUP)
+                held = held.slice(GROUP)
+        if held.num_rows:
+            yield held
+
+
+def is_delimited(name: str) -> bool:
+    """Whether a file of this name is a CSV file."""
+    return name.lower().removesuffix(".gz").endswith((".csv", ".tsv"))
+
+
+def look_through(file: Path, reading: Reading) -> Delimited:
+    """Read a CSV file once, to find out how it is written, its types and how many rows it has.
+
+    Raises:
+        InputError: a file that cannot be read, or is no table; a column that is there twice.
+    """
+    state = file.stat()
+    return _looked_through(file, reading, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=4096)
+def _looked_through(file: Path, reading: Reading, changed: int, size: int) -> Delimited:
+    del changed, size  # of which file the result was kept for
+    with readable(file):
+        encoding = reading.encoding or _encoding(file)
+        separator, names, header = _header(file, encoding, reading.separator)
+        scan = lambda decimal: _scanned(file, encoding, separator, names, header, decimal)  # noqa: E731
+        decimal = reading.decimal or "."
+        if decimal not in (".", ","):
+            refuse("decimal", found=repr(decimal), expected="'.' or ','")
+        types, rows = scan(decimal)
+        # Where columns are separated by commas, numbers are not written with them.
+        if reading.decimal is None and separator != "," and pa.string() in types:
+            others, _ = scan(",")
+            if any(one == pa.string() != other for one, other in zip(types, others, strict=True)):
+                decimal, types = ",", others
+    return Delimited(file, encoding, separator, decimal, header, pa.schema(list(zip(names, types, strict=True))), rows)
+
+
+@contextmanager
+def readable(file: Path) -> Iterator[None]:
+    """Refuse a file of which what is done in this context fails."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (ValueError, LookupError, OSError, EOFError, zlib.error, csv.Error) as error:
+        reason = " ".join(str(error).split())
+        refuse(f"data file {file}", found=f"unreadable ({reason})", expected="a well-formed table")
+
+
+def _open(file: Path) -> BinaryIO | gzip.GzipFile:
+    return gzip.open(file) if file.name.lower().endswith(".gz") else open(file, "rb")
+
+
+def _encoding(file: Path) -> str:
+    with _open(file) as source:
+        start = source.read(4)
+        for mark, encoding in _MARKS:
+            if start.startswith(mark):
+                return encoding
+        utf8, windows, block = codecs.getincrementaldecoder("utf-8")(), True, start
+        try:
+            while block:
+                utf8.decode(block)
+                block = source.read(_BLOCK)
+            utf8.decode(b"", final=True)
+            return "utf-8"
+        except UnicodeDecodeError:
+            pass
+        while block:
+            # The five bytes that cp1252 leaves free.
+            windows = windows and not set(b"\x81\x8d\x8f\x90\x9d") & set(block)
+            block = source.read(_BLOCK)
+    return "cp1252" if windows else "latin-1"
+
+
+def _header(file: Path, encoding: str, separator: str | None) -> tuple[str, list[str], int]:
+    """The separator, the names of the columns and how many lines they take."""
+    usual = "\t" if file.name.lower().removesuffix(".gz").endswith(".tsv") else ","
+    tried = (separator,) if separator else (usual, *(one for one in ",;\t|" if one != usual))
+    found = [(one, *_first_row(file, encoding, one)) for one in tried]
+    separator, names, lines = next((one for one in found if len(one[1]) > 1), found[0])
+    if not names:
+        raise ValueError("it is empty")
+    # As pandas calls them.
+    names = [name or f"Unnamed: {k}" for k, name in enumerate(names)]
+    refuse_twice(names, f" in {file}")
+    return separator, names, lines
+
+
+def _first_row(file: Path, encoding: str, separator: str) -> tuple[list[str], int]:
+    """Its values, and after how many lines it ends."""
+    with _open(file) as source:
+        text = codecs.getreader("utf-8-sig" if encoding == "utf-8" else encoding)(source)
+        reader = csv.reader(text, delimiter=separator)
+        return next((row for row in reader if row), []), reader.line_num
+
+
+def refuse_twice(names: Sequence[str], where: str = "") -> None:
+    """Refuse the first name that is there a second time."""
+    if len(set(names)) < len(names):
+        twice = next(name for k, name in enumerate(names) if name in names[:k])
+        refuse(f"column {twice!r}", found=f"it more than once{where}", expected="different names")
+
+
+def _scanned(
+    file: Path, encoding: str, separator: str, names: Sequence[str], header: int, decimal: str
+) -> tuple[list[pa.DataType], int]:
+    types, rows = [pa.null()] * len(names), 0
+    for block in _blocks(file, encoding, separator, names, header, names):
+        types = [_widened(block[name], known, decimal) for name, known in zip(names, types, strict=True)]
+        rows += block.num_rows
+    return types, rows
+
+
+def _blocks(
+    file: Path, encoding: str, separator: str, names: Sequence[str], header: int, columns: Sequence[str]
+) -> Iterator[pa.Table]:
+    """Rows as texts."""
+    with readable(file), _open(file) as source:
+        # PyArrow refuses to begin on a file without rows.
+        reader = arrow_csv.open_csv(
+            source,
+            read_options=arrow_csv.ReadOptions(
+                column_names=list(names), skip_rows=header, block_size=_BLOCK, encoding=encoding
+            ),
+            parse_options=arrow_csv.ParseOptions(delimiter=separator, newlines_in_values=True),
+            convert_options=arrow_csv.ConvertOptions(
+                column_types={name: pa.string() for name in names},
+                null_values=MISSING,
+                strings_can_be_null=True,
+                include_columns=list(columns),
+            ),
+        )
+        for batch in reader:
+            if batch.num_rows:
+                yield pa.Table.from_batches([batch])
+
+
+def _widened(column: pa.ChunkedArray, known: pa.DataType, decimal: str) -> pa.DataType:
+    """The narrowest type, no narrower than `known`, that all the texts of a column have."""
+    if column.null_count == len(column) or known == pa.string():
+        return known
+    wider = {pa.null(): _TYPES, pa.int64(): _TYPES[:2], pa.date32(): (pa.date32(), pa.timestamp("us"))}
+    for one in wider.get(known, (known,)):
+        try:
+            _converted(column, one, decimal)
+            return one
+        except pa.ArrowInvalid:
+            pass
+    return pa.string()
+
+
+def _converted(column: pa.ChunkedArray, to: pa.DataType, decimal: str) -> pa.ChunkedArray:
+    if pa.types.is_string(to):
+        return column
+    if pa.types.is_null(to):
+        return pa.chunked_array([pa.nulls(len(column))])
+    column = pc.call_function("utf8_trim_whitespace", [column])
+    if pa.types.is_boolean(to):
+        column = pc.call_function("utf8_lower", [column])
+        if not set(column.unique().to_pylist()) <= {"true", "false", None}:
+            raise pa.ArrowInvalid("neither true nor false")
+    elif decimal == "," and not pa.types.is_temporal(to):
+        # There a point stands between thousands.
+        pointed = pc.call_function("match_substring", [column], pc.MatchSubstringOptions("."))
+        grouped = pc.call_function("match_substring_regex", [column], pc.MatchSubstringOptions(_GROUPED))
+        if pc.call_function("and_not", [pointed, grouped]).unique().to_pylist().count(True):
+            raise pa.ArrowInvalid("a number with a point for decimals")
+        for sign, put in ((".", ""), (",", ".")):
+            column = pc.call_function("replace_substring", [column], pc.ReplaceSubstringOptions(sign, put))
+    return column.cast(to)

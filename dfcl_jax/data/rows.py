@@ -1,0 +1,53 @@
+"""Rows chosen by a hash of their numbers: parts and samples of a data set that is read in place."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dfcl_jax.errors import refuse
+
+_LAST = 2**64 - 1
+
+
+def hashed(rows: np.ndarray, seed: int) -> np.ndarray:
+    """A random-looking number of each row, [n] uint64, evenly spread (SplitMix64, Steele et al. 2014)."""
+    start = _mixed(np.array([seed % 2**64], np.uint64))
+    return _mixed((rows.astype(np.uint64) + start) * np.uint64(0x9E3779B97F4A7C15))
+
+
+def _mixed(z: np.ndarray) -> np.ndarray:
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+@dataclass(frozen=True)
+class Hashed:
+    """The rows whose hash is from `low` to `high`: called with numbers of rows, it says which they are."""
+
+    seed: int
+    low: int
+    high: int  # included
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        """Which of the rows [n] these are, [n] bool."""
+        z = hashed(rows, self.seed)
+        return (z >= np.uint64(self.low)) & (z <= np.uint64(self.high))
+
+
+def part_of(seed: int, fractions: tuple[float, float, float], k: int) -> Hashed:
+    """The k-th of three parts of all rows, which are disjoint and have every row between them.
+
+    Each row is in a part independently of all others, so a part has about its fraction of the rows.
+
+    Raises:
+        InputError: a negative seed, fractions that are not positive with sum 1, or no such part.
+    """
+    if seed < 0:
+        refuse("seed", found=seed, expected="at least 0")
+    if not (len(fractions) == 3 and min(fractions) > 0 and abs(sum(fractions) - 1) < 1e-9):
+        refuse("fractions", found=fractions, expected="three positive numbers that sum to 1")
+    if k not in (0, 1, 2):
+        refuse("part", found=k, expected="0, 1 or 2")
+    cuts = [0, int(fractions[0] * 2**64), int((fractions[0] + fractions[1]) * 2**64), 2**64]
+    return Hashed(seed, cuts[k], cuts[k + 1] - 1)

@@ -1,0 +1,82 @@
+"""Tables of text for a terminal: nothing is cut, whatever its width, and names are printed as they are."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+PADDING = 1
+
+
+def number(value: object, digits: int = 4) -> str:
+    """A number to so many significant digits, never in scientific notation; other values as they are."""
+    if isinstance(value, bool | str) or not isinstance(value, int | float | np.number):
+        return str(value)
+    if np.isnan(value):
+        return "-"
+    if np.isinf(value) or isinstance(value, int | np.integer):
+        return f"{value}"
+    # Small shares need no more places than a reader can use.
+    places = min(max(digits - 1 - int(np.floor(np.log10(abs(value)))), 0), 6) if value else 0
+    text = f"{value:.{places}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def per_cent(share: float) -> str:
+    """A share in per cent, to one place."""
+    return f"{100 * share:.1f} %"
+
+
+def terminal_tables(headers: Sequence[str], rows: Sequence[Sequence[str]], *, width: int) -> list[Table]:
+    """One table where it fits the width, turned on its side where that fits, several of some columns each otherwise."""
+    if _natural_width(headers, rows) <= width:
+        return [_table(headers, rows)]
+    turned = [list(column) for column in zip(headers, *rows, strict=True)]
+    first, others = turned[0], turned[1:]
+    if _natural_width(first, others) <= width:
+        return [_table(first, others)]
+    tables, at = [], 1
+    while at < len(headers):
+        end = at + 1
+        while end < len(headers) and _natural_width(*_columns(headers, rows, at, end + 1)) <= width:
+            end += 1
+        tables.append(_table(*_columns(headers, rows, at, end)))
+        at = end
+    return tables
+
+
+def frame_tables(frame: pd.DataFrame, *, width: int, digits: int = 4) -> list[Table]:
+    """A data frame as `terminal_tables`."""
+    rows = [[number(value, digits) for value in row] for row in frame.itertuples(index=False)]
+    return terminal_tables(list(map(str, frame.columns)), rows, width=width)
+
+
+def _columns(
+    headers: Sequence[str], rows: Sequence[Sequence[str]], at: int, end: int
+) -> tuple[list[str], list[list[str]]]:
+    """The first column, and those from `at` to `end`."""
+    return [headers[0], *headers[at:end]], [[row[0], *row[at:end]] for row in rows]
+
+
+def _natural_width(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    columns = zip(headers, *rows, strict=True)
+    return 1 + sum(max(Text(cell).cell_len for cell in column) + PADDING for column in columns)
+
+
+def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(box=SIMPLE_HEAD, padding=(0, PADDING, 0, 0))
+    for k, header in enumerate(headers):
+        # Names may break over lines; numbers may not.
+        table.add_column(Text(header), justify="right" if k else "left", no_wrap=k > 0, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Headers and rows as a Markdown table."""
+    lines = (headers, ["---"] * len(headers), *rows)
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)

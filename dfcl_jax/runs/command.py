@@ -1,0 +1,52 @@
+"""How an experiment script meets its user: options, errors, exit codes, and a terminal of any encoding."""
+
+import codecs
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+import tyro
+
+from dfcl_jax.errors import InputError
+from dfcl_jax.runs.options import check_ranges
+
+Config = TypeVar("Config")
+
+# What a terminal without these characters is shown instead.
+_PLAIN = {"±": "+-", "…": "...", "×": "x", "≥": ">=", "≤": "<=", "—": "-", "–": "-", "─": "-"}
+
+
+def command(main: Callable[[Config], object], config: type[Config]) -> None:
+    """Run an experiment from the command line: exit code 2 for bad input or a full disk, 130 when interrupted.
+
+    Options that are out of their range (`options.Within`) are refused before any work.
+    """
+    if threading.current_thread() is threading.main_thread():
+        # A scheduler sends SIGTERM before it takes the machine away: that is an interrupt, too.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    print_anything()
+    try:
+        options = tyro.cli(config)
+        check_ranges(options)
+        main(options)
+    except (InputError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def print_anything() -> None:
+    """Let the standard streams take any text: what their encoding lacks is written in plain characters."""
+
+    def plain(error: UnicodeError) -> tuple[str, int]:
+        assert isinstance(error, UnicodeEncodeError)
+        text = error.object[error.start : error.end]
+        return "".join(_PLAIN.get(character, "?") for character in text), error.end
+
+    codecs.register_error("plain", plain)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="plain")

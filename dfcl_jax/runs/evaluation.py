@@ -1,0 +1,68 @@
+"""From a trial with predictions to a run folder that says what they are worth."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import jax
+
+from dfcl_jax import scores
+from dfcl_jax.data.predictions import PredictedTrial
+from dfcl_jax.report import evaluation as report
+from dfcl_jax.report.terminal import terminal_tables
+from dfcl_jax.runs.config import FolderConfig
+from dfcl_jax.runs.options import Within
+from dfcl_jax.runs.progress import counted
+from dfcl_jax.runs.run_folder import open_run
+from dfcl_jax.solvers import chosen_budgets
+from dfcl_jax.study import Evaluation, evaluate
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig(FolderConfig):
+    """The options of every evaluation."""
+
+    budgets: tuple[Annotated[float, Within(0)], ...] = ()
+    """Cost per person; six between the cheapest and the dearest treatment's mean cost if not given."""
+    settle: Literal["aipw", "ipw"] = "aipw"
+    """Doubly robust scores, by the first model's predictions, or inverse-propensity scores."""
+    replicates: Annotated[int, Within(2)] = 1000
+    """Of the bootstrap that intervals come from."""
+    seed: Annotated[int, Within(0)] = 0
+
+
+def run_evaluation(name: str, config: EvaluationConfig, judged: PredictedTrial) -> Evaluation:
+    """Judge predictions on a trial, write the run folder, and say what came of it.
+
+    Args:
+        name: of the experiment.
+        config: its options.
+        judged: people whom the predictions were not fitted on.
+
+    Raises:
+        InputError: what `study.evaluate` and `open_run` refuse; a budget below the cheapest treatment's mean cost.
+    """
+    trial, first = judged.trial, next(iter(judged.outcomes.values()))
+    settling = scores.aipw(trial, first) if config.settle == "aipw" else scores.ipw(trial)
+    budgets = chosen_budgets(config.budgets, settling.c.mean(axis=0))
+    with open_run(name, config, rows=trial.rows) as run:
+        with counted("bootstrap", config.replicates, "replicates", console=run.console) as on_batch:
+            evaluation = evaluate(
+                jax.random.key(config.seed),
+                trial,
+                judged.outcomes,
+                settling,
+                budgets,
+                replicates=config.replicates,
+                names=judged.features,
+                on_batch=on_batch,
+            )
+        # Tables before pictures: no picture may cost a result.
+        for table, frame in evaluation._asdict().items():
+            run.write_table(table, frame)
+        run.write_text("table.md", report.markdown(evaluation))
+        for title, headers, rows in report.shown(evaluation):
+            run.say("", title)
+            run.console.print(*terminal_tables(headers, rows, width=run.console.width), sep="\n")
+        run.say(*report.doubts(evaluation))
+        report.draw(evaluation, run.path)
+    return evaluation

@@ -1,0 +1,83 @@
+"""The budgeted plan of a table: who is given what, at each budget."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import pandas as pd
+from jax import Array
+
+from dfcl_jax.methods import Policy
+from dfcl_jax.metrics import Expected, SpendCurve
+
+
+class Plan(NamedTuple):
+    """Decisions at each budget, and what they are expected to bring."""
+
+    assignments: pd.DataFrame  # row of the table, from 1, and a column of treatment names for each budget
+    budgets: pd.DataFrame  # budget, lam, spend and revenue per person with intervals, share of each treatment
+    notes: list[str]  # what is out of the ordinary
+
+
+def plan_for(
+    policy: Policy,
+    people: pd.DataFrame,
+    rows: np.ndarray,
+    budgets: Sequence[float],
+    *,
+    key: Array | None = None,
+    risk: float | None = None,
+) -> Plan:
+    """Decide for people of a table by a policy, at each budget.
+
+    Args:
+        policy: with a spend curve of people from the same population.
+        people: their features, [n, columns].
+        rows: their rows in the table, from 0, [n]: whoever has the same row draws the same dice in every plan.
+        budgets: cost per person.
+        key: of the dice; key 0 if not given.
+        risk: probability of a true spend above the budget, see `SpendCurve.at`.
+
+    Raises:
+        InputError: features that the policy does not know, a bad budget or risk.
+    """
+    key = jax.random.key(0) if key is None else key
+    outcomes, names = policy.predict(people), np.asarray(policy.arms)
+    assignments, summary, notes = {"row": rows + 1}, [], []
+    for budget in budgets:
+        expected = policy.curve.at(budget, risk=risk)
+        arm = policy.decide_by(expected.rule, outcomes, key, rows=rows)
+        assignments[f"budget {budget:.10g}"] = names[arm]
+        shares = {f"share {name}": float((arm == j).mean()) for j, name in enumerate(names)}
+        summary.append({"budget": budget} | foretold(expected, policy.curve, len(rows)) | shares)
+        if note := remark(expected, policy.curve, budget):
+            notes.append(f"Budget {budget:.10g}: {note}")
+    return Plan(pd.DataFrame(assignments), pd.DataFrame(summary), notes)
+
+
+def foretold(expected: Expected, curve: SpendCurve, people: int) -> dict[str, float]:
+    """Multiplier, spend and revenue per person with intervals of 95%, of a plan for so many people."""
+    spend, revenue = expected.interval(people, curve.people)
+    return {
+        "lam": float(expected.rule.lam),
+        "spend": expected.spend,
+        "spend_low": float(spend[0]),
+        "spend_high": float(spend[1]),
+        "revenue": expected.revenue,
+        "revenue_low": float(revenue[0]),
+        "revenue_high": float(revenue[1]),
+    }
+
+
+def remark(expected: Expected, curve: SpendCurve, budget: float) -> str:
+    """What is out of the ordinary in how a policy meets a budget; empty where nothing is."""
+    cheapest = curve.spend[0]
+    if cheapest > budget:
+        return "below the estimated cost of the cheapest treatment, which everybody is given"
+    if np.isinf(expected.rule.lam) and expected.rule.share < 1:
+        at_random = 1 - float(expected.rule.share)
+        return f"the method overspends at any multiplier, so {at_random:.0%} are given the cheapest treatment at random"
+    if expected.spend < budget and expected.rule.lam == curve.lam[-1]:
+        return "above the largest useful spend, everybody has their best treatment"
+    return ""

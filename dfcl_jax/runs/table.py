@@ -1,0 +1,232 @@
+"""From somebody's own trial, a table of any size, to a comparison and a budgeted plan."""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from dfcl_jax import metrics, scores
+from dfcl_jax.data import (
+    Columns,
+    Exam,
+    Reading,
+    Split,
+    Table,
+    Task,
+    check_leaks,
+    encode,
+    open_parts,
+    open_trial,
+    part_of,
+    read_frame,
+    split_table,
+    trial_table,
+    unlike,
+    with_budgets,
+)
+from dfcl_jax.data.encode import Scaling
+from dfcl_jax.methods import Method
+from dfcl_jax.report.summary import proven_best
+from dfcl_jax.report.terminal import number, per_cent
+from dfcl_jax.runs.config import RunConfig
+from dfcl_jax.runs.options import Within
+from dfcl_jax.runs.plan import plan_for
+from dfcl_jax.runs.run_folder import Run, open_run
+from dfcl_jax.runs.saved_policy import save_policy
+from dfcl_jax.solvers import chosen_budgets
+from dfcl_jax.study import Judge, Study, compare, policy_of
+from dfcl_jax.train import available_memory
+from dfcl_jax.types import Trial
+
+# A trial in memory is there several times over: as a table, encoded, split for each seed, stacked, with scores.
+COPIES = 12
+# Of the memory that is free, what a trial may take unless --memory says otherwise.
+SHARE = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableConfig(RunConfig):
+    """The options of every experiment on a table."""
+
+    data: Path
+    """CSV file (also .csv.gz), Parquet file, or folder of parts of either."""
+    reading: Reading = field(default_factory=Reading)
+    """How CSV files are written; found out if not given."""
+    memory: Annotated[float, Within(0, above=True)] | None = None
+    """GB that the trial may take; a larger one is streamed from its files. Half of what is free if not given."""
+    budgets: tuple[Annotated[float, Within(0)], ...] = ()
+    """Cost per person; six between the cheapest and the dearest treatment's mean cost if not given."""
+    fractions: tuple[float, float, float] = (0.6, 0.1, 0.3)
+    """Training, validation and test parts."""
+    scaling: Scaling = "standard"
+    people: Path | None = None
+    """Table of people to plan for; the test part of the first seed if not given."""
+
+
+class Opened(NamedTuple):
+    """A trial that was read and checked, in memory or not."""
+
+    splits: list[Split]
+    arms: tuple[str, ...]
+    mean_costs: np.ndarray  # [m]
+    checksum: int
+    rows: int
+    table: Table | None  # None: it is streamed
+    notes: list[str]  # what was found out, and what makes figures doubtful
+
+
+def run_table(
+    name: str,
+    config: TableConfig,
+    columns: Columns,
+    methods: dict[str, Method] | None = None,
+    *,
+    table: Table | None = None,
+    judge: Judge | None = None,
+    plan: bool = True,
+) -> Study:
+    """Compare methods on splits of a table and write the run folder, with a plan by the method that proved best.
+
+    Args:
+        name: of the experiment.
+        config: its options.
+        columns: which column is what.
+        methods: what to compare; the standard methods with the options of the configuration if not given.
+        table: the trial, where it is more than a reading of `columns`; it is then in memory.
+        judge: how policies are judged.
+        plan: whether to plan at the end.
+
+    Raises:
+        InputError: bad budgets, fractions, features or people, before anything is written.
+    """
+    methods = config.chosen_methods(methods)
+    judge = judge or Judge(loss=config.two_stage.loss)
+    opened = _streamed(config, columns) if table is None and not _fits(config) else _in_memory(config, columns, table)
+    budgets = chosen_budgets(config.budgets, opened.mean_costs)
+    splits = with_budgets(opened.splits, budgets)
+    people = None if config.people is None else _people(config.people, splits[0], config.reading)
+    data = {"rows": opened.rows, "checksum": opened.checksum, "arms": opened.arms, "fractions": config.fractions}
+    with open_run(name, config, **data, scaling=config.scaling, streamed=opened.table is None) as run:
+        run.say(f"Treatments, the control first: {', '.join(opened.arms)}", *opened.notes)
+        study = compare(jax.random.key(0), splits, methods, judge=judge, cells=run.cells())
+        run.report(study)
+        save_policies(run, study, splits[0], opened.arms)
+        if plan:
+            _plan(run, study, opened, splits[0], people, budgets)
+    return study
+
+
+def save_policies(run: Run, study: Study, split: Split, arms: tuple[str, ...]) -> None:
+    """Save the policy of each method, of the first seed, under policies/METHOD."""
+    for name in study.methods:
+        save_policy(policy_of(study, split, name, arms=arms), run.path / "policies" / name)
+
+
+def _fits(config: TableConfig) -> bool:
+    """Whether the trial fits the memory that it may take."""
+    path = Path(config.data).expanduser()
+    if path.is_file() and not path.name.lower().endswith((".parquet", ".pq")):
+        size = path.stat().st_size * (4 if path.name.endswith(".gz") else 1)
+    elif path.exists():
+        parts = open_parts(path, reading=config.reading)
+        size = 8 * parts.rows * len(parts.schema.names)
+    else:
+        return True  # refused where it is read
+    limit = SHARE * available_memory() if config.memory is None else config.memory * 1e9
+    return COPIES * size <= limit
+
+
+def _in_memory(config: TableConfig, columns: Columns, table: Table | None) -> Opened:
+    table = trial_table(config.data, columns, reading=config.reading) if table is None else table
+    splits = [
+        split_table(table, seed, fractions=config.fractions, scaling=config.scaling) for seed in config.seed_numbers
+    ]
+    t, r, c, p = (jnp.asarray(part) for part in (table.t, table.r, table.c, table.p))
+    mean_costs = np.asarray(scores.ipw(Trial(jnp.empty((len(t), 0)), t, r, c, p)).c.mean(axis=0))
+    encoder = splits[0].encoder
+    assert encoder is not None
+    whole = Trial(encode(encoder, table.features), table.t, table.r, table.c, table.p)  # pyright: ignore
+    given = bool(columns.propensities or columns.propensity_columns)
+    doubts = metrics.doubts(whole, table.arms, names=encoder.names, given_propensities=given)
+    notes = [*table.notes, *doubts, *check_leaks(table)]
+    return Opened(splits, table.arms, mean_costs, _checksum(table), len(table.t), table, notes)
+
+
+def _streamed(config: TableConfig, columns: Columns) -> Opened:
+    # Values of the encoder are learned from the first seed's training rows alone.
+    training = part_of(config.first_seed, config.fractions, 0)
+    trial = open_trial(config.data, columns, scaling=config.scaling, reading=config.reading, training=training)
+    row = 4 * (len(trial.encoder.names) + 6 * len(trial.arms))
+    limit = SHARE * available_memory() if config.memory is None else config.memory * 1e9
+    most = max(int(limit / COPIES / row / config.seeds), 2**16)
+    splits = []
+    for seed in config.seed_numbers:
+        train, valid, test = (trial.part(seed, config.fractions, k) for k in range(3))
+        in_memory = [jax.tree.map(jnp.asarray, part.read(most, seed=seed)) for part in (valid, test)]
+        task = Task(train, in_memory[0], (), seed, costs=tuple(trial.known_costs))
+        splits.append(Split(task, Exam(in_memory[1], None), trial.encoder))
+    sample = trial.sample(2**18)
+    mean_costs = np.asarray(scores.ipw(jax.tree.map(jnp.asarray, sample)).c.mean(axis=0))
+    given = bool(columns.propensities or columns.propensity_columns)
+    doubts = metrics.doubts(sample, trial.arms, names=trial.encoder.names, given_propensities=given)
+    held = f"{trial.rows:,} rows are streamed; up to {most:,} of the validation and test parts are held in memory"
+    notes = [held, *trial.notes, *doubts, *trial.leaks]
+    about = str([(group.rows, group.start) for group in trial.parts.groups]) + str(trial.columns)
+    checksum = zlib.crc32(about.encode(), zlib.crc32(np.asarray(sample.r).tobytes()))
+    return Opened(splits, trial.arms, mean_costs, checksum, trial.rows, None, notes)
+
+
+def _people(path: Path, split: Split, reading: Reading) -> pd.DataFrame:
+    people = read_frame(path, reading=reading)
+    if split.encoder is not None:
+        encode(split.encoder, people)  # what it refuses is refused now, not after training
+    return people
+
+
+def _checksum(table: Table) -> int:
+    checksum = 0
+    for part in (table.t, table.r, table.c, table.p, pd.util.hash_pandas_object(table.features).to_numpy()):
+        checksum = zlib.crc32(part.tobytes(), checksum)
+    return checksum
+
+
+def _plan(
+    run: Run, study: Study, opened: Opened, split: Split, people: pd.DataFrame | None, budgets: Sequence[float]
+) -> None:
+    """Plan for people of a file, or for the test part of the first seed, by the method that proved best."""
+    best = proven_best(study)
+    if people is not None:
+        frame, rows = people, np.arange(len(people))
+    elif opened.table is not None and split.test_rows is not None:
+        frame, rows = opened.table.features.iloc[split.test_rows], split.test_rows
+    else:
+        run.say("No plan: people of a streamed trial are planned for by ./scripts/run plan --people")
+        return
+    policy = policy_of(study, split, best, arms=opened.arms)
+    plan = plan_for(policy, frame, rows, budgets)
+    run.write_table("plan", plan.assignments)
+    run.write_table("plan_budgets", plan.budgets)
+    base = study.judge.base
+    why = "no method proved better" if best == base else f"the interval of its difference to {base} is above 0"
+    run.say("", f"Plan for {len(plan.assignments):,} people by {best} ({why}).")
+    run.say(f"Spend and revenue per person as measured on {policy.curve.people:,} people that no model was trained on:")
+    run.show(shown_plan(plan.budgets))
+    unlike_trial = unlike(policy.encoder, frame).sentences() if policy.encoder is not None else []
+    run.say(*plan.notes, *unlike_trial)
+
+
+def shown_plan(budgets: pd.DataFrame) -> pd.DataFrame:
+    """The table of a plan as text: spend and revenue with their intervals, shares of treatments in per cent."""
+    table = pd.DataFrame({"budget": budgets.budget.map(number)})
+    for what in ("spend", "revenue"):
+        ends = budgets[[what, f"{what}_low", f"{what}_high"]].map(number)
+        table[f"{what}, 95% interval"] = [f"{mean} [{low}, {high}]" for mean, low, high in ends.itertuples(index=False)]
+    for column in budgets.filter(regex="^share "):
+        table[column.removeprefix("share ")] = budgets[column].map(per_cent)
+    return table

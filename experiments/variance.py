@@ -47,17 +47,16 @@ class Config(RunConfig):
 
 def main(config: Config) -> None:
     """Simulate, learn again and again, report."""
-    kinds = {
-        name: Decision(kind, entropy_regularised, config.two_stage, config.decision) for name, kind in KINDS.items()
-    }
     for name in config.methods:
-        if name not in kinds:
-            refuse("method", found=name, expected=", ".join(kinds))
+        if name not in KINDS:
+            refuse("method", found=name, expected=", ".join(KINDS))
+    of = partial(Decision, loss=entropy_regularised, start=config.two_stage, training=config.decision)
+    kinds = {name: of(KINDS[name]) for name in config.methods or KINDS}
     with open_run("variance", config, population=config.population) as run:
         key, trials = jax.random.key(config.first_seed), config.seeds + 1
         people = (trials + 1) * config.people + config.test
         splits = replicates(DRAWS[config.population](jax.random.fold_in(key, 1), people), trials, config.people)
-        table = variances(key, splits[0], splits[1:], {name: kinds[name] for name in config.methods or kinds})
+        table = variances(key, splits[0], splits[1:], kinds)
         run.write_table("variance", table)
         run.show(table)
 

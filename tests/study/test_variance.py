@@ -14,7 +14,7 @@ from dfcl_jax.study import variances
 from dfcl_jax.train import FitConfig
 from dfcl_jax.types import take
 
-TRIALS, N = 6, 3000
+TRIALS = 6
 START = TwoStage(NetworkConfig(hidden=(8,)), training=FitConfig(epochs=10, batch_size=100, learning_rate=1e-2))
 CENTRED = Decision(scores.centred, entropy_regularised, START, FitConfig(epochs=1, batch_size=500))
 KINDS = {
@@ -24,18 +24,18 @@ KINDS = {
 }
 
 
-def replicated() -> list[Split]:
-    trial, truth = jax.jit(simulate.marketing, static_argnums=1)(jax.random.key(0), (TRIALS + 2) * N)
-    rest = jnp.arange(TRIALS * N, (TRIALS + 2) * N)
+def replicated(n: int) -> list[Split]:
+    trial, truth = jax.jit(simulate.marketing, static_argnums=1)(jax.random.key(0), (TRIALS + 2) * n)
+    rest = jnp.arange(TRIALS * n, (TRIALS + 2) * n)
     common = take(trial, rest)
     exam = Exam(common, Outcomes(truth.r[rest], truth.c[rest]))
-    parts = [take(trial, jnp.arange(k * N, (k + 1) * N)) for k in range(TRIALS)]
+    parts = [take(trial, jnp.arange(k * n, (k + 1) * n)) for k in range(TRIALS)]
     return [Split(Task(part, common, (0.05, 0.1), seed), exam) for seed, part in enumerate(parts)]
 
 
 @pytest.fixture(scope="module")
 def table() -> pd.DataFrame:
-    first, *rest = replicated()
+    first, *rest = replicated(3000)
     return variances(jax.random.key(0), first, rest, KINDS).set_index("method")
 
 
@@ -56,11 +56,11 @@ def test_policies_that_do_not_move_agree_and_gain_nothing(table):
 
 
 def test_what_cannot_be_compared_is_refused():
-    first, *rest = replicated()
+    first, *rest = replicated(10)
+    unknown = [split._replace(exam=Exam(split.exam.test, None)) for split in rest]
     with pytest.raises(InputError, match="replicates: found 1, expected at least 2"):
         variances(jax.random.key(0), first, rest[:1], KINDS)
     with pytest.raises(InputError, match="exam: found no truth"):
-        unknown = [split._replace(exam=Exam(split.exam.test, None)) for split in rest]
         variances(jax.random.key(0), first, unknown, KINDS)
     with pytest.raises(InputError, match="methods: found several two-stage learnings"):
         variances(jax.random.key(0), first, rest, KINDS | {"other": replace(CENTRED, start=TwoStage())})

@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 from dfcl_jax.report.plan_file import plan_people, plan_predictions
 from dfcl_jax.report.predictor import describe_models
+from dfcl_jax.report.run_folder import stage_folder
 
 from dfcl_jax import InputError, Outcomes, Trial
 from dfcl_jax.data import Split, encode, fit_encoder
 from dfcl_jax.models import NetworkConfig
 from dfcl_jax.report import load_predictor, open_run
-from dfcl_jax.report.run_folder import stage_folder
 from dfcl_jax.solvers import allocate, budget_path
 from dfcl_jax.train import Fit
 from dfcl_jax.train.checkpoint_folder import FINISHED, write_checkpoint

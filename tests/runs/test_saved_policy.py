@@ -70,7 +70,7 @@ def test_every_method_is_rebuilt_from_its_folder(policy, tmp_path, name):
 
 def _params(network: NetworkConfig):
     net = network.build(3).init(jax.random.key(0), np.zeros((1, 4)))
-    return {"net": net, "units": {"r": np.ones(()), "c": np.ones(())}, "costs": np.zeros((2, 3))}
+    return {"net": net, "units": {"r": np.ones(()), "c": np.ones(())}, "costs": np.array([[-9.0] * 3, [9.0] * 3])}
 
 
 @pytest.mark.parametrize("file", ["policy.json", "params.npz"])

@@ -23,7 +23,7 @@ from rich.table import Table
 from dfcl_jax import Trial, losses, scores
 from dfcl_jax.data import Columns, open_trial, sources
 from dfcl_jax.models import shared_trunk
-from dfcl_jax.train import FitConfig, MeanOverRows, Record, Rows, data_mesh, fit, fit_stream
+from dfcl_jax.train import FitConfig, MeanOverRows, Record, Rows, Stage, StageLog, Streamed, Validation, data_mesh, fit
 
 MODEL = shared_trunk(2)
 LAM = 0.1
@@ -115,18 +115,15 @@ def worker(given: str, loss: str, kind: str, folder: str, address: str, process:
 def train(
     config: Config, epochs: FitConfig, objective: Callable, kind: str, folder: str, process: int, timed: Callable
 ) -> None:
-    """A fit whose epochs are timed; all but training is nothing."""
-    start, valid = MODEL.init(jax.random.key(0), jnp.zeros((1, 12))), jnp.zeros((1, 12))
-    how = {"model": MODEL, "objective": objective, "validate": lambda o, _: o.r.mean(), "config": epochs}
+    """A fit whose epochs are timed; validation takes no time."""
+    start, valid = MODEL.init(jax.random.key(0), jnp.zeros((1, 12))), Validation(jnp.zeros((1, 12)), None)
+    stage = Stage(MODEL, objective, lambda outcomes, _: outcomes.r.mean(), epochs)
     if kind == "files":
-        key = jax.random.key(1)
-        fit_stream(key, start, opened(folder), None, valid, None, extra=scores.ipw, on_epoch=timed, **how)
-        return
-    trial = Trial(*map(jnp.asarray, data(config, process)))
-    rows = jax.tree.map(lambda leaf: leaf[None], Rows(trial, scores.ipw(trial)))
-    start, valid = jax.tree.map(lambda leaf: leaf[None], (start, valid))
-    mesh = data_mesh() if kind in KINDS[:2] else None
-    fit(jax.random.key(1)[None], start, rows, None, valid, None, on_epoch=timed, mesh=mesh, **how)
+        source, mesh = Streamed(opened(folder), lambda trial, _: Rows(trial, scores.ipw(trial))), None
+    else:
+        trial = Trial(*map(jnp.asarray, data(config, process)))
+        source, mesh = Rows(trial, scores.ipw(trial)), data_mesh() if kind in KINDS[:2] else None
+    fit(jax.random.key(1), start, source, None, valid, stage, mesh=mesh, log=StageLog(timed))
 
 
 def data(config: Config, process: int) -> tuple[np.ndarray, ...]:

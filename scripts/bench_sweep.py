@@ -5,20 +5,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import jax
+import jax.numpy as jnp
 import tyro
 from rich.console import Console
 from rich.table import Table
 
-from dfcl_jax import METHODS, scores
-from dfcl_jax.data import simulate, split_simulation
-from dfcl_jax.study import Hooks, StudyConfig, default_budgets, grid
-from dfcl_jax.study.comparison import begin
-from dfcl_jax.study.sweep import terms_of
-from dfcl_jax.study.training import train_method, train_on_decisions
-from dfcl_jax.train import FitConfig, Trainer, members
-from dfcl_jax.train.loop import Compiled
-
-METHOD = METHODS["PL-centred"]
+from dfcl_jax import METHODS, Decision, TwoStage, scores
+from dfcl_jax.data import simulate, split_simulation, with_budgets
+from dfcl_jax.methods.decision import begin_from, train_on
+from dfcl_jax.methods.method import SILENT
+from dfcl_jax.solvers import default_budgets
+from dfcl_jax.train import ALL_SEEDS, FitConfig, Seeds, StageLog, Trainer, members
 
 
 @dataclass(frozen=True)
@@ -33,46 +30,38 @@ class Config:
     batch_size: int = 1024
 
 
-class Clock:
-    """Hooks that note when each epoch of a stage ends."""
-
-    def __init__(self) -> None:
-        self.seconds: list[float] = []
-
-    def hooks(self) -> Hooks:
-        """For one stage or several."""
-        return Hooks(on_stage=lambda stage, epochs, rows: lambda *_: self.seconds.append(time.perf_counter()))
-
-
 def main(config: Config) -> None:
     """Train the same members in three ways."""
     draw = jax.jit(simulate.marketing, static_argnums=1)
     keys = jax.random.split(jax.random.key(0), config.seeds)
     sizes = config.train, config.valid
-    splits = [split_simulation(draw(key, sum(sizes) + 1000), *sizes) for key in keys]
-    budgets = default_budgets(scores.ipw(splits[0].train).c.mean(axis=0))
-    decision = FitConfig(epochs=config.epochs, batch_size=config.batch_size, learning_rate=1e-3)
-    study = StudyConfig(warm=FitConfig(epochs=2, batch_size=512, learning_rate=3e-3), decision=decision)
-    start = begin(jax.random.key(0), splits, budgets, study, Hooks())
-    where = METHOD, start.model, start.seeds, start.warm
-    settings = grid(alpha=config.alpha)
-    terms, paces = terms_of(METHOD.constants, METHOD, settings, start, study)
+    splits = [split_simulation(draw(key, sum(sizes) + 1000), *sizes, seed=s) for s, key in enumerate(keys)]
+    budgets = default_budgets(scores.ipw(splits[0].task.train).c.mean(axis=0))
+    tasks = [split.task for split in with_budgets(splits, budgets)]
+    method = METHODS["PL-centred"]
+    assert isinstance(method, Decision)
+    training = FitConfig(epochs=config.epochs, batch_size=config.batch_size, learning_rate=1e-3)
+    start = TwoStage(training=FitConfig(epochs=2, batch_size=512, learning_rate=3e-3))
+    method = replace(method, start=start, training=training)
+    begin = begin_from(method, jax.random.key(0), tasks, SILENT, ALL_SEEDS)
+    terms, alphas = begin.terms(method), jnp.asarray(config.alpha)
+    k, s = len(config.alpha), config.seeds
+    of_members = jax.tree.map(lambda leaf: jnp.repeat(leaf[:, None], k, axis=1), terms)
+    of_members = of_members._replace(alpha=jnp.broadcast_to(alphas, (s, k)))
 
-    def swept(at_once: int) -> Callable[[Hooks], object]:
-        compiled = in_groups(len(settings), at_once)
-        how = {"terms": terms, "paces": paces, "compiled": compiled}
-        return lambda hooks: train_on_decisions(start.key, "sweep", *where, study, hooks, **how)
+    def swept(at_once: int) -> Callable[[StageLog], object]:
+        return lambda log: train_on(method, begin, of_members, in_groups(k, at_once), log)
 
-    def alone(hooks: Hooks) -> None:
+    def one_by_one(log: StageLog) -> None:
         for alpha in config.alpha:
-            train_method(start.key, "alone", *where, replace(study, alpha=alpha), hooks)
+            train_on(method, begin, terms._replace(alpha=jnp.full(s, alpha)), ALL_SEEDS, log)
 
-    ways = {f"one program, {k} members at once": swept(k) for k in (len(settings), 1)} | {"one after another": alone}
+    ways = {f"one program, {n} members at once": swept(n) for n in (k, 1)} | {"one after another": one_by_one}
     report(config, {name: timed(way, config.epochs) for name, way in ways.items()})
 
 
-def in_groups(k: int, at_once: int) -> Compiled:
-    """As `train.with_members`, with the size of the groups given."""
+def in_groups(k: int, at_once: int) -> Seeds:
+    """Train k members of each seed as `train.with_members` does, in groups of a given size."""
 
     def compiled(trainer: Trainer, donate: bool) -> Trainer:
         ready = []
@@ -83,16 +72,16 @@ def in_groups(k: int, at_once: int) -> Compiled:
 
         return trainer._replace(start=jax.jit(jax.vmap(members.of_members(trainer, k).start)), epoch=epoch)
 
-    return compiled
+    return Seeds(1, compiled, (k,))
 
 
-def timed(way: Callable[[Hooks], object], epochs: int) -> tuple[float, float]:
+def timed(way: Callable[[StageLog], object], epochs: int) -> tuple[float, float]:
     """Seconds in all, and of an epoch of all members once it is compiled."""
-    clock = Clock()
+    ends: list[float] = []
     began = time.perf_counter()
-    way(clock.hooks())
+    way(StageLog(lambda epoch, record: ends.append(time.perf_counter())))
     total = time.perf_counter() - began
-    runs = [clock.seconds[k : k + epochs] for k in range(0, len(clock.seconds), epochs)]
+    runs = [ends[k : k + epochs] for k in range(0, len(ends), epochs)]
     return total, sum((run[-1] - run[0]) / (epochs - 1) for run in runs)
 
 

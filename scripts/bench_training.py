@@ -21,7 +21,7 @@ from rich.table import Table
 
 from dfcl_jax import Trial, losses, scores
 from dfcl_jax.models import Through, shared_trunk
-from dfcl_jax.train import FitConfig, Learner, MeanOverRows, Rows, make_step, make_trainer
+from dfcl_jax.train import FitConfig, Learner, MeanOverRows, Rows, Stage, Validation, make_step, make_trainer
 from dfcl_jax.train.config import make_optimiser
 
 try:
@@ -202,15 +202,14 @@ def epoch(n: int, chunk: int | None) -> dict[str, float]:
     )
     rows = jax.block_until_ready(jax.jit(data, static_argnums=0)(n))
     held = sum(leaf.nbytes for leaf in jax.tree.leaves(rows))
-    trainer = make_trainer(MODEL, recipe.objective, lambda outcomes, judge: outcomes.r.mean(), config, n)
-    params = MODEL.init(jax.random.key(1), rows.trial.x[:1])
-    state = jax.jit(trainer.start)(jax.random.key(2), params, rows.trial.x[:1], None, jnp.ones(()))
-    valid = rows.trial.x[:1]
-    compiled = jax.jit(trainer.epoch, donate_argnums=0).lower(state, rows, None, valid, None).compile()
+    trainer = make_trainer(Stage(MODEL, recipe.objective, lambda outcomes, _: outcomes.r.mean(), config), n)
+    params, valid = MODEL.init(jax.random.key(1), rows.trial.x[:1]), Validation(rows.trial.x[:1], None)
+    state = jax.jit(trainer.start)(jax.random.key(2), params, valid, jnp.ones(()))
+    compiled = jax.jit(trainer.epoch, donate_argnums=0).lower(state, rows, None, valid).compile()
     products = partial(jax.jit(bare, static_argnums=2), params, rows.trial.x[:300_000], 2048)
     timed(products)
     before = timed(products)
-    seconds = timed(lambda: compiled(state, rows, None, valid, None))
+    seconds = timed(lambda: compiled(state, rows, None, valid))
     # The machine's speed may change within the minute: products right before and after tell.
     share = (before + timed(products)) / 2 * n / min(n, 300_000) / seconds
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -42,7 +42,7 @@ class Trainer(NamedTuple):
 
 
 def predict(model: Model, params: Params, x: Array, *, chunk: int | None = None) -> Outcomes:
-    """Predict for x [n, d]; layers are computed for `chunk` rows at a time so that their memory does not grow with n."""
+    """Predict for x [n, d]; layers are computed for `chunk` rows at a time, so their memory does not grow with n."""
     return in_chunks(model.apply, chunk or min(default_chunk(x.shape[0]), 65_536))(params, x)
 
 

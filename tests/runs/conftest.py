@@ -30,7 +30,11 @@ def policy_of(method: Method, network: NetworkConfig) -> Policy:
     encoder = fit_encoder(people, np.arange(3000))
     x = jnp.asarray(encode(encoder, people))
     net = network.build(3).init(jax.random.key(7), x[:1])
-    money = {"net": net, "units": {"r": jnp.array(2.5), "c": jnp.array(1.0)}, "costs": jnp.array([[-9.0] * 3, [9.0] * 3])}
+    money = {
+        "net": net,
+        "units": {"r": jnp.array(2.5), "c": jnp.array(1.0)},
+        "costs": jnp.array([[-9.0] * 3, [9.0] * 3]),
+    }
     params = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), money)
     outcomes = method.predict(params, x)
     t = jnp.asarray(np.random.default_rng(4).integers(0, 3, 3000))

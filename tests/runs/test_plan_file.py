@@ -220,9 +220,7 @@ def test_features_and_a_method_with_money_are_its_predictions(tmp_path, policy, 
 
 def test_a_plan_by_predicted_money_of_a_method_without_is_refused_by_name(tmp_path, ranking, people):
     people(10).to_parquet(tmp_path / "people.parquet")
-    with pytest.raises(
-        InputError, match="method: found Decision, which does not predict money"
-    ):
+    with pytest.raises(InputError, match="method: found Decision, which does not predict money"):
         plan_people_by_predictions(tmp_path / "people.parquet", ranking, tmp_path / "plan", budget=0.1)
 
 
@@ -296,9 +294,7 @@ def test_dice_of_an_identity_follow_the_person_through_any_order(tmp_path, polic
 def test_a_budget_below_the_cheapest_treatment_is_refused_before_work(tmp_path, policy, monkeypatch):
     dear = policy._replace(curve=policy.curve._replace(spend=policy.curve.spend + 1))
     monkeypatch.setattr("dfcl_jax.runs.plan_file.open_parts", lambda *args, **options: pytest.fail("data were read"))
-    with pytest.raises(
-        InputError, match=r"budget: found 0\.5, expected at least 1, the estimated spend of"
-    ):
+    with pytest.raises(InputError, match=r"budget: found 0\.5, expected at least 1, the estimated spend of"):
         plan_people(tmp_path / "people", dear, tmp_path / "plan", budget=0.5)
     sure = dear._replace(curve=dear.curve._replace(spend_error=dear.curve.spend_error + 0.1))
     with pytest.raises(InputError, match=r"budget: found 1\.1 at risk 0\.05, expected at least 1\.16"):
@@ -360,9 +356,7 @@ def test_the_partial_file_of_another_process_is_refused_and_left(tmp_path):
     with locked(other) as alone:
         assert alone
         other.write_text("half a plan")
-        with pytest.raises(
-            InputError, match=r"\.plan\.parquet\.partial: found another process that writes"
-        ):
+        with pytest.raises(InputError, match=r"\.plan\.parquet\.partial: found another process that writes"):
             plan_of(tmp_path / "people.parquet", tmp_path / "plan.parquet", 0.3)
         assert other.read_text() == "half a plan"
     assert not (tmp_path / "plan.parquet").exists()

@@ -4,13 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from dfcl_jax.study.training import cost_curve_area, mean_value
 
 from dfcl_jax import METHODS, InputError, Outcomes, scores
 from dfcl_jax.data import simulate, split_simulation
 from dfcl_jax.methods import TWO_STAGE
 from dfcl_jax.models import NetworkConfig
 from dfcl_jax.study import CHEAPEST, ORACLE, StudyConfig, compare, default_budgets, stack_seeds
-from dfcl_jax.study.training import cost_curve_area, mean_value
 from dfcl_jax.train import FitConfig
 
 CONFIG = StudyConfig(

@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from dfcl_jax.study.training import Warm, loss_constants, predict_all, train_method, warm_start
 
 from dfcl_jax import METHODS, Method, scores
 from dfcl_jax.data import simulate, split_simulation
 from dfcl_jax.models import NetworkConfig
 from dfcl_jax.study import Hooks, StudyConfig, stack_seeds
-from dfcl_jax.study.training import Warm, loss_constants, predict_all, train_method, warm_start
 from dfcl_jax.train import Fit, FitConfig
 
 EPOCHS = 4

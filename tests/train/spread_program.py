@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,26 @@ import numpy as np
 import optax
 import pandas as pd
 
-from dfcl_jax import METHODS, InputError, Outcomes, Trial, data, losses, metrics, scores, solvers
+from dfcl_jax import InputError, Outcomes, Trial, TwoStage, data, losses, metrics, scores, solvers
 from dfcl_jax.data import Columns, open_trial
+from dfcl_jax.methods.catalogue import TWO_STAGE, standard
 from dfcl_jax.models import NetworkConfig, ensemble, mlp
-from dfcl_jax.study import StudyConfig, compare
-from dfcl_jax.train import Checkpoints, FitConfig, Learner, MeanOverRows, Rows, data_mesh, fit, fit_stream, make_step
+from dfcl_jax.study import compare
+from dfcl_jax.train import (
+    ALL_SEEDS,
+    Checkpoints,
+    FitConfig,
+    Learner,
+    MeanOverRows,
+    Rows,
+    Stage,
+    StageLog,
+    Streamed,
+    Validation,
+    data_mesh,
+    fit,
+    make_step,
+)
 from dfcl_jax.train.mesh import place_rows, spread, step_on_mesh
 
 if __name__ == "__main__" and len(sys.argv) > 2:
@@ -64,14 +80,17 @@ def smooth_objective(outcomes: Outcomes, rows: Rows, lams: jax.Array) -> jax.Arr
     return losses.policy_learning_loss(outcomes, rows.extra, lams) + losses.prediction_loss(outcomes, rows.trial)
 
 
-def fitted(mesh, *, rows: Rows = ROWS, config: FitConfig = CONFIG, **how: Any):
+def accuracy(outcomes: Outcomes, trial: Trial) -> jax.Array:
+    return -losses.prediction_loss(outcomes, trial)
+
+
+def fitted(mesh, *, rows: Rows = ROWS, config: FitConfig = CONFIG, **log: Any):
     keys = jax.random.split(jax.random.key(0), SEEDS)
     start = jax.vmap(lambda key: MODEL.init(key, jnp.zeros((1, D))))(keys)
     start = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), start)
-    return fit(
-        keys, start, rows, jnp.stack([LAMS, LAMS / 2]), VALID.trial.x, VALID.trial, model=MODEL, objective=objective,
-        validate=lambda outcomes, trial: -losses.prediction_loss(outcomes, trial), config=config, mesh=mesh, **how,
-    )  # fmt: skip
+    stage, lams = Stage(MODEL, objective, accuracy, config), jnp.stack([LAMS, LAMS / 2])
+    valid, log_ = Validation(VALID.trial.x, VALID.trial), StageLog(**log)
+    return fit(keys, start, rows, lams, valid, stage, seeds=ALL_SEEDS, mesh=mesh, log=log_)
 
 
 def write_trial(folder: Path) -> None:
@@ -84,24 +103,26 @@ def read_trial(folder: Path):
     return open_trial(folder / "trial.parquet", Columns("t", "r", "c"))
 
 
-def streamed(mesh, trial, **how: Any):
+def with_scores(trial: Trial, context: None) -> Rows:
+    return Rows(trial, scores.ipw(trial))
+
+
+def streamed(mesh, trial, **log: Any):
     valid = jax.tree.map(lambda leaf: leaf[0], VALID.trial)
     start = MODEL.init(jax.random.key(0), jnp.zeros((1, D), jnp.float32))
-    return fit_stream(
-        jax.random.key(0), start, trial, LAMS, valid.x, valid, model=MODEL, objective=smooth_objective,
-        validate=lambda outcomes, trial: -losses.prediction_loss(outcomes, trial), config=CONFIG, extra=scores.ipw,
-        mesh=mesh, buffer=200, **how,
-    )  # fmt: skip
+    source, stage = Streamed(trial, with_scores, buffer=200), Stage(MODEL, smooth_objective, accuracy, CONFIG)
+    log_ = StageLog(**log)
+    return fit(jax.random.key(0), start, source, LAMS, Validation(valid.x, valid), stage, mesh=mesh, log=log_)
 
 
 def studied(devices: int):
     """Values and losses of a study whose training is spread, of people whose number the devices divide."""
-    stage = FitConfig(epochs=2, batch_size=160, shards=SHARDS)
-    network = NetworkConfig(hidden=(8,))
-    config = StudyConfig(network=network, warm=stage, decision=stage, devices=devices)
-    splits = [data.split_simulation(data.simulate.marketing(jax.random.key(s), 800, d=6), N, 120) for s in range(SEEDS)]
-    method = METHODS["PL-own-units"]
-    study = compare(jax.random.key(0), splits, (0.05, 0.1), {"PL-own-units": method}, config)
+    training = FitConfig(epochs=2, batch_size=160, shards=SHARDS, devices=devices)
+    start = TwoStage(NetworkConfig(hidden=(8,)), training=training)
+    methods = {name: standard(start, training)[name] for name in (TWO_STAGE, "PL-own-units")}
+    draws = [data.simulate.marketing(jax.random.key(s), 800, d=6) for s in range(SEEDS)]
+    splits = [data.split_simulation(draw, N, 120, budgets=(0.05, 0.1), seed=s) for s, draw in enumerate(draws)]
+    study = compare(jax.random.key(0), splits, methods)
     return study.history[["loss", "value"]].to_numpy(), study.values.revenue.to_numpy()
 
 
@@ -123,7 +144,7 @@ def gradients(mesh) -> dict[str, np.ndarray]:
     model, optimiser = ensemble(MODEL, 2), optax.sgd(1.0)
     params = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), model.init(jax.random.key(1), jnp.zeros((1, D))))
     learner = Learner(params, optimiser.init(params), jnp.ones(()))
-    build = make_step if mesh is None else step_on_mesh
+    build = make_step if mesh is None else partial(step_on_mesh, make_step)
 
     def all_steps(learner: Learner, rows: Rows, shared: None):
         steps = {name: build(model, loss, optimiser, chunk=16) for name, loss in OBJECTIVES.items()}

@@ -18,7 +18,7 @@ import pytest
 from dfcl_jax import InputError, Trial
 from dfcl_jax.losses import prediction_loss
 from dfcl_jax.models import mlp
-from dfcl_jax.train import Checkpoints, Fit, FitConfig, Rows, fit
+from dfcl_jax.train import ALL_SEEDS, Checkpoints, Fit, FitConfig, Rows, Stage, StageLog, Validation, fit
 from dfcl_jax.train import checkpoint as checkpoint_module
 
 SEEDS, N, D, M = 2, 300, 3, 2
@@ -35,7 +35,7 @@ def a_trial(n: int) -> Trial:
 
 TRAIN, VALID = a_trial(N), a_trial(100)
 KEYS = jax.random.split(jax.random.key(0), SEEDS)
-START = jax.vmap(lambda key, x: MODEL.init(key, x[:1]))(KEYS, TRAIN.x)
+START = jax.jit(jax.vmap(lambda key, x: MODEL.init(key, x[:1])))(KEYS, TRAIN.x)
 
 
 def scaled(outcomes, rows, shared):
@@ -55,16 +55,18 @@ def run(
     seconds=0.0,
     of="",
     objective=scaled,
+    on_epoch=lambda number, record: None,
     **how: Any,
 ) -> Fit:
     """A fit whose constant is renewed from the parameters, so that it too must come back."""
-    checkpoints = None if folder is None else Checkpoints(folder, seconds, of)
-    return fit(
-        keys, START, Rows(train), jnp.ones(SEEDS), VALID.x, VALID,
-        model=MODEL, objective=objective, validate=accuracy, config=config, checkpoints=checkpoints,
-        renew=lambda params, shared: 0.9 * shared + 0.01 * params["params"]["Dense_0"]["bias"].sum(axis=1),
-        **how,
-    )  # fmt: skip
+    log = StageLog(on_epoch, None if folder is None else Checkpoints(folder, seconds, of))
+    stage = Stage(MODEL, objective, accuracy, config, renew=renewed)
+    valid = Validation(VALID.x, VALID)
+    return fit(keys, START, Rows(train), jnp.ones(SEEDS), valid, stage, seeds=ALL_SEEDS, log=log, **how)
+
+
+def renewed(params, shared):
+    return 0.9 * shared + 0.01 * params["params"]["Dense_0"]["bias"].sum(axis=1)
 
 
 class Stop(Exception):
@@ -233,11 +235,11 @@ def test_a_damaged_checkpoint_is_refused_by_name_whichever_file_it_is(folder: Pa
     [
         ({"config": replace(CONFIG, epochs=6)}, "epochs 5, not 6"),
         ({"config": replace(CONFIG, learning_rate=0.1)}, r"learning_rate 0\.01, not 0\.1"),
-        ({"keys": jax.random.split(jax.random.key(1), SEEDS)}, "other keys"),
+        ({"keys": jax.random.split(jax.random.key(1), SEEDS)}, "other key"),
         ({"train": TRAIN._replace(t=1 - TRAIN.t)}, r"other rows\.trial\.t"),
         ({"train": TRAIN._replace(r=1.01 * TRAIN.r)}, r"other rows\.trial\.r"),
         ({"train": jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf], axis=1), TRAIN)}, r"other rows\.trial\.x"),
-        ({"paces": 0.5}, "other paces"),
+        ({"pace": 0.5}, "other pace"),
         ({"of": "another"}, "of '', not 'another'"),
     ],
 )

@@ -2,11 +2,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.typing import ArrayLike
 
 from dfcl_jax import InputError, Trial
 from dfcl_jax.losses import prediction_loss
 from dfcl_jax.models import mlp
-from dfcl_jax.train import FitConfig, Rows, fit, make_trainer, members, with_members
+from dfcl_jax.train import ALL_SEEDS, FitConfig, Rows, Stage, Validation, fit, make_trainer, members, with_members
 from dfcl_jax.types import stack
 
 SEEDS, K, N, D, M = 2, 5, 300, 3, 2
@@ -24,7 +25,7 @@ def linear_trial(seed: int, n: int) -> Trial:
 TRAIN = stack([linear_trial(seed, N) for seed in range(SEEDS)])
 VALID = stack([linear_trial(10 + seed, 2000) for seed in range(SEEDS)])
 KEYS = jax.random.split(jax.random.key(0), SEEDS)
-START = jax.vmap(lambda key, x: jax.tree.map(jnp.float64, MODEL.init(key, x[:1])))(KEYS, TRAIN.x)
+START = jax.jit(jax.vmap(lambda key, x: jax.tree.map(jnp.float64, MODEL.init(key, x[:1]))))(KEYS, TRAIN.x)
 WEIGHTS = jnp.broadcast_to(jnp.linspace(0.5, 2, K), (SEEDS, K))
 PACES = jnp.broadcast_to(jnp.linspace(0.2, 3, K), (SEEDS, K))
 
@@ -37,16 +38,20 @@ def accuracy(outcomes, trial):
     return -prediction_loss(outcomes, trial)
 
 
-def run(weights=WEIGHTS, paces=PACES, **how):
-    return fit(
-        KEYS, START, Rows(TRAIN), weights, VALID.x, VALID,
-        model=MODEL, objective=weighted, validate=accuracy, config=CONFIG, paces=paces, **how,
-    )  # fmt: skip
+VALIDATION = Validation(VALID.x, VALID)
+STAGE = Stage(MODEL, weighted, accuracy, CONFIG)
+
+
+def run(weights=WEIGHTS, pace: ArrayLike = PACES, *, seeds=ALL_SEEDS):
+    return fit(KEYS, START, Rows(TRAIN), weights, VALIDATION, STAGE, pace=pace, seeds=seeds)
+
+
+pytestmark = pytest.mark.usefixtures("compiled_once")
 
 
 @pytest.fixture(scope="module")
-def together():
-    return run(compiled=with_members(K))
+def together(compiled_once):
+    return run(seeds=with_members(K))
 
 
 def assert_same(one, other):
@@ -63,11 +68,19 @@ def test_a_member_is_the_same_fit_alone(together):
         assert_same((together.loss[..., k], together.value[..., k]), (alone.loss, alone.value))
 
 
+def test_a_pace_of_all_members_is_one_number(together):
+    alone = run(WEIGHTS, 0.2, seeds=with_members(K))
+    assert_same(
+        jax.tree.map(lambda leaf: leaf[:, 0], (alone.params,)),
+        jax.tree.map(lambda leaf: leaf[:, 0], (together.params,)),
+    )
+
+
 def need(at_once: int) -> int:
     """Bytes of the program of an epoch."""
-    trainer = make_trainer(MODEL, weighted, accuracy, CONFIG, N)
-    states = jax.vmap(members.of_members(trainer, K).start)(KEYS, START, VALID.x, VALID, PACES)
-    data = states, Rows(TRAIN), WEIGHTS, VALID.x, VALID
+    trainer = make_trainer(STAGE, N)
+    states = jax.eval_shape(jax.vmap(members.of_members(trainer, K).start), KEYS, START, VALIDATION, PACES)
+    data = states, Rows(TRAIN), WEIGHTS, VALIDATION
     return members.bytes_beside_arguments(members.program(trainer, True, data, at_once))
 
 
@@ -77,14 +90,14 @@ def test_what_does_not_fit_is_split_and_the_split_changes_nothing(together, monk
     monkeypatch.setattr(members, "program", lambda *how: sizes.append(how[-1]) or compile_(*how))
     limit = need(2)
     sizes.clear()
-    assert_same(run(compiled=with_members(K, memory=limit)), together)
+    assert_same(run(seeds=with_members(K, memory=limit)), together)
     assert sizes[0] == K
     assert 1 <= sizes[-1] <= 2
 
 
 def test_a_limit_below_one_member_is_named():
     with pytest.raises(InputError, match=r"memory: found 0 MiB, expected .* MiB for one member of each seed"):
-        run(WEIGHTS[:, :1], PACES[:, :1], compiled=with_members(1, memory=1))
+        run(WEIGHTS[:, :1], PACES[:, :1], seeds=with_members(1, memory=1))
 
 
 def test_groups_are_the_fewest_and_near_to_equal():
@@ -93,11 +106,11 @@ def test_groups_are_the_fewest_and_near_to_equal():
 
 def test_a_seed_whose_members_all_diverge_is_an_error_and_one_that_has_others_is_not():
     broken = WEIGHTS.at[0, 0].set(jnp.nan)
-    one = run(broken, compiled=with_members(K))
+    one = run(broken, seeds=with_members(K))
     assert np.isnan(one.loss[-1, 0, 0])
     assert np.isfinite(np.delete(one.loss[-1].ravel(), 0)).all()
     with pytest.raises(InputError, match="training loss in epoch 1"):
-        run(broken.at[0].set(jnp.nan), compiled=with_members(K))
+        run(broken.at[0].set(jnp.nan), seeds=with_members(K))
 
 
 def test_there_is_memory():

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 
 from dfcl_jax import InputError
 from dfcl_jax.losses import prediction_loss
-from dfcl_jax.train import FitConfig, fit
+from dfcl_jax.train import FitConfig, Stage, Validation, fit
 from tests.train import spread_program as program
 
 pytestmark = pytest.mark.slow
@@ -91,15 +91,12 @@ def test_every_batch_has_equally_many_rows_of_each_shard_and_an_epoch_has_every_
         jax.debug.callback(lambda x: seen.append(np.asarray(x)), rows.trial.x[:, 0])
         return prediction_loss(outcomes, rows.trial)
 
-    rows = jax.tree.map(lambda leaf: leaf[:1], program.ROWS)
-    x = jnp.arange(program.N, dtype=float)[None, :, None] + jnp.zeros((1, 1, program.D))
+    rows, valid = jax.tree.map(lambda leaf: leaf[0], (program.ROWS, program.VALID.trial))
+    x = jnp.arange(program.N, dtype=float)[:, None] + jnp.zeros((1, program.D))
     rows = rows._replace(trial=rows.trial._replace(x=x))
-    key, valid = jax.random.key(0), jax.tree.map(lambda leaf: leaf[:1], program.VALID)
-    start = jax.tree.map(lambda leaf: leaf[None], program.MODEL.init(key, x[0, :1]))
-    fit(
-        key[None], start, rows, None, valid.trial.x, valid.trial, model=program.MODEL, objective=spy,
-        validate=lambda o, t: -prediction_loss(o, t), config=FitConfig(epochs=1, batch_size=96, shards=4),
-    )  # fmt: skip
+    key = jax.random.key(0)
+    stage = Stage(program.MODEL, spy, program.accuracy, FitConfig(epochs=1, batch_size=96, shards=4))
+    fit(key, program.MODEL.init(key, x[:1]), rows, None, Validation(valid.x, valid), stage)
     jax.effects_barrier()
     assert [np.bincount((batch // 120).astype(int)).tolist() for batch in seen] == [[24] * 4] * 5
     assert len(set(np.concatenate(seen))) == program.N
@@ -122,7 +119,7 @@ def test_shards_that_do_not_divide_batches_or_rows_are_refused(how, message):
 
 
 def test_a_mesh_that_does_not_divide_the_batch_is_refused():
-    from dfcl_jax.train.loop import _check_shards
+    from dfcl_jax.train.trainer import _check_shards
 
     with pytest.raises(InputError, match="mesh: found 8 parts of the rows, expected a number that divides batch_size"):
         _check_shards(8, 8, batch_size=100, n=480)

@@ -23,7 +23,7 @@ def orders():
 
 
 # Below and above where an order is held; primes, squares, powers, and numbers beside them.
-@pytest.mark.parametrize("n", [1, 2, 3, 600, HELD, HELD + 1, 4099, 70**2, 70**2 - 1, 70**2 + 1, 8191, 2**14, 100_003])
+@pytest.mark.parametrize("n", [1, 2, 600, HELD, HELD + 1, 70**2, 70**2 - 1, 70**2 + 1, 8191, 100_003])
 def test_every_row_comes_once(n):
     rows = np.asarray(order(jax.random.key(n), n))
     np.testing.assert_array_equal(np.sort(rows), np.arange(n))
@@ -37,10 +37,10 @@ def test_seeds_have_orders_of_their_own_under_vmap(orders):
     assert (orders[0] == orders[1]).sum() < 12
 
 
-def test_a_part_of_an_order_is_that_part_of_it():
-    key, n = jax.random.key(1), 10_000
-    some = jnp.array([[9_999, 0], [17, 4_000]])
-    np.testing.assert_array_equal(shuffle(key, n)(some), np.asarray(order(key, n))[np.asarray(some)])
+def test_a_part_of_an_order_is_that_part_of_it(orders):
+    keys, some = jax.random.split(jax.random.key(2), 400), np.array([[4998, 0], [17, 4000]])
+    part = jax.jit(lambda key: shuffle(key, 4999)(jnp.asarray(some)))(keys[1])
+    np.testing.assert_array_equal(part, orders[1][some])
 
 
 # Chi-square statistics with a chance of 1e-4 to lie outside, for an order that is random. Keys are fixed.

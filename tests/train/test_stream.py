@@ -13,9 +13,21 @@ from dfcl_jax import InputError, losses, scores
 from dfcl_jax.data import Columns, StreamedTrial, open_trial
 from dfcl_jax.data.encode import Encoder
 from dfcl_jax.models import mlp
-from dfcl_jax.train import Checkpoints, FitConfig, Rows, fit_stream, make_trainer, predict
+from dfcl_jax.train import (
+    ALL_SEEDS,
+    Checkpoints,
+    FitConfig,
+    Rows,
+    Stage,
+    StageLog,
+    Streamed,
+    Validation,
+    fit,
+    make_trainer,
+    predict,
+)
+from dfcl_jax.train.source import prefetched
 from dfcl_jax.train.step import rows_at
-from dfcl_jax.train.stream import prefetched
 from dfcl_jax.types import Trial
 
 N, M, BUFFER = 2000, 2, 500
@@ -32,8 +44,11 @@ def frame(n: int, seed: int) -> pd.DataFrame:
     return pd.DataFrame({"row": np.arange(n), "a": x[:, 0], "b": x[:, 1], "t": t, "r": x[:, 0] + t, "c": x[:, 1] * t})
 
 
+pytestmark = pytest.mark.usefixtures("compiled_once")
+
+
 @pytest.fixture(scope="module")
-def trial(tmp_path_factory):
+def trial(compiled_once, tmp_path_factory):
     path = tmp_path_factory.mktemp("stream")
     (path / "train").mkdir()
     for k, part in enumerate(np.array_split(np.arange(N), 3)):
@@ -66,31 +81,36 @@ def decision(outcomes, rows, shared):
     )
 
 
-def run(trial, start, *, key=0, config=CONFIG, buffer=BUFFER, judge=None, **how):
-    def extra(rows):
-        return scores.centred(rows, predict(MODEL, start, rows.x))
+def prepare(trial, two_stage):
+    return Rows(trial, scores.centred(trial, predict(MODEL, two_stage, trial.x)))
 
+
+def run(
+    trial, start, *, key=0, config=CONFIG, buffer=BUFFER, judge=None, renew=None,
+    on_epoch=lambda number, record: None, checkpoints=None, **how,
+):  # fmt: skip
     judge = judge or valid(trial)
-    return fit_stream(
-        jax.random.key(key), start, trial, LAMS, judge.x, judge,
-        model=MODEL, objective=decision, validate=accuracy, config=config, extra=extra, buffer=buffer, **how,
-    )  # fmt: skip
+    source = Streamed(trial, prepare, start, buffer)
+    stage = Stage(MODEL, decision, accuracy, config, renew=renew)
+    log = StageLog(on_epoch, checkpoints)
+    return fit(jax.random.key(key), start, source, LAMS, Validation(judge.x, judge), stage, log=log, **how)
 
 
 def in_memory(trial, start):
     """The same epochs on rows in memory, in the order of the batches, each epoch one scan."""
     whole = jax.tree.map(jnp.asarray, trial.read())
-    rows, judge = Rows(whole, scores.centred(whole, predict(MODEL, start, whole.x))), valid(trial)
-    trainer = make_trainer(MODEL, decision, accuracy, CONFIG, N)
+    rows, judge = prepare(whole, start), valid(trial)
+    validation = Validation(judge.x, judge)
+    trainer = make_trainer(Stage(MODEL, decision, accuracy, CONFIG), N)
     row = trial.encoder.columns[0]
 
     @jax.jit
     def epoch(state, key, order):
         step = lambda learner, index: trainer.step(learner, rows_at(rows, index), LAMS)  # noqa: E731
         learner, each = jax.lax.scan(step, state.learner, order)
-        return trainer.close(state, key, learner, each.mean(), judge.x, judge)
+        return trainer.close(state, key, learner, each.mean(), validation)
 
-    state = trainer.start(jax.random.key(0), start, judge.x, judge, jnp.ones((), jnp.float32))
+    state = trainer.start(jax.random.key(0), start, validation, jnp.ones((), jnp.float32))
     records = []
     for _ in range(CONFIG.epochs):
         key, drawn = jax.random.split(state.key)
@@ -189,7 +209,7 @@ def test_a_checkpoint_of_another_fit_is_refused_by_name(trial, start, tmp_path):
     one, other, *rest = trial.parts.groups
     fewer = trial.parts._replace(groups=(one._replace(rows=one.rows + other.rows), *rest))
     for change, difference in [
-        ({"key": 1}, "other keys"),
+        ({"key": 1}, "other key"),
         ({"buffer": BUFFER + 1}, r"other rows\.buffer"),
         ({"trial": scaled}, r"other rows\.scaling"),
         ({"trial": trial._replace(columns=replace(COLUMNS, revenue="a"))}, r"other rows\.columns"),
@@ -209,6 +229,11 @@ def test_a_value_that_turns_up_in_a_later_epoch_is_named_with_row_and_file(trial
     broken = open_trial(tmp_path / "bad.parquet", COLUMNS, like=trial)
     with pytest.raises(InputError, match=r"column 'r', row 11 of .*bad.parquet: found None, expected a finite number"):
         run(broken, start)
+
+
+def test_several_seeds_in_one_program_are_refused(trial, start):
+    with pytest.raises(InputError, match="seeds of a streamed source: found several in one program, expected one"):
+        run(trial, start, seeds=ALL_SEEDS)
 
 
 def test_a_loss_that_is_no_longer_finite_is_an_error(trial, start):

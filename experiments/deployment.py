@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import matplotlib.pyplot as plt
@@ -17,9 +17,10 @@ from dfcl_jax import scores
 from dfcl_jax.data import Encoder, Split, simulate, split_simulation
 from dfcl_jax.data.encode import NumericColumn
 from dfcl_jax.data.simulate import Marketing
-from dfcl_jax.methods import CHEAPEST, TWO_STAGE, Method, Policy, standard
+from dfcl_jax.methods import CHEAPEST, TWO_STAGE, Method, Policy
 from dfcl_jax.metrics import spend_curve
 from dfcl_jax.runs import RunConfig, command, open_run, plan_people
+from dfcl_jax.runs.options import COUNT, Within
 from dfcl_jax.study import Cell
 from dfcl_jax.types import Outcomes, pick
 
@@ -30,27 +31,28 @@ ARMS = tuple(f"{discount:.0%}" for discount in simulate.DISCOUNTS)
 class Config(RunConfig):
     """Train, estimate spend curves on held-out people, plan new people through files, and look at the truth."""
 
-    trials: int = 20
+    seeds: Annotated[int, COUNT] = 20
     """Simulated trials, numbered from --first-seed."""
-    train: int = 100_000
+    train: Annotated[int, COUNT] = 100_000
     """People in the training part."""
-    valid: int = 25_000
-    held_out: int = 50_000
+    valid: Annotated[int, COUNT] = 25_000
+    held_out: Annotated[int, COUNT] = 50_000
     """People that spend curves are estimated on."""
-    people: int = 1_000_000
+    people: Annotated[int, COUNT] = 1_000_000
     """New people of each trial's population."""
-    budgets: tuple[float, ...] = (0.035, 0.05, 0.075)
-    risk: float = 0.05
+    budgets: tuple[Annotated[float, Within(0, above=True)], ...] = (0.05,)
+    """Cost per person."""
+    risk: Annotated[float, Within(0, 0.5, above=True, below=True)] = 0.05
     """Of the plans that should seldom spend more than the budget."""
 
 
 def main(config: Config) -> None:
     """Train every method on every trial, plan for the new people of each, and settle by the truth."""
-    methods = standard(config.two_stage, config.decision)
-    with open_run("deployment", config) as run:
-        trials = [_trial(config, config.first_seed + k) for k in range(config.trials)]
+    methods, key = config.chosen_methods(), jax.random.key(0)
+    sizes = {"parts": (config.train, config.valid, config.held_out), "people": config.people}
+    with open_run("deployment", config, **sizes, budgets=config.budgets, risk=config.risk) as run:
+        trials = [_trial(config, seed) for seed in config.seed_numbers]
         tasks, cells = [trial.split.task for trial in trials], run.cells()
-        key = jax.random.key(config.first_seed)
         trained = {name: cells.train(name, method, key, tasks) for name, method in methods.items()}
         for k, trial in enumerate(trials):
             base = methods[TWO_STAGE], trained[TWO_STAGE][k]
@@ -61,12 +63,12 @@ def main(config: Config) -> None:
                     policy = _policy(methods[name], trained[name][k], trial.split, base)
                     plans = _plans(policy, people, config)
                     trained[name][k] = cells.keep_values(trained[name][k], methods[name], key, plans)
-            run.console.print(f"trial {k + 1} of {config.trials}: {len(missing)} methods planned for", highlight=False)
+            run.say(f"Trial {k + 1} of {config.seeds}: planned by {len(missing)} methods")
         plans = pd.concat(
             [cell.values.assign(method=name, seed=cell.seed) for name, of in trained.items() for cell in of],
             ignore_index=True,
         )
-        plans.to_csv(run.path / "plans.csv", index=False)
+        run.write_table("plans", plans)
         run.show(summarise(plans), caption(config))
         draw(plans, run.path / "deployment.png")
 
@@ -162,7 +164,7 @@ def summarise(plans: pd.DataFrame) -> pd.DataFrame:
 def caption(config: Config) -> str:
     """What the table shows."""
     return (
-        f"{config.trials} trials, {len(config.budgets)} budgets each, {config.people:,} new people. Wanted: spend of "
+        f"{config.seeds} trials, {len(config.budgets)} budgets each, {config.people:,} new people. Wanted: spend of "
         f"99% to 101%, inside its interval 93% to 97% of the time, above the budget {100 * config.risk:g}% of the time "
         f"with risk {config.risk:g}. {CHEAPEST} cannot spend a budget."
     )

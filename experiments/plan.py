@@ -33,7 +33,7 @@ class Config:
     people: Path | None = None
     """Parquet file or folder with features, for a policy to decide by; this or --predictions."""
     policy: Path | None = None
-    """Folder of the policy: that of `save_policy`, or RUN/policies/METHOD/SEED of a run."""
+    """Folder of the policy: that of `save_policy`, or RUN/policies/METHOD of a run."""
     by: Literal["measured", "predicted"] = "measured"
     """Which money meets the budget: measured on held-out people, or the method's own predictions."""
     risk: float | None = None

@@ -132,7 +132,7 @@ def plan_people_by_predictions(
         refuse("method", found=found, expected="one that does, or a plan by measured money")
     check_budgets(budget)
     check_output(out, keep)
-    people = open_people(source, policy)
+    people, _ = open_people(source, policy)
     kept = open_parts(source, keep) if keep else None
     revenue, cost = (tuple(f"{role} {j}" for j in range(len(policy.arms))) for role in ("revenue", "cost"))
     schema = pa.schema([(name, pa.float32()) for name in revenue + cost])

@@ -45,13 +45,23 @@ def _encode(columns: list[dict[str, Any]], people: pd.DataFrame) -> np.ndarray:
     for column in columns:
         values = people[column["name"]]
         if "levels" in column:
-            encoded += [values.astype(str) == level for level in column["levels"]]
+            texts = values.map(_text, na_action="ignore")
+            known = [(texts == level).to_numpy(bool) for level in column["levels"]]
+            encoded += known
+            encoded += [values.notna().to_numpy() & ~np.any(known, axis=0)] if column["pooled"] else []
             continue
-        numbers = values.to_numpy(np.float64, na_value=np.nan)
+        if column["unit"] == "day":
+            values = (pd.to_datetime(values, utc=True) - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(1, "D")
+        numbers = pd.to_numeric(values).to_numpy(np.float64, na_value=np.nan)
         missing = np.isnan(numbers)
         encoded.append((np.where(missing, column["fill"], numbers) - column["shift"]) / column["scale"])
         encoded += [missing] if column["flag_missing"] else []
     return np.stack(encoded, axis=1).astype(np.float32)
+
+
+def _text(value: Any) -> str:
+    """A category in its shortest form: 36 for 36.0."""
+    return str(value) if isinstance(value, str | bool) else f"{float(value):.15g}"
 
 
 def _rule(curve: dict[str, Any], budget: float, risk: float | None) -> tuple[np.ndarray, ...]:

@@ -30,8 +30,12 @@ def policy_of(method: Method, network: NetworkConfig) -> Policy:
     encoder = fit_encoder(people, np.arange(3000))
     x = jnp.asarray(encode(encoder, people))
     net = network.build(3).init(jax.random.key(7), x[:1])
-    units = {"net": net, "unit": jnp.tile(jnp.array([[2.5], [1.0]]), (1, 3))}
-    params = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), units)
+    money = {
+        "net": net,
+        "units": {"r": jnp.array(2.5), "c": jnp.array(1.0)},
+        "costs": jnp.array([[-9.0] * 3, [9.0] * 3]),
+    }
+    params = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), money)
     outcomes = method.predict(params, x)
     t = jnp.asarray(np.random.default_rng(4).integers(0, 3, 3000))
     truth = Outcomes(outcomes.r, jnp.exp(x[:, :1]) * jnp.arange(3)[None, :] * 0.1)

@@ -69,7 +69,8 @@ def test_every_method_is_rebuilt_from_its_folder(policy, tmp_path, name):
 
 
 def _params(network: NetworkConfig):
-    return {"net": network.build(3).init(jax.random.key(0), np.zeros((1, 4))), "unit": np.ones((2, 3))}
+    net = network.build(3).init(jax.random.key(0), np.zeros((1, 4)))
+    return {"net": net, "units": {"r": np.ones(()), "c": np.ones(())}, "costs": np.array([[-9.0] * 3, [9.0] * 3])}
 
 
 @pytest.mark.parametrize("file", ["policy.json", "params.npz"])

@@ -69,6 +69,12 @@ def refuse_unstated(what: str, values: Sequence[float], given: Treatments) -> No
         refuse(what, found=found, expected="`arms` too, which name the treatments in the order of the numbers")
 
 
+def refuse_number(what: str, values: Sequence[object], arms: Sequence[str]) -> None:
+    """Refuse values that are not one for each treatment."""
+    if len(values) != len(arms):
+        refuse(what, found=len(values), expected=f"{len(arms)}, one for each of {', '.join(arms)}")
+
+
 def in_order(what: str, columns: Sequence[str], arms: Sequence[str], *, stated: bool) -> tuple[str, ...]:
     """Columns, one for each treatment, in the order of the treatments.
 
@@ -77,8 +83,7 @@ def in_order(what: str, columns: Sequence[str], arms: Sequence[str], *, stated: 
     Raises:
         InputError: not one for each treatment; no order is stated and the columns' names do not tell.
     """
-    if len(columns) != len(arms):
-        refuse(what, found=len(columns), expected=f"{len(arms)}, one for each of {', '.join(arms)}")
+    refuse_number(what, columns, arms)
     if stated or len(set(columns)) == 1:
         return tuple(columns)
     longest = [max((arm for arm in arms if name.endswith(arm)), key=len, default="") for name in columns]
@@ -104,8 +109,7 @@ def known_costs(columns: Columns, given: Treatments) -> tuple[np.ndarray, list[s
         ]
         return given.constant, noted
     costs = np.asarray(columns.costs, np.float64)
-    if len(costs) != len(given.arms):
-        refuse("costs", found=len(costs), expected=f"{len(given.arms)}, one for each of {', '.join(given.arms)}")
+    refuse_number("costs", columns.costs, given.arms)
     if np.isinf(costs).any():
         refuse("costs", found=", ".join(map(str, columns.costs)), expected="finite numbers, or NaN where unknown")
     refuse_unstated("costs", columns.costs, given)

@@ -13,7 +13,7 @@ A column without any value is a number with gaps. Bytes, lists, periods and comp
 import re
 from datetime import date, timedelta
 from decimal import Decimal
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, Literal, NoReturn
 
 import numpy as np
@@ -83,11 +83,11 @@ def text_of(value: Any) -> str:
         return value
     if isinstance(value, (bool, np.bool_)):
         return str(bool(value))
-    if pd.api.types.is_integer(value):
+    if isinstance(value, Integral):
         return str(int(value))
     try:
         # Decimals and float32 have fewer digits than float64.
-        return f"{value:.7g}" if isinstance(value, np.float32) else f"{float(value):.15g}"
+        return f"{value:.7g}" if getattr(value, "dtype", None) == np.float32 else f"{float(value):.15g}"
     except (TypeError, ValueError):
         return str(value)
 

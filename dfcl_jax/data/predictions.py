@@ -10,7 +10,7 @@ import pandas as pd
 
 from dfcl_jax.data.columns import Columns
 from dfcl_jax.data.delimited import Reading
-from dfcl_jax.data.design import in_order
+from dfcl_jax.data.design import in_order, refuse_number
 from dfcl_jax.data.encode import encode, fit_encoder
 from dfcl_jax.data.frames import read_noted
 from dfcl_jax.data.tables import Table, finite, trial_table
@@ -60,10 +60,15 @@ def predicted_trial(
     table = trial_table(frame, columns)
     table = table._replace(notes=(*table.notes, *notes))
 
+    what = "columns of predicted {} of {}".format
+    for name, model in models.items():
+        refuse_number(what("revenue", name), model.revenue, table.arms)
+        refuse_number(what("cost", name), model.cost, table.arms)
+    values = {name: finite(frame[name]) for name in predicted}
+
     def surface(outcome: str, model: str, names: tuple[str, ...]) -> jnp.ndarray:
-        what = f"columns of predicted {outcome} of {model}"
-        names = in_order(what, names, table.arms, stated=table.order_stated)
-        return jnp.asarray(np.stack([finite(frame[name]) for name in names], axis=1))
+        names = in_order(what(outcome, model), names, table.arms, stated=table.order_stated)
+        return jnp.asarray(np.stack([values[name] for name in names], axis=1))
 
     outcomes = {
         name: Outcomes(surface("revenue", name, model.revenue), surface("cost", name, model.cost))

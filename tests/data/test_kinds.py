@@ -30,8 +30,8 @@ DAY = 19_723.0  # 2024-01-01
         (pd.to_timedelta([36, 12], unit="h"), "number", [1.5, 0.5]),
         ([date(2024, 1, 1), None], "date", [DAY, np.nan]),
         ([datetime(2024, 1, 2, 12), None], "date", [DAY + 1.5, np.nan]),
-        (pd.to_datetime(["2024-01-01 06:00", None]), "date", [DAY + 0.25, np.nan]),
-        (pd.to_datetime(["2024-01-01 02:00+02:00", None]), "date", [DAY, np.nan]),
+        (pd.to_datetime(["2024-01-01 06:00", "NaT"]), "date", [DAY + 0.25, np.nan]),
+        (pd.to_datetime(["2024-01-01 02:00+02:00", "NaT"]), "date", [DAY, np.nan]),
         (["2024-01-01", "2024-01-02 12:00", None], "date", [DAY, DAY + 1.5, np.nan]),
         (["2024-01-01T00:00:00Z", "2023-12-31"], "date", [DAY, DAY - 1]),
         (["36", "38", "M", None], "category", ["36", "38", "M", None]),
@@ -49,9 +49,9 @@ def test_the_kind_of_a_column_and_its_values(values, kind: str, read: list):
 
 
 def test_a_level_is_written_alike_in_every_type():
-    for values in ([36, 38], [36.0, 38.0], np.float32([36, 38]), ["36", "38"], [Decimal(36), Decimal("38")]):
+    for values in ([36, 38], [36.0, 38.0], np.array([36, 38], np.float32), ["36", "38"], [Decimal(36), Decimal("38")]):
         assert texts(pd.Series(values)).tolist() == ["36", "38"]
-    assert texts(pd.Series(np.float32([0.05]))).tolist() == ["0.05"]
+    assert texts(pd.Series(np.array([0.05], np.float32))).tolist() == ["0.05"]
 
 
 def tables(seed: int) -> pd.DataFrame:
@@ -75,7 +75,7 @@ def tables(seed: int) -> pd.DataFrame:
         if rng.random() < 0.5:
             frame[name] = frame[name].astype(object).where(np.arange(n) != rng.integers(n), None)
             if name in ("whole", "real", "count"):
-                frame[name] = pd.array(frame[name], "Float64")
+                frame[name] = frame[name].astype("Float64")
     return frame
 
 

@@ -25,7 +25,7 @@ PEOPLE = pd.DataFrame(
         "region": ["NORTH", "south", "NORTH", None, "SOUTH"],
         "age": [-999.0, 40, 81, 18, 80],
         "member": [True, None, False, True, None],
-        "since": pd.to_datetime(["2023-01-01", "2024-02-01", "2023-02-01", "2023-03-01", None]),
+        "since": pd.to_datetime(["2023-01-01", "2024-02-01", "2023-02-01", "2023-03-01", "NaT"]),
     }
 )
 

@@ -40,6 +40,6 @@ def test_coverage_of_log_normal_revenue(sigma, coverage):
     interval = metrics.bootstrap(values, steps, N, key=jax.random.key(2), replicates=REPLICATES).interval()
     # The budget treats the half of the people with the larger x: 1 + E[x; x > 1/2] = 1 + 3/8.
     covered = float(((interval.low <= 1.375) & (interval.high >= 1.375)).mean())
-    # Measured: of log-normal revenue with sigma 2, whose standard deviation is 7 times its mean, 83% of intervals of 95%
-    # hold the truth; with sigma 1 (1.3 times) they keep their promise. Two binomial standard errors either side.
+    # Measured: of revenue with sigma 2, whose standard deviation is 7 times its mean, 83% of intervals of 95% hold the
+    # truth; with sigma 1 (1.3 times) they keep their promise. Two binomial standard errors either side.
     assert abs(covered - coverage) <= 2 * np.sqrt(coverage * (1 - coverage) / TRIALS), covered

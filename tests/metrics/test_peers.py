@@ -22,8 +22,11 @@ import pytest
 from dfcl_jax import InputError, Outcomes, Scores, Trial, metrics, scores
 
 TABLES = json.loads((Path(__file__).parent / "fixtures" / "peers.json").read_text())
-# Sums of at most 30 float64 numbers in another order.
-EXACT = {"rtol": 1e-12, "atol": 1e-13}
+
+
+def assert_same(ours, theirs, name=""):
+    # Sums of at most 30 float64 numbers in another order.
+    np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-13, err_msg=name)
 
 
 def each(package):
@@ -44,7 +47,7 @@ def test_areas_of_causalml_and_scikit_uplift(table, name):
         with pytest.raises(InputError, match="trial, revenue: found other numbers"):
             getattr(metrics, name)(score, trial)
         return
-    np.testing.assert_allclose(getattr(metrics, name)(score, trial), table[name], **EXACT)
+    assert_same(getattr(metrics, name)(score, trial), table[name])
 
 
 def maq_of(table) -> tuple[Outcomes, Scores]:
@@ -58,9 +61,9 @@ def maq_of(table) -> tuple[Outcomes, Scores]:
 @each("maq")
 def test_path_of_maq(table):
     steps = metrics.value_steps(*maq_of(table))
-    np.testing.assert_allclose(metrics.qini(steps, np.array(table["path_spend"])), table["path_gain"], **EXACT)
+    assert_same(metrics.qini(steps, np.array(table["path_spend"])), table["path_gain"])
     # The path ends where everybody has their best treatment: more budget brings nothing.
-    np.testing.assert_allclose(metrics.qini(steps, np.array([1e3])), table["path_gain"][-1:], **EXACT)
+    assert_same(metrics.qini(steps, np.array([1e3])), table["path_gain"][-1:])
 
 
 @each("maq")
@@ -70,7 +73,7 @@ def test_gain_of_maq_between_the_steps_of_its_path(table):
     # Before its first step maq says 0; ours is the straight line to that step, which mixes people at random.
     theirs = np.where(spend < first, spend / first * table["path_gain"][0], table["average_gain"])
     assert (np.array(table["average_gain"])[spend < first] == 0).all()
-    np.testing.assert_allclose(ours, theirs, **EXACT)
+    assert_same(ours, theirs)
 
 
 @each("maq")
@@ -80,7 +83,7 @@ def test_gain_of_maq_without_targeting(table):
     # maq moves whole people, and again says 0 before the first; the least that this can cost is one cheapest treatment.
     before = spend < np.array(table["cost"]).mean(axis=0).min() / len(table["cost"])
     np.testing.assert_array_equal(theirs[before], 0)
-    np.testing.assert_allclose(ours[~before], theirs[~before], **EXACT)
+    assert_same(ours[~before], theirs[~before])
 
 
 @each("obp")
@@ -96,7 +99,7 @@ def test_values_of_obp(table):
     }
     theirs = table["deterministic"]
     for name, value in ours.items():
-        np.testing.assert_allclose(value, theirs[name], err_msg=name, **EXACT)
+        assert_same(value, theirs[name], name)
 
 
 def test_there_are_twenty_tables_of_four_packages():

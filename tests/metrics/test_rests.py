@@ -36,15 +36,15 @@ def test_a_value_that_rests_on_nobody_has_no_interval():
     assert (treated.matched <= 6).all()
     assert (treated.effective_size <= 6).all()
     assert not trustworthy(rests).any()
-    assert all("given 'coupon', but only" in why for why in why_withheld(rests, ["none", "coupon"]))
+    assert all("given 'coupon', but only" in str(why) for why in why_withheld(rests, ["none", "coupon"]))
 
 
 def test_effective_sizes_by_hand():
     # The multiplier 1.5 treats those whose lift is 2 and 3; of the four, persons 1 and 2 had what they are given.
     p = np.array([[0.5, 0.5], [0.5, 0.5], [0.75, 0.25], [0.5, 0.5]])
     trial = trial_of(np.array([1, 0, 1, 1]), np.array([1.0, 0, 4, 0]), np.zeros(4), p)
-    outcomes = rising(4, [1.0, 1.0, 2, 3])
-    rests = rests_on(outcomes, scores.ipw(trial), [1.5], revenue=trial.r)
+    outcomes = rising(4, np.array([1.0, 1, 2, 3]))
+    rests = rests_on(outcomes, scores.ipw(trial), np.array([1.5]), revenue=trial.r)
     assert rests.share.tolist() == [0.5, 0.5]
     assert rests.matched.tolist() == [1, 2]
     # Weights 2, and 4 and 2: (4 + 2)^2 / (16 + 4).
@@ -90,7 +90,7 @@ def test_thirty_people_and_ten_conversions_are_enough(n, rate, enough):
     t = np.arange(n) % 2
     r = (np.arange(n) < rate * n).astype(float)
     trial = trial_of(t, r, t * 1.0, np.array([0.5, 0.5]))
-    rests = rests_on(rising(n, np.ones(n)), scores.ipw(trial), [0.5], revenue=r)
+    rests = rests_on(rising(n, np.ones(n)), scores.ipw(trial), np.array([0.5]), revenue=r)
     assert trustworthy(rests).tolist() == [enough]
     assert (why_withheld(rests)[0] is None) == enough
 
@@ -100,7 +100,7 @@ def test_a_treatment_that_brings_nothing_is_known_once_many_had_it():
     t = np.arange(400) % 2
     r = ((t == 1) & (np.arange(400) < 200)).astype(float)
     trial = trial_of(t, r, t * 1.0, np.array([0.5, 0.5]))
-    rests = rests_on(rising(400, np.arange(400.0)), scores.ipw(trial), [200.5], revenue=r)
+    rests = rests_on(rising(400, np.arange(400.0)), scores.ipw(trial), np.array([200.5]), revenue=r)
     assert rests.conversions.tolist()[0] == 0
     assert rests.expected.tolist()[0] == pytest.approx(0.25 * 101, abs=1)
     assert trustworthy(rests).tolist() == [True]
@@ -110,7 +110,7 @@ def test_treatments_that_hardly_anybody_gets_are_not_asked_for():
     # One person in 400 is treated; 0.25% is less than 1%.
     t = np.arange(400) % 2
     trial = trial_of(t, np.ones(400), t * 1.0, np.array([0.5, 0.5]))
-    rests = rests_on(rising(400, np.arange(400.0)), scores.ipw(trial), [398.5], revenue=trial.r)
+    rests = rests_on(rising(400, np.arange(400.0)), scores.ipw(trial), np.array([398.5]), revenue=trial.r)
     assert rests.matched.tolist()[1] == 1
     assert trustworthy(rests).tolist() == [True]
 
@@ -118,4 +118,4 @@ def test_treatments_that_hardly_anybody_gets_are_not_asked_for():
 def test_revenue_that_is_none_is_named():
     trial, outcomes = six_of_two_thousand()
     with pytest.raises(InputError, match=r"revenue: found shape \(3,\), expected one for each of 2000 units"):
-        rests_on(outcomes, scores.ipw(trial), [0.1], revenue=np.ones(3))
+        rests_on(outcomes, scores.ipw(trial), np.array([0.1]), revenue=np.ones(3))

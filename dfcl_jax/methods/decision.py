@@ -183,7 +183,7 @@ def begin_from(method: Decision, key: Array, tasks: Sequence[Task], log: Log, se
 
 def _within(cost: Array, seen: Array, unit: Array) -> Array:
     """Cost predictions [n, m] in units, within what the trial has seen, [2, m] in money."""
-    return jnp.clip(cost, *(seen / unit))
+    return jnp.clip(cost, *(seen / unit)[:, None])
 
 
 def train_on(

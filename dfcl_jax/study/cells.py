@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,7 +55,7 @@ class Watcher(NamedTuple):
 
 
 # (methods, tasks, log) -> parameters of each task of each method
-FitTogether = Callable[[Sequence[Method], Sequence[Task], Log], list[list[Params]]]
+FitTogether = Callable[[Sequence[Any], Sequence[Task], Log], list[list[Params]]]
 
 
 class Cells:
@@ -96,7 +96,7 @@ class Cells:
         return [self._held[self._identity(method, key, task.seed)]._replace(method=name) for task in tasks]
 
     def train_together(
-        self, name: str, methods: dict[str, Method], key: Array, tasks: Sequence[Task], fit: FitTogether
+        self, name: str, methods: Mapping[str, Method], key: Array, tasks: Sequence[Task], fit: FitTogether
     ) -> None:
         """Make the cells of several methods; methods that lack the same tasks are trained by one call of `fit`.
 
@@ -151,7 +151,7 @@ class Cells:
         return self._held.get(identity)
 
     def _train(
-        self, name: str, methods: dict[str, Method], key: Array, tasks: Sequence[Task], fit: FitTogether
+        self, name: str, methods: Mapping[str, Method], key: Array, tasks: Sequence[Task], fit: FitTogether
     ) -> None:
         identities = [[self._identity(method, key, task.seed) for task in tasks] for method in methods.values()]
         work = None

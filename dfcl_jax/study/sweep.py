@@ -15,7 +15,7 @@ from jax import Array
 from dfcl_jax.data import Split, Task
 from dfcl_jax.errors import refuse
 from dfcl_jax.losses import Constants
-from dfcl_jax.methods import Decision, Log
+from dfcl_jax.methods import Decision, Log, Method
 from dfcl_jax.methods.decision import Begin, Terms, begin_from, train_on
 from dfcl_jax.methods.gradient import with_units
 from dfcl_jax.models import Params
@@ -104,7 +104,8 @@ def sweep(
 
     cells.train(judge.base, method.start, key, tasks)
     cells.train_together("sweep", variants, key, tasks, together)
-    study = compare(key, splits, {judge.base: method.start} | variants, judge=judge, cells=cells)
+    every: dict[str, Method] = {judge.base: method.start, **variants}
+    study = compare(key, splits, every, judge=judge, cells=cells)
     return Sweep(_tidy(study, named, judge.base), named, study)
 
 
@@ -167,7 +168,7 @@ def _check_value(name: str, value: float | Sequence[float]) -> None:
 
 def _check_constants(of: Decision, setting: Setting, budgets: int) -> None:
     """Ask the constants whether they take what is swept."""
-    person = jax.ShapeDtypeStruct((2, 2), jnp.float32)
+    person: Any = jax.ShapeDtypeStruct((2, 2), jnp.float32)
     costs = jax.ShapeDtypeStruct((len(of.budgets or ()) or budgets,), jnp.float32)
     try:
         jax.eval_shape(of.constants, Outcomes(person, person), costs)

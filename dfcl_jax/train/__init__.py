@@ -1,4 +1,8 @@
-"""Training of outcome models on a prediction loss and on decision losses."""
+"""Training of outcome models on a prediction loss and on decision losses.
+
+One step from the outside in: `loop.fit` runs epochs, `source` brings them rows from memory or files, `seeds` compiles
+them for one seed or several, `trainer` cuts an epoch into batches, and `step` takes the gradient and updates.
+"""
 
 from dfcl_jax.train.checkpoint import Checkpoints
 from dfcl_jax.train.config import FitConfig

@@ -84,8 +84,8 @@ def fit(
     }  # fmt: skip
 
     def begin(state: State) -> Progress:
-        nothing = np.empty((0, *paces.shape), dtype)
-        return Progress(state, shared, runner.open_epoch(state), 0, nothing, nothing)
+        unknown = np.full((1, *paces.shape), np.nan, dtype)
+        return Progress(state, shared, runner.open_epoch(state), 0, 0, unknown, unknown)
 
     with CheckpointManager(log.checkpoints, stage.config, arguments, mesh, leading=seeds.axes) as manager:
         result = manager.finished(lambda: Fit(params, np.empty(0), np.empty(0)))
@@ -96,7 +96,7 @@ def fit(
             now = begin(runner.start(key, params, valid, paces))
         else:
             now = Progress(*place_everywhere(mesh, now[:3]), *now[3:])
-        for epoch in range(len(now.loss), stage.config.epochs):
+        for epoch in range(now.epoch, stage.config.epochs):
             if stage.renew is not None and epoch > 0 and now.calls == 0:
                 now = now._replace(shared=stage.renew(now.state.learner.params, now.shared))
             for after in runner.run_epoch(now, valid):

@@ -57,15 +57,16 @@ class Progress(NamedTuple):
     state: State  # before the current epoch
     shared: Any  # what the objective was given last
     open_epoch: OpenEpoch | None  # None if an epoch is one compiled call
+    epoch: int  # epochs that are done
     calls: int  # compiled calls of the current epoch that are done; 0 between two epochs
-    loss: np.ndarray  # [k, ...] of the k epochs that are done
-    value: np.ndarray  # [k, ...]
+    loss: np.ndarray  # [epoch, ...] of the epochs that are done; before the first [1, ...], NaN
+    value: np.ndarray  # the same of the validation value
 
     def close_epoch(self, state: State, record: Record, open_epoch: OpenEpoch | None) -> "Progress":
         """Return the progress after the end of the current epoch."""
-        loss = np.append(self.loss, np.asarray(record.loss)[None], axis=0)
-        value = np.append(self.value, np.asarray(record.value)[None], axis=0)
-        return Progress(state, self.shared, open_epoch, 0, loss, value)
+        loss = np.append(self.loss[: self.epoch], np.asarray(record.loss)[None], axis=0)
+        value = np.append(self.value[: self.epoch], np.asarray(record.value)[None], axis=0)
+        return Progress(state, self.shared, open_epoch, self.epoch + 1, 0, loss, value)
 
 
 class Runner(NamedTuple):

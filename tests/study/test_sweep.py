@@ -6,11 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dfcl_jax import METHODS, Decision, InputError, TwoStage, losses, scores
+from dfcl_jax import Decision, InputError, TwoStage, losses, scores
 from dfcl_jax.data import simulate, split_simulation
 from dfcl_jax.losses import constants
 from dfcl_jax.losses import decision as decision_losses
-from dfcl_jax.methods import SILENT, TWO_STAGE
+from dfcl_jax.methods import SILENT, TWO_STAGE, decisions, describe
 from dfcl_jax.methods.decision import begin_from, train_on
 from dfcl_jax.models import NetworkConfig
 from dfcl_jax.study import Cells, Watcher, grid, sweep
@@ -26,7 +26,7 @@ SPLITS = [
 TASKS = [split.task for split in SPLITS]
 KEY = jax.random.key(0)
 CENTRED, TRACKED = (
-    replace(METHODS[name], start=START, training=FitConfig(epochs=2, batch_size=250, learning_rate=1e-2))
+    decisions(START, FitConfig(epochs=2, batch_size=250, learning_rate=1e-2))[name]
     for name in ("PL-centred", "PL-own-units")
 )
 AT_LAMS = replace(CENTRED, constants=constants.fitted_at)
@@ -77,7 +77,7 @@ def test_a_member_is_the_same_run_alone(begin, swept, setting):
 def test_a_variant_is_the_method_with_the_options_of_its_setting():
     of = variant(TRACKED, SETTINGS[1])
     assert (of.alpha, of.training.learning_rate, of.budgets) == (2.0, 3e-3, BUDGETS[1:2])
-    assert of.constants.keywords == {"temperature_in_spreads": 0.5}
+    assert describe(of.constants)["keywords"] == {"temperature_in_spreads": 0.5}
     assert replace(of, alpha=0.0, training=TRACKED.training, budgets=None, constants=TRACKED.constants) == TRACKED
 
 

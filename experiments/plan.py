@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax
 from rich.box import SIMPLE_HEAD
@@ -20,13 +20,14 @@ from dfcl_jax.runs import (
     plan_people_by_predictions,
     plan_predictions,
 )
+from dfcl_jax.runs.options import Within
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """Decide who is given what under a budget, for a Parquet file or folder of parts that need not fit into memory."""
 
-    budget: float
+    budget: Annotated[float, Within(0)]
     """Cost per person."""
     out: Path
     """Parquet file to be, in the order of the data: the kept columns, treatment, predicted revenue and cost if any."""
@@ -36,7 +37,7 @@ class Config:
     """Folder of the policy: that of `save_policy`, or RUN/policies/METHOD of a run."""
     by: Literal["measured", "predicted"] = "measured"
     """Which money meets the budget: measured on held-out people, or the method's own predictions."""
-    risk: float | None = None
+    risk: Annotated[float, Within(0, 0.5, above=True, below=True)] | None = None
     """Probability of a true spend above the budget; without it, the spend itself is aimed at."""
     id: str | None = None
     """Column that tells people apart, for the dice; without it, the number of the row does."""
@@ -65,8 +66,9 @@ def main(config: Config) -> None:
         found = f"{config.predictions} and {config.people}"
         refuse("--predictions, --people", found=found, expected="one of the two")
     lines = _measured(plan) if isinstance(plan, FilePlan) else _predicted(plan)
-    console.print(_table(lines | {f"share {arm}": f"{share:.4f}" for arm, share in plan.shares.items()}))
-    print(f"{plan.rests_on}.")
+    lines |= {f"share {arm}": f"{share:.4f}" for arm, share in plan.shares.items()}
+    console.print(_table(lines, "per person (95% interval)" if isinstance(plan, FilePlan) else "per person"))
+    print(f"{plan.rests_on}.", *(plan.unlike.sentences() if isinstance(plan, FilePlan) else []), sep="\n")
     print(f"Written to {config.out}")
 
 
@@ -130,10 +132,10 @@ def _predicted(plan: PredictedPlan) -> dict[str, str]:
     }
 
 
-def _table(lines: dict[str, str]) -> Table:
+def _table(lines: dict[str, str], title: str) -> Table:
     table = Table(box=SIMPLE_HEAD)
     table.add_column("")
-    table.add_column("per person, with intervals of 95%", justify="right", overflow="fold")
+    table.add_column(title, justify="right", overflow="fold")
     for name, value in lines.items():
         # Names are shown as they are, whatever a terminal would make of their brackets.
         table.add_row(Text(name), Text(value))

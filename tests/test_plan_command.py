@@ -6,7 +6,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from dfcl_jax.report import command
+from dfcl_jax.runs import command
 
 ROLES = ("--revenue", "r0", "r1", "--cost", "c0", "c1")
 # Slopes 1/1, 2/1, ..., 8/1: a budget of 0.5 buys the four steepest.
@@ -42,14 +42,15 @@ def test_a_plan_is_written_and_summarised(plan, tmp_path, monkeypatch, capsys):
     for line in (
         "people 8",
         "budget 0.55",
-        "spend 0.5",
+        "predicted spend 0.5",
         "% of the budget 90.9091",
-        "revenue 3.25",
+        "predicted revenue 3.25",
         "no plan above 3.45",
         "gap 0.2",
         "lam 4",
         "share none 0.5000",
         "share coupon 0.5000",
+        "Spend and revenue are predicted, not measured: what is truly spent depends on how good predictions are.",
         f"Written to {out}",
     ):
         assert line in said, said
@@ -77,7 +78,7 @@ BUDGET = ["--budget", "0.5"]
         (PEOPLE.drop(columns="c1"), [], ["column 'c1'", "found only id, r0, r1, c0, city", "people.parquet"]),
         (PEOPLE, ["--keep", "name"], ["column 'name'", "found only id, r0"]),
         (PEOPLE, ["--keep", "cost"], ["kept column 'cost'", "a name that the plan uses itself"]),
-        (PEOPLE, ["--cost", "c0", "city"], ["column 'city'", "string", "numbers"]),
+        (PEOPLE, ["--cost", "c0", "city"], ["column 'city', row 1", "found 'a'", "a finite number"]),
         (PEOPLE, ["--cost", "c0"], ["2 revenue and 1 cost columns", "one of each for every treatment"]),
         (PEOPLE, ["--revenue", "r0", "--cost", "c0"], ["1 revenue and 1 cost columns", "at least 2"]),
         (PEOPLE, ["--arms", "a"], ["arms", "found a", "2 different names"]),
@@ -92,7 +93,8 @@ BUDGET = ["--budget", "0.5"]
         (PEOPLE, ["--out", "nowhere/plan.parquet"], ["plan", "no folder nowhere", "one that exists"]),
         (PEOPLE, ["--out", "people.parquet"], ["plan", "people.parquet, which exists", "a new file"]),
         (PEOPLE, ["--people", "people.parquet"], ["--predictions, --people", "one of the two"]),
-        (PEOPLE, ["--method", "TSM-SL"], ["--method", "beside --predictions"]),
+        (PEOPLE, ["--policy", "folder"], ["--policy", "beside --predictions"]),
+        (PEOPLE, ["--risk", "0.1"], ["--risk", "beside --predictions"]),
         (PEOPLE, ["--predictions", "nobody.parquet"], ["data", "nothing at nobody.parquet", "Parquet"]),
         (PEOPLE, ["--predictions", "."], ["data folder", "no file that ends in .parquet or .pq"]),
         (PEOPLE, ["--predictions", "text.parquet"], ["data file text.parquet", "unreadable", "well-formed"]),
@@ -116,8 +118,8 @@ def test_bad_input_ends_in_one_line_and_writes_nothing(
     ("options", "words"),
     [
         ([*ROLES], ["--predictions, --people", "None and None", "one of the two"]),
-        (["--people", "people.parquet"], ["--run, --method", "None and None", "both, beside --people"]),
-        (["--people", "people.parquet", "--run", "run", "--method", "TSM-SL"], ["run folder", "the folder of a run"]),
+        (["--people", "people.parquet"], ["--policy", "found none", "the folder of a policy, beside --people"]),
+        (["--people", "people.parquet", "--policy", "run"], ["policy file run/policy.json", "a saved policy's file"]),
         (["--people", "people.parquet", "--arms", "a", "b"], ["--arms", "beside --people"]),
     ],
 )
@@ -130,10 +132,6 @@ def test_options_that_do_not_go_together_are_named(plan, tmp_path, monkeypatch, 
 @pytest.mark.parametrize(
     ("second", "words"),
     [
-        (
-            PEOPLE.assign(c1=1),
-            ["column 'c1' of parts/1.parquet", "int64", "double, as in the first part, parts/0.parquet"],
-        ),
         (PEOPLE.drop(columns="r1"), ["column 'r1'", "found only id, r0, c0", "parts/1.parquet"]),
         (PEOPLE.assign(id=list("abcdefgh")), ["column 'id' of parts/1.parquet", "string", "int64"]),
         (_with("r1", 2, np.nan), ["column 'r1', row 10", "a finite number"]),

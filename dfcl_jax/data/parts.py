@@ -224,7 +224,7 @@ def _tables(
         with readable(file), pq.ParquetFile(file, **_READING) as part:
             for group in groups:
                 batches = part.iter_batches(size, row_groups=[group.number], columns=own)
-                yield group, (pa.Table.from_batches([batch]) for batch in batches)
+                yield group, _read(file, batches)
         return
     wanted = {group.number: group for group in groups}
     texts = pa.schema([(schema if name in schema.names else source.schema).field(name) for name in own])
@@ -233,6 +233,12 @@ def _tables(
             yield group, (rows.slice(k, size) for k in range(0, rows.num_rows, size))
         if not wanted:
             return
+
+
+def _read(file: Path, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
+    with readable(file):
+        for batch in batches:
+            yield pa.Table.from_batches([batch])
 
 
 def write_parts(batches: Iterable[pa.Table], folder: Path, *, rows_per_part: int = 2**20) -> None:

@@ -139,7 +139,7 @@ def plan_people_by_predictions(
     console, batch = console or Console(), whole_blocks(min(batch, people.rows))
     with (
         whole_file(out, _say(console)) as partial,
-        scratch_file(out.with_name(f".{out.name}.predictions.partial"), _say(console)) as file,
+        scratch_file(out.with_name(f".{out.name}.predictions.parquet"), _say(console)) as file,
         passes(people.rows, console) as over,
     ):
         # Predictions neither repeat nor compress.

@@ -15,7 +15,7 @@ from rich.console import Console
 from dfcl_jax import InputError, Outcomes
 from dfcl_jax.files import locked
 from dfcl_jax.methods.policy import BLOCK
-from dfcl_jax.runs import plan_people, plan_people_by_predictions, plan_predictions
+from dfcl_jax.runs import command, plan_people, plan_people_by_predictions, plan_predictions, save_policy
 from dfcl_jax.solvers import allocate, budget_path
 
 N, M = 1024, 4  # a power of 2, so that means of whole numbers are exact in float32
@@ -85,7 +85,7 @@ def test_of_people_who_tie_the_first_are_moved_also_across_batches(tmp_path):
     plan, table = plan_of(tmp_path / "people.parquet", tmp_path / "plan.parquet", 1.0, batch=64)
     expected = np.where(np.arange(1000) < 200, 2, 0)
     np.testing.assert_array_equal(arms_of(table), expected)
-    assert (plan.n, plan.lam, plan.spend, plan.value, plan.gap) == (1000, 2.0, 1.0, 2.0, 0.0)
+    assert (plan.people, plan.lam, plan.spend, plan.value, plan.gap) == (1000, 2.0, 1.0, 2.0, 0.0)
     assert plan.shares == {"none": 0.8, "small": 0.0, "medium": 0.2, "large": 0.0}
     # Of the 4 that one more person has left, the first step costs 3.
     _, table = plan_of(tmp_path / "people.parquet", tmp_path / "more.parquet", 1.004, batch=64)
@@ -280,15 +280,15 @@ def test_dice_of_an_identity_follow_the_person_through_any_order(tmp_path, polic
     # At the tightest decisions mixed with the cheapest treatment, dice decide for everybody.
     budget = float(policy.curve.spend[:2].mean())
     plans = []
-    for name, rows in (("given", frame), ("shuffled", frame.iloc[order])):
+    for name, rows in (("given.parquet", frame), ("shuffled.parquet", frame.iloc[order])):
         rows.to_parquet(tmp_path / name)
         plan_people(tmp_path / name, policy, tmp_path / f"{name} plan", budget=budget, identity="id", keep=["id"])
         plans.append(pq.read_table(tmp_path / f"{name} plan").to_pandas().sort_values("id").treatment.tolist())
     assert plans[0] == plans[1]
     assert len(set(plans[0])) > 1
-    frame.assign(id=frame.id.where(frame.id != 7)).to_parquet(tmp_path / "gap")
+    frame.assign(id=frame.id.where(frame.id != 7)).to_parquet(tmp_path / "gap.parquet")
     with pytest.raises(InputError, match="column 'id', row 8: found a gap, expected an identity"):
-        plan_people(tmp_path / "gap", policy, tmp_path / "plan", budget=budget, identity="id")
+        plan_people(tmp_path / "gap.parquet", policy, tmp_path / "plan", budget=budget, identity="id")
 
 
 def test_a_budget_below_the_cheapest_treatment_is_refused_before_work(tmp_path, policy, monkeypatch):
@@ -305,8 +305,8 @@ def test_people_unlike_the_trials_are_counted(tmp_path, policy, people):
     frame = people(2_000)
     frame.loc[:9, "region"] = "east"
     frame.loc[20:22, "age"] = 99.0
-    frame.to_parquet(tmp_path / "people")
-    said = plan_people(tmp_path / "people", policy, tmp_path / "plan", budget=BUDGET).unlike.sentences()
+    frame.to_parquet(tmp_path / "people.parquet")
+    said = plan_people(tmp_path / "people.parquet", policy, tmp_path / "plan", budget=BUDGET).unlike.sentences()
     assert [line for line in said if "10 of 2,000 rows have a level of region" in line and "east (10)" in line], said
     assert [line for line in said if "rows have age outside" in line and "up to 99" in line], said
 
@@ -388,3 +388,30 @@ def test_a_feature_is_refused_by_its_row_in_the_whole_data(tmp_path, policy, peo
 def test_a_policy_of_unnamed_features_is_refused(tmp_path, policy):
     with pytest.raises(InputError, match="policy: found one of features without names"):
         plan_people(tmp_path, policy._replace(encoder=None), tmp_path / "plan", budget=BUDGET)
+
+
+@pytest.mark.parametrize("by", ["measured", "predicted"])
+def test_the_command_plans_by_a_saved_policy_and_says_what_the_numbers_rest_on(
+    experiment, policy, people, tmp_path, monkeypatch, capsys, by
+):
+    module = experiment("plan")
+    save_policy(policy, tmp_path / "policy")
+    people(500).to_parquet(tmp_path / "people.parquet")
+    paths = {name: str(tmp_path / name) for name in ("people.parquet", "policy", "plan.parquet")}
+    command_line = ["--people", paths["people.parquet"], "--policy", paths["policy"], "--out", paths["plan.parquet"]]
+    asked = ["--budget", "0.08", "--risk", "0.05"] if by == "measured" else ["--budget", "5", "--by", "predicted"]
+    monkeypatch.setattr("sys.argv", ["plan.py", *command_line, *asked])
+    command(module.main, module.Config)
+    said = " ".join(capsys.readouterr().out.split())
+    if by == "measured":
+        expected = policy.curve.at(0.08, risk=0.05)
+        spend = expected.interval(500, 3000)[0]
+        assert f"expected spend {expected.spend:.6g} ({spend[0]:.6g} to {spend[1]:.6g})" in said
+        assert "risk of spending more 0.05" in said
+        assert "measured: estimated on 3,000 people that no model was trained on" in said
+        names = policy.decide(people(500), 0.08, jax.random.key(0), risk=0.05)
+        planned = pq.read_table(paths["plan.parquet"])["treatment"].to_pylist()
+        np.testing.assert_array_equal(planned, np.asarray(policy.arms)[names])
+    else:
+        assert "predicted, not measured" in said
+        assert "predicted spend" in said

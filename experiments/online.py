@@ -1,30 +1,31 @@
 """An online experiment: policies that were learned from a trial, side by side on the people of many days."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from jax import Array
 from rich.progress import Progress
-from rich.table import Table
 
-from dfcl_jax import METHODS, scores
-from dfcl_jax.data import simulate, split_simulation
+from dfcl_jax import scores
+from dfcl_jax.data import Split, simulate
 from dfcl_jax.errors import refuse
-from dfcl_jax.methods import TWO_STAGE
-from dfcl_jax.report import RunConfig, RunFolder, command, experiment, load_predictor, run_study
-from dfcl_jax.study import Policy, default_budgets, online, online_lifts, policy_of
-from dfcl_jax.types import Trial, in_units
+from dfcl_jax.methods import TWO_STAGE, Policy
+from dfcl_jax.runs import DISCOUNT_ARMS, Run, RunConfig, command, draw_splits, open_run
+from dfcl_jax.study import Study, compare, online, online_lifts, policy_of
+from dfcl_jax.types import Trial
+
+PACED = " paced"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config(RunConfig):
     """Train TSM-SL and DFCL on a trial of one week, then let them decide in the weeks that follow (DFCL section 5).
 
-    Every day's people are given to the policies at random; demand and features shift from week to week.
+    Every day's people are given to the policies at random; demand and features shift from week to week. Each policy has
+    two groups: one where it trusts the spend curve of the trial, one where it follows the spend that it sees.
     """
 
     train: int = 100_000
@@ -38,88 +39,108 @@ class Config(RunConfig):
     wide: bool = False
     """107 features instead of 30."""
     days: int = 28
-    people: int = 310_000
+    people: int = 620_000
     """Who arrive each day, for all groups together."""
+    batches: int = 24
+    """In which the people of a day arrive; a paced policy follows the spend of each."""
     budget: float = 0.3
     """Mean of the daily budgets, on the way from the cheapest to the dearest treatment's mean cost."""
     budget_spread: float = 0.2
     """Standard deviation of the log of a day's budget."""
 
+    def __post_init__(self) -> None:
+        """Check now what would be refused after training."""
+        super().__post_init__()
+        if self.days < 1:
+            refuse("days", found=self.days, expected="at least 1")
+        if not 0 < self.budget < 1:
+            refuse("budget", found=self.budget, expected="a share above 0 and below 1")
+        if not 0 <= self.budget_spread < float("inf"):
+            refuse("budget spread", found=self.budget_spread, expected="a number of at least 0")
+
 
 def main(config: Config) -> None:
     """Simulate, train, experiment, report."""
-    for name in config.methods:
-        if name not in METHODS:
-            refuse("method", found=name, expected=", ".join(METHODS))
-    parts = config.train, config.valid, config.test
-    for name, count in {"train": config.train, "valid": config.valid, "test": config.test, "days": config.days}.items():
-        if count < 1:
-            refuse(f"--{name}", found=count, expected="at least 1")
-    if not (0 < config.budget < 1 and 0 <= config.budget_spread < float("inf")):
-        found = f"{config.budget} and {config.budget_spread}"
-        refuse("--budget, --budget-spread", found=found, expected="a share below 1, and a number of at least 0")
-    with experiment("online", config) as run:
-        key, *seed_keys = jax.random.split(jax.random.fold_in(jax.random.key(config.first_seed), 1), config.seeds + 1)
-        week_0 = simulate.marketing_population(key, simulate.WIDE if config.wide else simulate.MarketingDials())
-        splits = [split_simulation(simulate.draw(week_0, k, sum(parts)), *parts[:2]) for k in seed_keys]
-        mean_costs = np.asarray(scores.ipw(splits[0].train).c.mean(axis=0))
-        chosen = {name: METHODS[name] for name in config.methods}
-        arms = tuple(f"{discount:.0%}" for discount in simulate.DISCOUNTS)
-        run_study(run, splits, default_budgets(mean_costs), chosen, config, arms=arms)
-        policies = {name: learned(run, name, splits[0].test) for name in (TWO_STAGE, *chosen)}
-        budgets = daily_budgets(config, mean_costs)
-        console = Console()
-        with Progress(console=console, disable=not console.is_terminal) as progress:
-            task = progress.add_task("online", total=config.days)
-            daily = online(
-                jax.random.fold_in(key, 1),
-                lambda day: week_0.in_week(1 + day // 7),
-                policies,
-                budgets,
-                config.people,
-                on_day=lambda day: progress.update(task, completed=day + 1),
-            )
-        lifts = online_lifts(daily, TWO_STAGE)
-        daily.to_csv(run.path / "daily.csv", index=False)
-        lifts.to_csv(run.path / "online.csv", index=False)
-        console.print(shown(lifts), caption(config), sep="\n", highlight=False)
+    population_key, online_key = jax.random.split(jax.random.fold_in(jax.random.key(config.first_seed), 2))
+    week_0 = simulate.marketing_population(population_key, simulate.WIDE if config.wide else simulate.MarketingDials())
+    parts, methods = (config.train, config.valid, config.test), config.chosen_methods()
+    with open_run("online", config, parts=parts, wide=config.wide) as run:
+        splits = draw_splits(run, config, lambda key, n: simulate.draw(week_0, key, n), parts)
+        study = compare(jax.random.key(0), splits, methods, cells=run.cells())
+        run.report(study)
+        policies = policies_of(study, splits[0], config.methods)
+        daily = side_by_side(run, config, online_key, week_0, policies, splits[0].task.train.sample(config.train))
+        lifts = both_lifts(daily)
+        run.write_table("daily", daily)
+        run.write_table("online", lifts)
+        run.show(shown(lifts), caption(daily))
 
 
-def learned(run: RunFolder, method: str, held_out: Trial) -> Policy:
-    """The policy of a method's model, whose multipliers are those that meet budgets on the test part of the trial."""
-    decider, two_stage = (load_predictor(run.path, name) for name in (method, TWO_STAGE))
-    settling = scores.aipw(in_units(held_out, decider.unit), two_stage.in_units(held_out.x))
-    return policy_of(decider.in_units, held_out.x, settling, unit=decider.unit)
+def policies_of(study: Study, split: Split, names: Sequence[str]) -> dict[str, Policy]:
+    """TSM-SL and the policies of these names, all if there are none, each twice: as it is, and to be paced."""
+    chosen = dict.fromkeys((TWO_STAGE, *(names or study.cells)))
+    policies = {name: policy_of(study, split, name, arms=DISCOUNT_ARMS) for name in chosen}
+    return policies | {name + PACED: policy for name, policy in policies.items()}
 
 
-def daily_budgets(config: Config, mean_costs: np.ndarray) -> list[float]:
-    """Log-normal around the mean that was asked for, no larger than the dearest treatment's mean cost."""
-    key = jax.random.fold_in(jax.random.key(config.first_seed), 2)
-    s = config.budget_spread
-    share = config.budget * jnp.exp(s * jax.random.normal(key, (config.days,)) - s**2 / 2)
-    return (mean_costs.min() + np.minimum(np.asarray(share), 1) * np.ptp(mean_costs)).tolist()
-
-
-def shown(lifts: pd.DataFrame) -> Table:
-    """The result for a terminal."""
-    table = Table(box=SIMPLE_HEAD)
-    for header in ("policy", "revenue", "spend, % of budget", f"% over {TWO_STAGE}", "95% interval"):
-        table.add_column(header, justify="left" if header == "policy" else "right")
-    for row in lifts.to_dict("records"):
-        interval = (
-            "-" if row["policy"] == TWO_STAGE or np.isnan(row["low"]) else f"{row['low']:+.2f} to {row['high']:+.2f}"
+def side_by_side(
+    run: Run, config: Config, key: Array, week_0: simulate.Marketing, policies: dict[str, Policy], trial: Trial
+) -> pd.DataFrame:
+    """The days of the experiment, from week 1 on, with budgets that make sense by what treatments cost in the trial."""
+    with Progress(console=run.console, disable=not run.console.is_terminal) as progress:
+        task = progress.add_task("online", total=config.days)
+        return online(
+            key,
+            lambda day: week_0.in_week(1 + day // 7),
+            policies,
+            daily_budgets(config, trial),
+            config.people,
+            paced=[name for name in policies if name.endswith(PACED)],
+            batches=config.batches,
+            on_day=lambda day: progress.update(task, completed=day + 1),
         )
-        cells = f"{row['revenue']:.4f}", f"{row['spend']:.1f}", f"{row['lift']:+.2f}", interval
-        table.add_row(row["policy"], *cells)
-    return table
 
 
-def caption(config: Config) -> str:
+def daily_budgets(config: Config, trial: Trial) -> list[float]:
+    """Log-normal around the mean that was asked for, no larger than the dearest treatment's mean cost."""
+    mean_costs = np.asarray(scores.ipw(trial).c.mean(axis=0))
+    s = config.budget_spread
+    normal = np.random.default_rng(config.first_seed).normal(size=config.days)
+    share = np.minimum(config.budget * np.exp(s * normal - s**2 / 2), 1)
+    return (mean_costs.min() + share * np.ptp(mean_costs)).tolist()
+
+
+def both_lifts(daily: pd.DataFrame) -> pd.DataFrame:
+    """Lifts over TSM-SL without pacing, then of the paced policies over paced TSM-SL: they spend the same."""
+    paced = daily.policy.str.endswith(PACED)
+    without, with_pacing = online_lifts(daily[~paced], TWO_STAGE), online_lifts(daily[paced], TWO_STAGE + PACED)
+    return pd.concat([without, with_pacing], ignore_index=True)
+
+
+def shown(lifts: pd.DataFrame) -> pd.DataFrame:
+    """The result for a terminal."""
+    base = lifts.policy.isin([TWO_STAGE, TWO_STAGE + PACED])
+    return pd.DataFrame(
+        {
+            "policy": lifts.policy,
+            "revenue": lifts.revenue.map("{:.4f}".format),
+            "spend %": lifts.spend.map("{:.1f}".format),
+            "largest day %": lifts.largest_day.map("{:.1f}".format),
+            f"% over {TWO_STAGE}": lifts.lift.map("{:+.2f}".format).mask(base, "-"),
+            "95% interval": [
+                "-" if none or np.isnan(low) else f"{low:+.2f} to {high:+.2f}"
+                for none, low, high in zip(base, lifts.low, lifts.high, strict=True)
+            ],
+        }
+    )
+
+
+def caption(daily: pd.DataFrame) -> str:
     """What the numbers are."""
-    group = config.people // (len(config.methods) + 1)
     return (
-        f"revenue: per person and day, as seen, of {group:,} people a day for each policy over {config.days} days; "
-        f"the interval is Student's t over the days' lifts."
+        f"Revenue is per person and day, as seen, of {daily.people.iloc[0]:,} people a day for each policy over "
+        f"{daily.day.max()} days. Spend is the total in % of the budgets, the largest day in % of its own budget. The "
+        f"interval is Student's t over the days' lifts; paced policies are compared with paced {TWO_STAGE}."
     )
 
 

@@ -1,15 +1,25 @@
-"""A budgeted plan for a Parquet data set of any size, from predictions or from features and a trained model."""
+"""A budgeted plan for a Parquet data set of any size, by a policy or from predictions."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+import jax
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from dfcl_jax.errors import refuse
-from dfcl_jax.report import command, load_predictor
-from dfcl_jax.report.plan_file import FilePlan, plan_people, plan_predictions
+from dfcl_jax.runs import (
+    FilePlan,
+    PredictedPlan,
+    command,
+    load_policy,
+    plan_people,
+    plan_people_by_predictions,
+    plan_predictions,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,61 +27,76 @@ class Config:
     """Decide who is given what under a budget, for a Parquet file or folder of parts that need not fit into memory."""
 
     budget: float
-    """Predicted cost per person, which the plan never exceeds."""
+    """Cost per person."""
     out: Path
-    """Parquet file to be: the kept columns, treatment, and its predicted revenue and cost, in the order of the data."""
+    """Parquet file to be, in the order of the data: the kept columns, treatment, predicted revenue and cost if any."""
+    people: Path | None = None
+    """Parquet file or folder with features, for a policy to decide by; this or --predictions."""
+    policy: Path | None = None
+    """Folder of the policy: that of `save_policy`, or RUN/policies/METHOD of a run."""
+    by: Literal["measured", "predicted"] = "measured"
+    """Which money meets the budget: measured on held-out people, or the method's own predictions."""
+    risk: float | None = None
+    """Probability of a true spend above the budget; without it, the spend itself is aimed at."""
+    id: str | None = None
+    """Column that tells people apart, for the dice; without it, the number of the row does."""
+    dice: int = 0
+    """Seed of the dice that mix decisions where no multiplier meets the budget exactly."""
     predictions: Path | None = None
-    """Parquet file or folder with predicted revenue and cost at each treatment; this or --people."""
+    """Parquet file or folder with predicted revenue and cost at each treatment; the plan by them is exact."""
     revenue: tuple[str, ...] = ()
     """Columns of predicted revenue, one for each treatment."""
     cost: tuple[str, ...] = ()
     """Columns of predicted cost, in the same order."""
     arms: tuple[str, ...] = ()
     """Names of the treatments, in the same order; 0, 1, ... if not given."""
-    people: Path | None = None
-    """Parquet file or folder with features, for a model to predict from."""
-    run: Path | None = None
-    """Folder of the finished run that trained the model."""
-    method: str | None = None
-    """Its method: the budget is in its predicted cost, so one that was trained to predict."""
-    seed: int = 0
-    """Which of the run's models, from 0."""
     keep: tuple[str, ...] = ()
     """Columns to carry over to the plan."""
 
 
 def main(config: Config) -> None:
     """Plan, write, summarise."""
+    console = Console()
     if config.predictions is not None and config.people is None:
-        plan = _from_predictions(config.predictions, config)
+        plan = _from_predictions(config.predictions, config, console)
     elif config.people is not None and config.predictions is None:
-        plan = _from_people(config.people, config)
+        plan = _from_people(config.people, config, console)
     else:
         found = f"{config.predictions} and {config.people}"
         refuse("--predictions, --people", found=found, expected="one of the two")
-    _show(plan)
+    lines = _measured(plan) if isinstance(plan, FilePlan) else _predicted(plan)
+    console.print(_table(lines | {f"share {arm}": f"{share:.4f}" for arm, share in plan.shares.items()}))
+    print(f"{plan.rests_on}.")
     print(f"Written to {config.out}")
 
 
-def _from_predictions(predictions: Path, config: Config) -> FilePlan:
-    _refuse_given(config, "run", "method", beside="--predictions")
-    return plan_predictions(
-        predictions,
+def _from_predictions(predictions: Path, config: Config, console: Console) -> PredictedPlan:
+    _refuse_given(config, "policy", "risk", "id", beside="--predictions")
+    roles = {"revenue": config.revenue, "cost": config.cost, "arms": config.arms}
+    return plan_predictions(predictions, config.out, budget=config.budget, **roles, keep=config.keep, console=console)
+
+
+def _from_people(people: Path, config: Config, console: Console) -> FilePlan | PredictedPlan:
+    _refuse_given(config, "revenue", "cost", "arms", beside="--people")
+    if config.policy is None:
+        refuse("--policy", found="none", expected="the folder of a policy, beside --people")
+    policy = load_policy(config.policy)
+    if config.by == "predicted":
+        _refuse_given(config, "risk", "id", beside="--by predicted")
+        return plan_people_by_predictions(
+            people, policy, config.out, budget=config.budget, keep=config.keep, console=console
+        )
+    return plan_people(
+        people,
+        policy,
         config.out,
         budget=config.budget,
-        revenue=config.revenue,
-        cost=config.cost,
-        arms=config.arms,
+        risk=config.risk,
+        key=jax.random.key(config.dice),
+        identity=config.id,
         keep=config.keep,
+        console=console,
     )
-
-
-def _from_people(people: Path, config: Config) -> FilePlan:
-    _refuse_given(config, "revenue", "cost", "arms", beside="--people")
-    if config.run is None or config.method is None:
-        refuse("--run, --method", found=f"{config.run} and {config.method}", expected="both, beside --people")
-    predictor = load_predictor(config.run, config.method, seed=config.seed)
-    return plan_people(people, predictor, config.out, budget=config.budget, keep=config.keep)
 
 
 def _refuse_given(config: Config, *options: str, beside: str) -> None:
@@ -80,23 +105,39 @@ def _refuse_given(config: Config, *options: str, beside: str) -> None:
             refuse(f"--{option}", found=f"it beside {beside}", expected="one or the other")
 
 
-def _show(plan: FilePlan) -> None:
-    table = Table(box=SIMPLE_HEAD)
-    for side in ("left", "right"):
-        table.add_column("" if side == "left" else "per person", justify=side)
-    lines = {
-        "people": f"{plan.n:,}",
+def _measured(plan: FilePlan) -> dict[str, str]:
+    told = plan.foretold
+    spans = {name: f"{told[name]:.6g} ({told[f'{name}_low']:.6g} to {told[f'{name}_high']:.6g})" for name in _MONEY}
+    lines = {"people": f"{plan.people:,}", "budget": f"{plan.budget:.6g}"}
+    lines |= {"risk of spending more": f"{plan.risk:g}"} if plan.risk else {}
+    lines |= {f"expected {name}": span for name, span in spans.items()} | {"lam": f"{told['lam']:.6g}"}
+    return lines | ({"note": plan.remark} if plan.remark else {})
+
+
+_MONEY = ("spend", "revenue")
+
+
+def _predicted(plan: PredictedPlan) -> dict[str, str]:
+    return {
+        "people": f"{plan.people:,}",
         "budget": f"{plan.budget:.6g}",
-        "spend": f"{plan.spend:.6g}",
+        "predicted spend": f"{plan.spend:.6g}",
         "% of the budget": f"{100 * plan.spend / plan.budget:.4f}" if plan.budget else "-",
-        "revenue": f"{plan.value:.6g}",
+        "predicted revenue": f"{plan.value:.6g}",
         "no plan above": f"{plan.bound:.6g}",
         "gap": f"{plan.gap:.3g}",
         "lam": f"{plan.lam:.6g}",
     }
-    for name, value in (lines | {f"share {arm}": f"{share:.4f}" for arm, share in plan.shares.items()}).items():
-        table.add_row(name, value)
-    Console().print(table)
+
+
+def _table(lines: dict[str, str]) -> Table:
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column("")
+    table.add_column("per person, with intervals of 95%", justify="right", overflow="fold")
+    for name, value in lines.items():
+        # Names are shown as they are, whatever a terminal would make of their brackets.
+        table.add_row(Text(name), Text(value))
+    return table
 
 
 if __name__ == "__main__":

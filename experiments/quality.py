@@ -1,20 +1,20 @@
 """What each method gains in true value over two-stage learning, in several regimes of simulated trials."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import jax
-from jax import Array
 
-from dfcl_jax import METHODS, constants, methods, scores
-from dfcl_jax.data import simulate, sources
-from dfcl_jax.data.simulate import Simulation
-from dfcl_jax.errors import refuse
-from dfcl_jax.methods import Method
-from dfcl_jax.report import DRAWS, RunConfig, command, run_simulated
-from dfcl_jax.study import StudyConfig
+from dfcl_jax import scores
+from dfcl_jax.data import simulate
+from dfcl_jax.losses import constants
+from dfcl_jax.losses import decision as losses
+from dfcl_jax.methods import Decision, Method, TwoStage, decisions, standard
+from dfcl_jax.runs import DRAWS, Draw, RunConfig, chosen, command, draw_splits, open_run
+from dfcl_jax.runs.options import COUNT, Within
+from dfcl_jax.study import Judge, compare
+from dfcl_jax.train import FitConfig
 
 
 class Regime(NamedTuple):
@@ -23,6 +23,20 @@ class Regime(NamedTuple):
     parts: tuple[int, int, int]  # people for training, validation and test
     hidden: tuple[int, ...] = (64, 32, 32)
     base_spread: float | None = 1.0  # of simulate.marketing; None: simulate.criteo_like
+
+    @property
+    def draw(self) -> Draw:
+        """(key, people) -> a trial and its truth."""
+        if self.base_spread is None:
+            return DRAWS["criteo"]
+        return jax.jit(partial(simulate.marketing, base_spread=self.base_spread), static_argnums=1)
+
+    def two_stage(self, of: TwoStage) -> TwoStage:
+        """Two-stage learning with the regime's network, and probabilities where outcomes are 0 or 1."""
+        network = replace(of.network, hidden=self.hidden)
+        if self.base_spread is not None:
+            return replace(of, network=network)
+        return replace(of, network=replace(network, link="sigmoid"), loss="cross_entropy")
 
 
 REGIMES = {
@@ -34,26 +48,34 @@ REGIMES = {
 }
 
 
-PL, IFD = methods.entropy_regularised, methods.finite_difference
-CENTRED, OWN = scores.centred, methods.centred_in_own_units
-METHODS_STUDIED = {
-    **{
-        f"{name}-published": METHODS[name]._replace(constants=lambda *_: constants.published("marketing"), pace=pace)
-        for name, pace in {"DFCL-PL": 1.0, "DFCL-MER": 0.1, "DFCL-IFD": 1.0}.items()
-    },
-    **METHODS,
-    "PPL": Method(methods.raw, methods.primal_policy_learning),
-    "PIFD": Method(methods.raw, methods.primal_finite_difference),
-    "PPL-priced-AIPW": Method(scores.aipw, partial(methods.primal_policy_learning, priced=True)),
-    "PIFD-priced-AIPW": Method(scores.aipw, partial(methods.primal_finite_difference, priced=True)),
-    "IFD-centred": Method(CENTRED, IFD),
-    "PL-AIPW": Method(scores.aipw, PL),
-    "PL-winsorised": Method(methods.centred_winsorised, PL),
-    "PL-centred-tracked": Method(CENTRED, PL, tracked=True),
-    "PL-own-units-frozen": Method(OWN, PL),
-    "IFD-own-units": Method(OWN, IFD),
-    "TSM-own-units": Method(methods.raw_by_precision, methods.weighted_squares),
-}
+def studied(start: TwoStage, training: FitConfig) -> dict[str, Method]:
+    """The standard methods; those published, at their own constants; and others that were tried."""
+    usual = decisions(start, training)
+    paces = {"DFCL-PL": 1.0, "DFCL-MER": 0.1, "DFCL-IFD": 1.0}
+    published = {
+        f"{name}-published": at_pace(replace(usual[name], constants=constants.published_marketing), training, pace)
+        for name, pace in paces.items()
+    }
+    of = partial(Decision, start=start, training=training)
+    pl, ifd, own = losses.entropy_regularised, losses.finite_difference, scores.centred_in_own_units
+    return published | standard(start, training) | {
+        "PPL": of(scores.raw, losses.primal_policy_learning),
+        "PIFD": of(scores.raw, losses.primal_finite_difference),
+        "PPL-priced-AIPW": of(scores.aipw, partial(losses.primal_policy_learning, priced=True)),
+        "PIFD-priced-AIPW": of(scores.aipw, partial(losses.primal_finite_difference, priced=True)),
+        "IFD-centred": of(scores.centred, ifd),
+        "PL-AIPW": of(scores.aipw, pl),
+        "PL-winsorised": of(scores.centred_winsorised, pl),
+        "PL-centred-tracked": of(scores.centred, pl, tracked=True),
+        "PL-own-units-frozen": of(own, pl),
+        "IFD-own-units": of(own, ifd),
+        "TSM-own-units": of(scores.raw_by_precision, losses.weighted_squares),
+    }  # fmt: skip
+
+
+def at_pace(method: Decision, training: FitConfig, pace: float) -> Decision:
+    """A method at a multiple of a training's learning rate."""
+    return replace(method, training=replace(training, learning_rate=training.learning_rate * pace))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,45 +86,32 @@ class Config(RunConfig):
     """
 
     regime: Literal["default", "large", "wide", "homogeneous", "criteo"] = "default"
-    seeds: int = 10
-    parts: tuple[int, int, int] | None = None
+    seeds: Annotated[int, COUNT] = 10
+    parts: Annotated[tuple[int, int, int] | None, COUNT] = None
     """People for training, validation and test instead of the regime's."""
-    methods: tuple[str, ...] = ()
-    """Names of some methods; all if not given."""
-    paces: tuple[float, ...] = ()
-    """Train every method at each of these learning rates, in multiples of the decision stage's: to choose them by."""
+    paces: Annotated[tuple[float, ...], Within(0)] = ()
+    """Train every method at each of these learning rates, in multiples of --decision's: to choose them by."""
 
 
 def main(config: Config) -> None:
     """Simulate, train, compare, report."""
-    for name in config.methods:
-        if name not in METHODS_STUDIED:
-            refuse("method", found=name, expected=", ".join(METHODS_STUDIED))
     regime = REGIMES[config.regime]
-    chosen = {name: METHODS_STUDIED[name] for name in config.methods or METHODS_STUDIED}
-    if config.paces:
-        chosen = {
-            f"{name} at {pace:g}": method._replace(pace=pace)
-            for name, method in chosen.items()
-            for pace in config.paces
-        }
-    config = replace(config, study=_study(config.study, regime))
-    draw, arms = _population(regime)
-    run_simulated("quality", config, draw, config.parts or regime.parts, chosen, arms=arms)
+    start, parts = regime.two_stage(config.two_stage), config.parts or regime.parts
+    methods = chosen(studied(start, config.decision), config.methods)
+    methods = at_paces(methods, config) if config.paces else methods
+    with open_run("quality", config, regime=config.regime, parts=parts) as run:
+        splits = draw_splits(run, config, regime.draw, parts)
+        run.report(compare(jax.random.key(0), splits, methods, judge=Judge(loss=start.loss), cells=run.cells()))
 
 
-def _study(study: StudyConfig, regime: Regime) -> StudyConfig:
-    if regime.base_spread is not None:
-        return replace(study, network=replace(study.network, hidden=regime.hidden))
-    network = replace(study.network, hidden=regime.hidden, link="sigmoid")
-    return replace(study, network=network, prediction="cross_entropy")
-
-
-def _population(regime: Regime) -> tuple[Callable[[Array, int], Simulation], tuple[str, ...]]:
-    if regime.base_spread is None:
-        return DRAWS["criteo"], sources.CRITEO.arms
-    draw = partial(simulate.marketing, base_spread=regime.base_spread)
-    return jax.jit(draw, static_argnums=1), tuple(f"{discount:.0%}" for discount in simulate.DISCOUNTS)
+def at_paces(methods: dict[str, Method], config: Config) -> dict[str, Method]:
+    """Every decision method at every pace."""
+    paced = {
+        f"{name} at {pace:g}": at_pace(method, config.decision, pace)
+        for name, method in methods.items() if isinstance(method, Decision)
+        for pace in config.paces
+    }  # fmt: skip
+    return {name: method for name, method in methods.items() if not isinstance(method, Decision)} | paced
 
 
 if __name__ == "__main__":

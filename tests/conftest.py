@@ -1,30 +1,79 @@
 """Tests run in float64 and refuse implicit rank promotion; what must hold in float32 says so."""
 
+import contextlib
+import hashlib
 import importlib.util
 import os
+import platform
+import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import jax
+import jaxlib
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
-# What is compiled more than once, by whichever test in whichever process, is compiled once.
-_COMPILED = os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="dfcl-compiled-"))
-jax.config.update("jax_compilation_cache_dir", _COMPILED)
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+# What is compiled more than once, by whichever test in whichever process, is compiled once. A run works in a folder of
+# its own: one that is killed leaves no half of a file among those that are kept.
+_GIVEN = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+_COMPILED = Path(_GIVEN or tempfile.mkdtemp(prefix="dfcl-compiled-"))
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(_COMPILED)
+jax.config.update("jax_compilation_cache_dir", str(_COMPILED))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Programs are kept for the next run up to this size; beyond it, as code has changed many times, the next starts afresh.
+_MOST_BYTES = 500_000_000
+
+
+def _kept() -> Path:
+    """Programs of former runs by this release on this kind of processor: no others may be loaded."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else [platform.processor()]
+    kind = {line for line in lines if line.startswith(("model name", "flags", "CPU part", "Features"))} or set(lines)
+    name = repr((jax.__version__, jaxlib.__version__, platform.machine(), sorted(kind)))
+    return Path(__file__).parents[1] / ".pytest_cache" / "compiled" / hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Most tests compile more than they compute; the slow ones, and the experiments, run what users run."""
     jax.config.update("jax_disable_most_optimizations", config.option.markexpr == "not slow")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Begin with the programs that are kept."""
+    kept = _kept()
+    # The processes of one run are given the folder of the first, which alone copies.
+    if _GIVEN or not kept.is_dir():
+        return
+    with contextlib.suppress(OSError):
+        if sum(file.stat().st_size for file in kept.iterdir()) > _MOST_BYTES:
+            shutil.rmtree(kept)
+        else:
+            shutil.copytree(kept, _COMPILED, dirs_exist_ok=True)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Keep what a run that passed has compiled."""
+    if _GIVEN:
+        return
+    with contextlib.suppress(OSError):
+        kept = _kept()
+        kept.mkdir(parents=True, exist_ok=True)
+        known = {file.name for file in kept.iterdir()}
+        for file in _COMPILED.iterdir() if exitstatus == pytest.ExitCode.OK else ():
+            if file.name not in known:
+                # Named last: another process sees a whole file or none.
+                unfinished = kept / f"{file.name}.{os.getpid()}"
+                shutil.copyfile(file, unfinished)
+                unfinished.replace(kept / file.name)
+    shutil.rmtree(_COMPILED, ignore_errors=True)
 
 
 def _data_folder() -> Path:
@@ -70,17 +119,5 @@ def experiment() -> Callable[[str], ModuleType]:
 
 
 @pytest.fixture(scope="module")
-def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What a file compiles more than once is compiled once."""
-    options = {"jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled"))}
-    options |= {"jax_persistent_cache_min_compile_time_secs": 0, "jax_persistent_cache_min_entry_size_bytes": -1}
-    before = {name: getattr(jax.config, name) for name in options}
-    _configure(options)
-    yield
-    _configure(before)
-
-
-def _configure(options: dict[str, Any]) -> None:
-    for name, value in options.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
+def compiled_once() -> None:
+    """Every file has this now: what is compiled more than once is compiled once."""

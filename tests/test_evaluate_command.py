@@ -5,7 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dfcl_jax.report import command
+from dfcl_jax.report.terminal import number
+from dfcl_jax.runs import command
 
 ROLES = ("--treatment", "arm", "--revenue", "sales", "--cost", "spend")
 MODEL = ("--model.revenue", "r0", "r1", "--model.cost", "c0", "c1")
@@ -78,7 +79,7 @@ def test_two_models_side_by_side(run, capsys):
     assert f"Written to {folder}" in said
     for text in (said, table):
         assert "Difference to model, paired, 95% intervals" in text
-        assert f"{values.revenue[0]:#.4g} [{values.low[0]:#.4g}, {values.high[0]:#.4g}]" in text
+        assert " [".join([number(values.revenue[0]), f"{number(values.low[0])}, {number(values.high[0])}]"]) in text
 
 
 @pytest.mark.parametrize(

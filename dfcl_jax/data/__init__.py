@@ -33,7 +33,6 @@ __all__ = [
     "open_parts",
     "open_trial",
     "part_of",
-    "part_of",
     "predicted_trial",
     "read_frame",
     "simulate",

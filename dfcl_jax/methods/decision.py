@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array
 from jax.typing import ArrayLike
@@ -31,6 +32,7 @@ from dfcl_jax.methods.method import Log
 from dfcl_jax.methods.two_stage import TwoStage
 from dfcl_jax.models import Model, Params
 from dfcl_jax.scores.surfaces import Estimator, apply, learn
+from dfcl_jax.solvers import check_budgets
 from dfcl_jax.train import (
     ALL_SEEDS,
     ONE_SEED,
@@ -73,7 +75,7 @@ class Decision:
     method is a new composition: `Decision(scores.centred, my_loss)`.
 
     Raises:
-        InputError: a weight that is negative or not finite.
+        InputError: a weight that is negative or not finite; bad budgets.
     """
 
     scores: Estimator  # (training rows, two-stage predictions) -> what decisions earn
@@ -88,11 +90,16 @@ class Decision:
     annealing: optax.Schedule | None = None
     select: Literal["value", "aucc"] = "value"  # what chooses the checkpoint
     settle: Literal["aipw", "ipw"] = "aipw"  # scores of the validation people that the value is settled by
+    # Cost per person that the constants are for; None: the task's, which the checkpoint is chosen by all the same.
+    budgets: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        """Check the weight of the prediction loss."""
+        """Check the weight of the prediction loss and the budgets."""
         if not callable(self.alpha) and not 0 <= self.alpha < float("inf"):
             refuse("alpha", found=self.alpha, expected="a finite number of at least 0")
+        if self.budgets is not None and not self.budgets:
+            refuse("budgets of a method", found="none", expected="at least one, or None for those of the task")
+        check_budgets(np.asarray(self.budgets or ()))
 
     @property
     def money(self) -> bool:
@@ -133,7 +140,11 @@ class Begin(NamedTuple):
         """The terms of a method's loss as they are before training."""
         shape = self.counted.seed.shape
         alpha = jnp.full(shape, method.alpha) if not callable(method.alpha) and method.alpha else None
-        k = _constants(method.constants, self.seeds, self.sample_hat, self.counted.budgets)
+        budgets = self.counted.budgets
+        if method.budgets is not None:
+            own = jnp.asarray(method.budgets, budgets.dtype)
+            budgets = self.seeds.each(lambda unit: own / unit)(self.counted.units.c)
+        k = _constants(method.constants, self.seeds, self.sample_hat, budgets)
         return Terms(alpha, k, jnp.zeros(shape))
 
 
@@ -172,7 +183,7 @@ def begin_from(method: Decision, key: Array, tasks: Sequence[Task], log: Log, se
 
 def _within(cost: Array, seen: Array, unit: Array) -> Array:
     """Cost predictions [n, m] in units, within what the trial has seen, [2, m] in money."""
-    return jnp.clip(cost, *(seen / unit))
+    return jnp.clip(cost, *(seen / unit)[:, None])
 
 
 def train_on(

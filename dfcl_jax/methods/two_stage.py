@@ -72,7 +72,7 @@ class TwoStage:
         A treatment whose cost never varied, such as a free control, has exactly that cost.
         """
         outcomes = predict_money(self.network, params, x)
-        return outcomes._replace(c=jnp.clip(outcomes.c, *params["costs"]))
+        return outcomes._replace(c=jnp.clip(outcomes.c, *params["costs"][:, None]))
 
     def _fit(self, key: Array, tasks: Sequence[Task], log: Log, seeds: Seeds) -> Params:
         if self.select == "aucc":

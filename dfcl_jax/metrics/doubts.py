@@ -113,7 +113,7 @@ def _weights(trial: Trial, arms: Sequence[object]) -> Iterator[str]:
         if counts[j] >= FEW > row.effective_size:
             yield (
                 f"Weights of {shown(arms[j])} are uneven: its {counts[j]:,} people are worth "
-                f"{row.effective_size:.0f} of equal weight, and one of them stands for {row.largest_weight:,.0f} people "
+                f"{row.effective_size:.0f} of equal weight, and one stands for {row.largest_weight:,.0f} people "
                 f"(propensity {1 / row.largest_weight:.2g})."
             )
 

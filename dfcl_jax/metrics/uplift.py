@@ -131,12 +131,12 @@ def _undefined(total: Array, sums: Totals, trial: Trial, weights: Array) -> Arra
 
 
 def _part_of_perfect(area: Array, perfect: Array, trial: Trial, weights: Array) -> Array:
-    """Return area / perfect, NaN where a group is empty or no ranking is better than another."""
-    people, treated = weights.sum(), (weights * (trial.t == 1)).sum()
-    both = (treated > 0) & (people > treated)
+    """Return area / perfect, NaN where a group is empty, or all outcomes are alike so that nothing can be gained."""
+    people, treated, responders = weights.sum(), (weights * trial.t).sum(), (weights * trial.r).sum()
+    some = (treated > 0) & (treated < people) & (responders > 0) & (responders < people)
     # An area is a sum over people of as many outcomes each.
-    some = jnp.abs(perfect) > people**2 * rounding(trial.r, weights)
-    return jnp.where(both & some, area / jnp.where(some, perfect, 1), jnp.nan)
+    some &= jnp.abs(perfect) > people**2 * rounding(trial.r, weights)
+    return jnp.where(some, area / jnp.where(some, perfect, 1), jnp.nan)
 
 
 def _uplift(sums: Totals) -> Array:

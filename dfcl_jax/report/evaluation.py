@@ -1,7 +1,7 @@
 """The tables and figures of an evaluation."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd

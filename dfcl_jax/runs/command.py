@@ -15,7 +15,7 @@ from dfcl_jax.runs.options import check_ranges
 Config = TypeVar("Config")
 
 # What a terminal without these characters is shown instead.
-_PLAIN = {"±": "+-", "…": "...", "×": "x", "≥": ">=", "≤": "<=", "—": "-", "–": "-", "─": "-"}
+_PLAIN = {"±": "+-", "…": "...", "≥": ">=", "≤": "<=", "—": "-", "─": "-"}
 
 
 def command(main: Callable[[Config], object], config: type[Config]) -> None:

@@ -2,7 +2,9 @@
 
 import zlib
 from collections.abc import Iterator, Sequence
+from functools import reduce
 from itertools import repeat
+from operator import add
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +16,7 @@ import pyarrow.parquet as pq
 from jax import Array
 from rich.console import Console
 
+from dfcl_jax.data import Encoder, Unlike, unlike
 from dfcl_jax.data.encode import NumericColumn
 from dfcl_jax.data.parts import Parts, numbered, open_parts, refuse_infinite
 from dfcl_jax.errors import refuse
@@ -38,6 +41,7 @@ class FilePlan(NamedTuple):
     expected: Expected
     curve: SpendCurve  # what the expectations rest on
     shares: dict[str, float]  # of each treatment
+    unlike: Unlike  # how the people differ from those of the trial
 
     @property
     def foretold(self) -> dict[str, float]:
@@ -97,14 +101,14 @@ def plan_people(
     if least > budget:
         asked = f"{budget:.6g}" if risk is None else f"{budget:.6g} at risk {risk:g}"
         refuse("budget", found=asked, expected=f"at least {least:.6g}, the estimated spend of the cheapest treatment")
-    people = open_people(source, policy)
+    people, encoder = open_people(source, policy)
     kept = open_parts(source, keep) if keep else None
     told_apart = open_parts(source, [identity]) if identity is not None else None
     console, batch = console or Console(), whole_blocks(min(batch, people.rows))
     key = jax.random.key(0) if key is None else key
     money = policy.method.money
     schema = pa.schema([*(kept.schema if kept else ()), *decided_fields(money)])
-    names, counts = pa.array(policy.arms), np.zeros(len(policy.arms), np.int64)
+    names, counts, different = pa.array(policy.arms), np.zeros(len(policy.arms), np.int64), []
     keeps = kept.batches(batch) if kept else repeat(None)
     identities = told_apart.batches(batch) if told_apart else repeat(None)
     with (
@@ -114,34 +118,34 @@ def plan_people(
     ):
         batches = numbered(over("decide", people.batches(batch)))
         for (before, table), carried, who in zip(batches, keeps, identities, strict=False):
-            outcomes = policy.predict(features(policy, table, before=before))
+            frame = features(policy, table, before=before)
+            outcomes = policy.predict(frame)
+            different.append(unlike(encoder, frame))
             rows = np.arange(before, before + table.num_rows) if who is None else identity_rows(who, before=before)
             arm = policy.decide_by(expected.rule, outcomes, key, rows=rows)
             columns = [*(carried.columns if carried else ()), names.take(pa.array(arm))]
             writer.write_table(pa.table(columns + (picked(outcomes, arm) if money else []), schema=schema))
             counts += np.bincount(arm, minlength=len(names))
     shares = dict(zip(policy.arms, (counts / people.rows).tolist(), strict=True))
-    return FilePlan(people.rows, budget, risk, expected, policy.curve, shares)
+    return FilePlan(people.rows, budget, risk, expected, policy.curve, shares, reduce(add, different))
 
 
-def open_people(source: Path, policy: Policy) -> Parts:
-    """The features of a policy in a data set.
+def open_people(source: Path, policy: Policy) -> tuple[Parts, Encoder]:
+    """The features of a policy in a data set, and its encoder.
 
     Raises:
         InputError: a policy of a matrix of features, or what `open_parts` refuses.
     """
     if policy.encoder is None:
         refuse("policy", found="one of features without names", expected="one of a table")
-    return open_parts(source, [column.name for column in policy.encoder.columns], numeric=_numeric(policy))
+    names = [column.name for column in policy.encoder.columns]
+    return open_parts(source, names, numeric=_numeric(policy)), policy.encoder
 
 
 def features(policy: Policy, table: pa.Table, *, before: int) -> pd.DataFrame:
-    """Features of a batch as they were in training; rows are named as by `parts.finite`."""
+    """Features of a batch; rows are named as by `parts.finite`."""
     for name in _numeric(policy):
         refuse_infinite(table, name, before=before)
-        # A boolean or decimal column with a gap would not come out of a table as numbers.
-        place = table.schema.get_field_index(name)
-        table = table.set_column(place, name, table[name].cast(pa.float64(), safe=False))
     return table.to_pandas()
 
 
@@ -182,4 +186,4 @@ def picked(outcomes: Outcomes, arm: np.ndarray) -> list[np.ndarray]:
 
 def _numeric(policy: Policy) -> list[str]:
     columns = policy.encoder.columns if policy.encoder else ()
-    return [column.name for column in columns if isinstance(column, NumericColumn)]
+    return [column.name for column in columns if isinstance(column, NumericColumn) and column.unit == "number"]

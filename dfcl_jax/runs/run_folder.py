@@ -27,7 +27,7 @@ from dfcl_jax.methods import describe
 from dfcl_jax.report import figures
 from dfcl_jax.report.summary import caption, cells, markdown, summarise
 from dfcl_jax.report.terminal import frame_tables, terminal_tables
-from dfcl_jax.runs.config import FolderConfig, RunConfig
+from dfcl_jax.runs.config import FolderConfig
 from dfcl_jax.runs.progress import StudyProgress
 from dfcl_jax.study import Cells, Study
 from dfcl_jax.train import Checkpoints, TensorBoard
@@ -168,7 +168,9 @@ def _kept(out: Path, facts: dict[str, Any]) -> dict[str, Any]:
         refuse("run folder", found=f"{out}, which is not a run's", expected="a new one: choose another with --out")
     for key, value in same.items():
         if value != facts[key]:
-            refuse(f"run folder {out}", found=f"a run of another {key}", expected="a new one: choose another with --out")
+            refuse(
+                f"run folder {out}", found=f"a run of another {key}", expected="a new one: choose another with --out"
+            )
     return fixed
 
 

@@ -3,7 +3,10 @@
 from dfcl_jax.study.cells import Cell, Cells, Watcher
 from dfcl_jax.study.comparison import ORACLE, Judge, Study, compare
 from dfcl_jax.study.evaluation import Evaluation, evaluate
+from dfcl_jax.study.online import online, online_lifts
 from dfcl_jax.study.policies import policy_of
+from dfcl_jax.study.sweep import Setting, Sweep, grid, sweep
+from dfcl_jax.study.variance import variances
 
 __all__ = [
     "ORACLE",
@@ -11,9 +14,16 @@ __all__ = [
     "Cells",
     "Evaluation",
     "Judge",
+    "Setting",
     "Study",
+    "Sweep",
     "Watcher",
     "compare",
     "evaluate",
+    "grid",
+    "online",
+    "online_lifts",
     "policy_of",
+    "sweep",
+    "variances",
 ]

@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -54,6 +54,10 @@ class Watcher(NamedTuple):
     say: Callable[[str], None] = lambda sentence: None  # something out of the ordinary
 
 
+# (methods, tasks, log) -> parameters of each task of each method
+FitTogether = Callable[[Sequence[Any], Sequence[Task], Log], list[list[Params]]]
+
+
 class Cells:
     """The cells of a study, in a folder or, without one, in memory."""
 
@@ -84,13 +88,32 @@ class Cells:
 
     def train(self, name: str, method: Method, key: Array, tasks: Sequence[Task]) -> list[Cell]:
         """The cell of each task; those that are missing are trained, in one program where the method can."""
-        found = {task.seed: self._find(name, method, key, task) for task in tasks}
-        missing = [task for task in tasks if found[task.seed] is None]
+        missing = [task for task in tasks if self._find(name, method, key, task) is None]
         together = isinstance(method, ManySeeds) and all(isinstance(task.train, Trial) for task in missing)
         for group in [missing] if together else [[task] for task in missing]:
             if group:
-                found |= {cell.seed: cell for cell in self._train(name, method, key, group)}
-        return [cell for task in tasks if (cell := found[task.seed]) is not None]
+                self._train(name, {name: method}, key, group, lambda _, of, log: [fit_each(method, key, of, log)])
+        return [self._held[self._identity(method, key, task.seed)]._replace(method=name) for task in tasks]
+
+    def train_together(
+        self, name: str, methods: Mapping[str, Method], key: Array, tasks: Sequence[Task], fit: FitTogether
+    ) -> None:
+        """Make the cells of several methods; methods that lack the same tasks are trained by one call of `fit`.
+
+        Args:
+            name: of what is trained together.
+            methods: by name.
+            key: as for `train`, which finds these cells from now on.
+            tasks: one for each seed.
+            fit: what trains.
+        """
+        lacking: dict[tuple[int, ...], dict[str, Method]] = {}
+        for each, method in methods.items():
+            missing = tuple(k for k, task in enumerate(tasks) if self._find(each, method, key, task) is None)
+            lacking.setdefault(missing, {})[each] = method
+        for missing, group in lacking.items():
+            if missing:
+                self._train(name, group, key, [tasks[k] for k in missing], fit)
 
     def keep_values(self, cell: Cell, method: Method, key: Array, values: pd.DataFrame) -> Cell:
         """The cell with what the exam said of it."""
@@ -127,25 +150,27 @@ class Cells:
                 self._watcher.on_cell(name, task.seed)
         return self._held.get(identity)
 
-    def _train(self, name: str, method: Method, key: Array, group: Sequence[Task]) -> list[Cell]:
-        identities = [self._identity(method, key, task.seed) for task in group]
+    def _train(
+        self, name: str, methods: Mapping[str, Method], key: Array, tasks: Sequence[Task], fit: FitTogether
+    ) -> None:
+        identities = [[self._identity(method, key, task.seed) for task in tasks] for method in methods.values()]
         work = None
         if self._folder is not None:
-            work = self._folder / f".{_slug(name)}-{hashlib.sha256(''.join(identities).encode()).hexdigest()[:16]}"
+            mark = hashlib.sha256(_json(identities)).hexdigest()[:16]
+            work = self._folder / f".{_slug(name)}-{mark}"
             work.mkdir(parents=True, exist_ok=True)
         epochs: list[Epoch] = []
-        fitted = fit_each(method, key, group, self._log(name, work, epochs))
-        record = _records(epochs, work, len(group))
-        cells = []
-        for k, (task, identity, params) in enumerate(zip(group, identities, fitted, strict=True)):
-            cell = Cell(name, task.seed, params, record[k], None)
-            self._held[identity] = cell
-            if self._folder is not None:
-                self._write(cell, identity, self._described(method, key, task.seed))
-            cells.append(cell)
+        fitted = fit(list(methods.values()), tasks, self._log(name, work, epochs))
+        # Losses of an epoch are [seeds, methods].
+        records = _records(epochs, work, len(tasks) * len(methods))
+        for m, (each, method) in enumerate(methods.items()):
+            for s, task in enumerate(tasks):
+                cell = Cell(each, task.seed, fitted[m][s], records[s * len(methods) + m], None)
+                self._held[identities[m][s]] = cell
+                if self._folder is not None:
+                    self._write(cell, identities[m][s], self._described(method, key, task.seed))
         if work is not None:
             shutil.rmtree(work)
-        return cells
 
     def _log(self, name: str, work: Path | None, epochs: list[Epoch]) -> Log:
         def stage(part: str, number: int, rows: int) -> StageLog:

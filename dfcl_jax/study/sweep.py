@@ -1,7 +1,7 @@
-"""Sweeps: one method at many settings of its numbers, trained in one compiled program on the same data."""
+"""Sweeps: variants of one decision method that differ in numbers, trained in one compiled program on the same data."""
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from typing import Any, NamedTuple
@@ -12,20 +12,22 @@ import numpy as np
 import pandas as pd
 from jax import Array
 
-from dfcl_jax.constants import Constants, published
-from dfcl_jax.data import Split
+from dfcl_jax.data import Split, Task
 from dfcl_jax.errors import refuse
-from dfcl_jax.methods import TWO_STAGE, Method
-from dfcl_jax.study.comparison import Start, Study, begin, settle
-from dfcl_jax.study.config import Hooks, StudyConfig
-from dfcl_jax.study.training import Terms, train_on_decisions
-from dfcl_jax.train import Fit, with_members
-from dfcl_jax.types import Outcomes
+from dfcl_jax.losses import Constants
+from dfcl_jax.methods import Decision, Log, Method
+from dfcl_jax.methods.decision import Begin, Terms, begin_from, train_on
+from dfcl_jax.methods.gradient import with_units
+from dfcl_jax.models import Params
+from dfcl_jax.study.cells import Cells
+from dfcl_jax.study.comparison import Judge, Study, check_tasks, compare
+from dfcl_jax.train import ALL_SEEDS, with_members
+from dfcl_jax.types import Outcomes, Trial
 
 # A hyper-parameter's value by its name: a number, or several for one that is a set, such as multipliers.
 Setting = Mapping[str, float | Sequence[float]]
 
-# What is swept beside the numbers of a method's constants.
+# What is swept beside the keywords of a method's constants.
 ALPHA, LEARNING_RATE, BUDGETS = "alpha", "learning_rate", "budgets"
 
 
@@ -33,8 +35,8 @@ class Sweep(NamedTuple):
     """What came of it; money as in `Study`."""
 
     values: pd.DataFrame  # seed, a column for each hyper-parameter, budget, revenue, cost, lam, mixed, lift: test part
-    settings: dict[str, Setting]  # of each member, by the name that it has in `study`
-    study: Study  # the members as its methods, beside two-stage learning
+    settings: dict[str, Setting]  # of each variant, by the name that it has in `study`
+    study: Study  # the variants as its methods, beside the base
 
 
 def grid(**axes: Sequence[float | Sequence[float]]) -> list[Setting]:
@@ -54,59 +56,74 @@ def grid(**axes: Sequence[float | Sequence[float]]) -> list[Setting]:
 def sweep(
     key: Array,
     splits: Sequence[Split],
-    budgets: Sequence[float],
-    method: Method,
+    method: Decision,
     settings: Sequence[Setting],
-    config: StudyConfig,
-    hooks: Hooks = Hooks(),  # noqa: B008  an immutable tuple
     *,
-    name: str = "sweep",
+    judge: Judge = Judge(),  # noqa: B008  an immutable tuple
+    cells: Cells | None = None,
     memory: int | None = None,
 ) -> Sweep:
-    """Train a method from one two-stage model at k settings for every seed, and value all on the test parts.
+    """Train a method from its two-stage network at k settings for every seed, and value all on the exams.
 
     Hyper-parameters, by name:
 
-    - alpha: weight of the prediction loss beside the decision loss, instead of the configuration's.
-    - learning_rate: of the decision stage, instead of the configuration's times the method's pace.
-    - budgets: cost per person that the method trains for; it is judged at `budgets` all the same.
-    - every keyword of the method's `constants`: of `constants.fitted` temperature_in_spreads and window_in_spreads; of
-      `constants.fitted_at` these and lams; of `constants.given` lams, temperature and window.
+    - alpha: weight of the prediction loss beside the decision loss.
+    - learning_rate: of the decision stage.
+    - budgets: cost per person that the method trains for; it is judged at the tasks' budgets all the same.
+    - every keyword of the method's `constants` that is a number: of `constants.fitted` temperature_in_spreads and
+      window_in_spreads; of `constants.fitted_at` these and lams; of `constants.given` lams, temperature and window.
 
-    Sets of unequal size (lams, budgets) are filled up with terms of weight 0. A member is what `compare` makes of the
-    method at that setting, on the same batches in the same order. One whose loss diverges keeps its best checkpoint.
+    A variant is the method with these options (`variant`), and its cells are those that `compare` makes of it, so a
+    sweep that was killed, or that has settings added, trains only what is missing. Variants see the same batches in the
+    same order. One whose loss diverges keeps its best checkpoint.
 
     Args:
         key: initial parameters and the order of batches.
-        splits: one for each seed, of equal sizes.
-        budgets: cost per person.
-        method: what is trained.
+        splits: one for each seed, in memory and of equal sizes.
+        method: what is trained; the two-stage learning that it starts from is the base of lifts.
         settings: values by name, the same names in all: `grid`, or any other list.
-        config: model, training, choices.
-        hooks: progress, and storage, where the members are one stage `name`.
-        name: of the sweep.
+        judge: how policies are judged.
+        cells: where what is trained is kept; in memory if not given.
         memory: bytes that training may take beside the data, see `train.with_members`.
 
     Raises:
-        InputError: before training: no settings, one twice, names or values that cannot be; what `compare` refuses.
+        InputError: before training: no settings, one twice, names or values that cannot be, a streamed trial; what
+            `compare` refuses.
     """
-    of = method.constants if config.constants == "fitted" else _published(config.constants)
-    _check(settings, method._replace(constants=of), config)
-    start = begin(key, splits, budgets, config, hooks)
-    terms, paces = terms_of(of, method, settings, start, config)
-    compiled = with_members(len(settings), memory=memory)
-    fitted = train_on_decisions(
-        start.key, name, method, start.model, start.seeds, start.warm, config, hooks,
-        terms=terms, paces=paces, compiled=compiled,
-    )  # fmt: skip
+    check_tasks(splits)
+    check_settings(method, settings, len(splits[0].task.budgets))
+    if not all(isinstance(split.task.train, Trial) for split in splits):
+        refuse("training people of a sweep", found="a streamed trial", expected="a trial in memory")
+    cells = cells or Cells()
+    tasks = [split.task for split in splits]
     named = {label(setting): setting for setting in settings}
-    fits = {TWO_STAGE: start.warm.fit} | {member: _member(fitted, k) for k, member in enumerate(named)}
-    study = settle(start, fits, budgets, config)
-    return Sweep(_tidy(study, named), named, study)
+    variants = {name: variant(method, setting) for name, setting in named.items()}
+
+    def together(missing: Sequence[Decision], of: Sequence[Task], log: Log) -> list[list[Params]]:
+        return fit_together(method, missing, key, of, log, memory=memory)
+
+    cells.train(judge.base, method.start, key, tasks)
+    cells.train_together("sweep", variants, key, tasks, together)
+    every: dict[str, Method] = {judge.base: method.start, **variants}
+    study = compare(key, splits, every, judge=judge, cells=cells)
+    return Sweep(_tidy(study, named, judge.base), named, study)
+
+
+def variant(method: Decision, setting: Setting) -> Decision:
+    """The method with the options of a setting."""
+    options: dict[str, Any] = {name: setting[name] for name in (ALPHA, BUDGETS) if name in setting}
+    if BUDGETS in options:
+        options[BUDGETS] = tuple(np.atleast_1d(options[BUDGETS]).tolist())
+    if LEARNING_RATE in setting:
+        options["training"] = replace(method.training, learning_rate=setting[LEARNING_RATE])
+    numbers = {name: setting[name] for name in setting if name not in (ALPHA, LEARNING_RATE, BUDGETS)}
+    if numbers:
+        options["constants"] = partial(method.constants, **numbers)
+    return replace(method, **options)
 
 
 def label(setting: Setting) -> str:
-    """A setting as the name of a member."""
+    """A setting as the name of a variant."""
     return ", ".join(f"{name.removesuffix('_in_spreads')} {shown(value)}" for name, value in setting.items())
 
 
@@ -115,36 +132,25 @@ def shown(value: float | Sequence[float]) -> str:
     return f"{value:g}" if np.ndim(value) == 0 else "{" + ", ".join(f"{v:g}" for v in np.asarray(value)) + "}"
 
 
-def _published(name: str) -> Callable[[Outcomes, Array], Constants]:
-    return lambda outcomes, budgets: published(name)
-
-
-def _check(settings: Sequence[Setting], method: Method, config: StudyConfig) -> None:
+def check_settings(method: Decision, settings: Sequence[Setting], budgets: int) -> None:
+    """Refuse settings that cannot be, before anything is trained for so many `budgets`."""
     if len(settings) == 0:
         refuse("settings of a sweep", found="none", expected="at least one")
-    keywords = inspect.signature(method.constants).parameters.values()
-    numbers = [
-        p.name for p in keywords if p.kind is p.KEYWORD_ONLY and (p.default is p.empty or not callable(p.default))
-    ]
-    known = [ALPHA, LEARNING_RATE, BUDGETS, *numbers]
     first = list(settings[0])
     for setting in settings:
         for name, value in setting.items():
-            if name not in known:
-                refuse("hyper-parameter", found=f"'{name}'", expected=f"one of {', '.join(known)}")
             _check_value(name, value)
-        if list(setting) != first:
-            refuse("settings of a sweep", found=f"one of {list(setting)}", expected=f"all of {first}, as the first")
         if len({np.size(value) for value in setting.values() if np.ndim(value)}) > 1:
             refuse(f"sets of {label(setting)}", found="several sizes", expected="one")
+        _check_constants(variant(method, setting), setting, budgets)
+        if list(setting) != first:
+            refuse("settings of a sweep", found=f"one of {list(setting)}", expected=f"all of {first}, as the first")
     names = [label(setting) for setting in settings]
     for name in names:
         if names.count(name) > 1:
             refuse("settings of a sweep", found=f"{name} twice", expected="each once")
-    if LEARNING_RATE in first and config.decision.learning_rate * method.pace == 0:
+    if LEARNING_RATE in first and method.training.learning_rate == 0:
         refuse("learning rate that a sweep is relative to", found=0, expected="a number above 0")
-    if method.alpha is not None and ALPHA in first:
-        refuse("alpha of a method that has its own schedule", found="a sweep of it", expected="alpha=None")
     if method.tracked and "lams" in first:
         refuse("lams of a method that tracks its multipliers", found="a sweep of them", expected="tracked=False")
 
@@ -160,60 +166,66 @@ def _check_value(name: str, value: float | Sequence[float]) -> None:
         refuse(name, found=shown(value), expected="one number")
 
 
-def terms_of(
-    of: Callable[..., Constants], method: Method, settings: Sequence[Setting], start: Start, config: StudyConfig
-) -> tuple[Terms, Array]:
-    """What the members' losses are told, leaves [s, k, ...], and their paces [s, k]."""
-    s, k = start.seeds.number, len(settings)
-    numbers, weights = _stacked(settings)
-    alpha = jnp.broadcast_to(numbers.pop(ALPHA, jnp.full(k, config.alpha))[None], (s, k))
-    rate = config.decision.learning_rate * method.pace
-    paces = jnp.broadcast_to((numbers.pop(LEARNING_RATE, jnp.full(k, rate)) / (rate or 1.0))[None], (s, k))
-    if BUDGETS in numbers:
-        budgets = numbers.pop(BUDGETS)[None] / jnp.asarray(start.seeds.units)[:, None, None]
-    else:
-        budgets = jnp.repeat(start.seeds.budgets[:, None], k, axis=1)
-    constants = _constants_of_members(of, start.warm.outcomes, budgets, numbers)
-    return Terms(alpha, constants._replace(weights=constants.weights * weights[None]), jnp.zeros((s, k))), paces
+def _check_constants(of: Decision, setting: Setting, budgets: int) -> None:
+    """Ask the constants whether they take what is swept."""
+    person: Any = jax.ShapeDtypeStruct((2, 2), jnp.float32)
+    costs = jax.ShapeDtypeStruct((len(of.budgets or ()) or budgets,), jnp.float32)
+    try:
+        jax.eval_shape(of.constants, Outcomes(person, person), costs)
+    except TypeError as error:
+        names = [f"'{name}'" for name in setting if name not in (ALPHA, LEARNING_RATE, BUDGETS)]
+        found = [name for name in names if name in str(error)] or names
+        expected = f"{ALPHA}, {LEARNING_RATE}, {BUDGETS}, or a number that the method's constants take ({error})"
+        refuse("hyper-parameter", found=", ".join(found), expected=expected)
 
 
-def _stacked(settings: Sequence[Setting]) -> tuple[dict[str, Array], Array]:
-    """Values by name, [k] or [k, l] with sets filled up by their last number, and [k, l] or [k, 1] which numbers count.
+def fit_together(
+    method: Decision, variants: Sequence[Decision], key: Array, tasks: Sequence[Task], log: Log, *, memory: int | None
+) -> list[list[Params]]:
+    """Parameters of each task of each variant, all from one program; variants differ by `variant` alone."""
+    # Learning rates are relative to the method's; its alpha gives way where variants have their own.
+    common = replace(variants[0], training=method.training)
+    begin = begin_from(common, key, tasks, log, ALL_SEEDS)
+    s, k = len(tasks), len(variants)
+    rate = method.training.learning_rate
+    paces = jnp.asarray([of.training.learning_rate / rate if rate else 1.0 for of in variants])
+    fitted = train_on(
+        common,
+        begin,
+        terms_of(variants, begin),
+        with_members(k, memory=memory),
+        log.stage("", method.training.epochs, sum(task.train.rows for task in tasks)),
+        pace=jnp.broadcast_to(paces[None], (s, k)),
+    )
+    members = [with_units(jax.tree.map(lambda leaf, m=m: leaf[:, m], fitted.params), begin.counted) for m in range(k)]
+    return [[jax.tree.map(lambda leaf, t=t: leaf[t], params) for t in range(s)] for params in members]
 
-    A number that is there twice is as safe to compute with as once, so a weight of 0 leaves nothing of it.
-    """
-    longest = max(np.size(value) for setting in settings for value in setting.values())
-    sizes = [max(np.size(value) for value in setting.values()) for setting in settings]
 
-    def filled(name: str) -> np.ndarray:
-        values = [np.asarray(setting[name], np.float64) for setting in settings]
-        if all(value.ndim == 0 for value in values):
-            return np.array(values)
-        return np.stack([np.pad(np.atleast_1d(v), (0, longest - v.size), mode="edge") for v in values])
-
-    return {name: jnp.asarray(filled(name)) for name in settings[0]}, jnp.asarray(
-        np.arange(longest)[None, :] < np.array(sizes)[:, None], float
+def terms_of(variants: Sequence[Decision], begin: Begin) -> Terms:
+    """What the variants' losses are told, leaves [s, k, ...]; of k sets the shorter ones end in terms of weight 0."""
+    terms = [begin.terms(of) for of in variants]
+    longest = max(of.constants.lams.shape[-1] for of in terms)
+    none = jnp.zeros_like(terms[0].epoch)
+    alphas = [none if of.alpha is None else of.alpha for of in terms]
+    constants = [_filled(of.constants, longest) for of in terms]
+    return Terms(
+        None if all(of.alpha is None for of in terms) else jnp.stack(alphas, axis=1),
+        jax.tree.map(lambda *leaves: jnp.stack(leaves, axis=1), *constants),
+        jnp.stack([none] * len(terms), axis=1),
     )
 
 
-@partial(jax.jit, static_argnums=0)
-def _constants_of_members(
-    of: Callable[..., Constants], outcomes: Outcomes, budgets: Array, numbers: dict[str, Array]
-) -> Constants:
-    def one_seed(outcomes: Outcomes, budgets: Array) -> Constants:
-        return jax.lax.map(lambda member: of(outcomes, member[0], **member[1]), (budgets, numbers))
-
-    return jax.vmap(one_seed)(outcomes, budgets)
+def _filled(constants: Constants, size: int) -> Constants:
+    """The last multiplier again up to `size`, without weight: as safe to compute with, and it adds exactly nothing."""
+    more = ((0, 0), (0, size - constants.lams.shape[-1]))
+    filled = jax.tree.map(lambda leaf: jnp.pad(leaf, more, mode="edge"), constants)
+    return filled._replace(weights=jnp.pad(constants.weights, more))
 
 
-def _member(fitted: Fit, k: int) -> Fit:
-    return Fit(jax.tree.map(lambda leaf: leaf[:, k], fitted.params), fitted.loss[:, :, k], fitted.value[:, :, k])
-
-
-def _tidy(study: Study, settings: dict[str, Setting]) -> pd.DataFrame:
+def _tidy(study: Study, settings: dict[str, Setting], base: str) -> pd.DataFrame:
     values = study.values[study.values.method.isin(settings)]
-    base = study.values[study.values.method == TWO_STAGE].set_index(["seed", "budget"]).revenue
-    two_stage = base.loc[pd.MultiIndex.from_frame(values[["seed", "budget"]])].to_numpy()
+    revenue = study.values[study.values.method == base].set_index(["seed", "budget"]).revenue
+    two_stage = revenue.loc[pd.MultiIndex.from_frame(values[["seed", "budget"]])].to_numpy()
     numbers: dict[str, Any] = {
         name: [v if np.ndim(v := settings[method][name]) == 0 else shown(v) for method in values.method]
         for name in next(iter(settings.values()))

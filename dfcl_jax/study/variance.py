@@ -1,6 +1,7 @@
 """How much variance a score takes off what is learned from it, by replicated trials of one population."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -9,27 +10,22 @@ import pandas as pd
 from jax import Array
 
 from dfcl_jax import metrics, scores
-from dfcl_jax.data import Split
+from dfcl_jax.data import Exam, Split
+from dfcl_jax.errors import refuse
 from dfcl_jax.losses import lams_at_budgets
-from dfcl_jax.methods import Method
+from dfcl_jax.methods import SILENT, Decision
+from dfcl_jax.methods.decision import Begin, begin_from, train_on
 from dfcl_jax.models import Model, Params
 from dfcl_jax.solvers import hard, priced
-from dfcl_jax.study.config import Hooks, Seeds, StudyConfig, stack_seeds
-from dfcl_jax.study.training import Warm, loss_constants, predict_all, train_method, train_two_stage, warm_start
-from dfcl_jax.types import Outcomes, Scores, num_arms, pick
+from dfcl_jax.train import ALL_SEEDS, StageLog, predict
+from dfcl_jax.types import Outcomes, Scores, pick
 
 
-def variances(
-    key: Array,
-    first: Split,
-    replicates: Sequence[Split],
-    budgets: Sequence[float],
-    methods: dict[str, Method],
-    config: StudyConfig,
-) -> pd.DataFrame:
+def variances(key: Array, first: Split, replicates: Sequence[Split], methods: dict[str, Decision]) -> pd.DataFrame:
     """Noise of the gradient, of a policy's value and of the learned decision, a row for each method.
 
-    One two-stage model, fitted on `first`, is where every method starts on every replicate. Columns, all free of units:
+    One two-stage network, fitted on `first`, is where every method starts on every replicate. Columns, all free of
+    units:
 
     - gradient: mean cosine between the gradients of the loss of two replicates at the start, about |E g|^2 / E |g|^2:
       1 without noise, 0 where noise is all.
@@ -40,46 +36,47 @@ def variances(
 
     Args:
         key: initial parameters and the order of batches.
-        first: the trial of the two-stage model.
-        replicates: trials of the same population with one test part and its truth, of equal sizes.
-        budgets: cost per person.
-        methods: scores and losses to compare.
-        config: model and training.
+        first: the trial of the two-stage network.
+        replicates: trials of the same population, of equal sizes and each with a seed of its own. The exam of the
+            first of them, with its truth, judges all.
+        methods: scores and losses to compare; all start from the same two-stage learning.
+
+    Raises:
+        InputError: fewer than two replicates, an exam without truth, or methods that start from different networks.
     """
-    model = config.network.build(num_arms(first.train))
-    warm_key, decision_key = jax.random.split(key)
-    one = stack_seeds([first], budgets, config.network.link)
-    seeds = stack_seeds(replicates, budgets, config.network.link)
-    start = train_two_stage(warm_key, model, one, config, Hooks())
-    params = jax.tree.map(lambda leaf: jnp.repeat(leaf, seeds.number, axis=0), start.params)
-    warm = warm_start(start._replace(params=params), model, seeds, config)
-    base, _ = _true_values(model, params, seeds)
+    if len(replicates) < 2:
+        refuse("replicates", found=len(replicates), expected="at least 2")
+    exam, tasks = replicates[0].exam, [split.task for split in replicates]
+    if exam.truth is None:
+        refuse("exam", found="no truth", expected="true outcomes, as a simulation has them")
+    start, *others = dict.fromkeys(method.start for method in methods.values())
+    if others:
+        refuse("methods", found="several two-stage learnings to start from", expected="one")
+    two_stage = start.fit(key, first.task, SILENT)
+    log = SILENT._replace(fitted=lambda method, key, tasks: [two_stage] * len(tasks))
     rows = []
     for name, method in methods.items():
-        row: dict[str, Any] = {"method": name} | _noise_at_the_start(method, model, seeds, warm, config)
-        fitted = train_method(decision_key, name, method, model, seeds, warm, config, Hooks())
-        values, row["disagreement"] = _true_values(model, fitted.params, seeds)
+        begin = begin_from(method, key, tasks, log, ALL_SEEDS)
+        base, _ = _true_values(begin.model, begin.net, exam, tasks[0].budgets)
+        fitted = train_on(method, begin, begin.terms(method), ALL_SEEDS, StageLog())
+        values, disagreement = _true_values(begin.model, fitted.params, exam, tasks[0].budgets)
         lift = 100 * (values / base - 1)
+        row: dict[str, Any] = {"method": name} | _noise_at_the_start(method, begin) | {"disagreement": disagreement}
         rows.append(row | {"lift": float(lift.mean()), "lift_sd": float(lift.std(ddof=1))})
     return pd.DataFrame(rows)
 
 
-def _noise_at_the_start(
-    method: Method, model: Model, seeds: Seeds, warm: Warm, config: StudyConfig
-) -> dict[str, float]:
-    constants = loss_constants(method, config, warm.outcomes, seeds.budgets)
-    surfaces = jax.jit(jax.vmap(method.scores))(seeds.train, warm.outcomes)
+def _noise_at_the_start(method: Decision, begin: Begin) -> dict[str, float]:
+    constants, sample = begin.terms(method).constants, begin.counted.sample
+    surfaces = jax.jit(jax.vmap(method.scores))(sample, begin.sample_hat)
 
     def gradient(params: Params, x: Array, surfaces: Scores, constants: Any) -> Params:
-        return jax.grad(lambda p: method.loss(model.apply(p, x), surfaces, constants))(params)
+        return jax.grad(lambda p: method.loss(begin.model.apply(p, x), surfaces, constants))(params)
 
-    gradients = jax.jit(jax.vmap(gradient))(warm.fit.params, seeds.train.x, surfaces, constants)
+    gradients = jax.jit(jax.vmap(gradient))(begin.net, sample.x, surfaces, constants)
     lams = constants.lams[:, constants.lams.shape[1] // 2]
-    gains = jax.jit(jax.vmap(_gain))(warm.outcomes, surfaces, lams)
-    return {
-        "gradient": _mean_cosine(gradients, seeds.number),
-        "value": float(gains.std(ddof=1) / jnp.abs(gains.mean())),
-    }
+    gains = jax.jit(jax.vmap(_gain))(begin.sample_hat, surfaces, lams)
+    return {"gradient": _mean_cosine(gradients, len(lams)), "value": float(gains.std(ddof=1) / jnp.abs(gains.mean()))}
 
 
 def _mean_cosine(vectors: Params, k: int) -> float:
@@ -95,20 +92,28 @@ def _gain(outcomes: Outcomes, surfaces: Scores, lam: Array) -> Array:
     return (pick(gain, hard(outcomes, lam)) - gain[:, cheapest]).mean()
 
 
-def _true_values(model: Model, params: Params, seeds: Seeds) -> tuple[Array, float]:
-    """Each replicate's true revenue, mean over budgets, [k], and how often two of them decide differently."""
+def _true_values(model: Model, nets: Params, exam: Exam, budgets: Sequence[float]) -> tuple[Array, float]:
+    """Each network's true revenue, mean over budgets, [k], and how often two of them decide differently.
 
-    def decide(both: tuple[Outcomes, Outcomes, Array]) -> tuple[Array, Array]:
-        outcomes, truth, budgets = both
-        surfaces = scores.truth(truth)
+    Networks may predict in any unit of money: their multipliers are found by the true spend.
+    """
+    assert exam.truth is not None
+    values, arms = _decide(model, nets, exam.test.x, exam.truth, jnp.asarray(budgets, exam.truth.c.dtype))
+    k = len(values)
+    share = jax.nn.one_hot(arms, exam.truth.r.shape[-1]).mean(axis=0)
+    # Of two different replicates, not of two drawn with return.
+    disagreement = (1 - (share**2).sum(axis=-1)).mean() * k / (k - 1)
+    return values, float(disagreement)
+
+
+@partial(jax.jit, static_argnums=0)
+def _decide(model: Model, nets: Params, x: Array, truth: Outcomes, budgets: Array) -> tuple[Array, Array]:
+    surfaces = scores.truth(truth)
+
+    def one(net: Params) -> tuple[Array, Array]:
+        outcomes = predict(model, net, x)
         lams = lams_at_budgets(outcomes, surfaces, budgets)
         arms = jax.vmap(lambda lam: hard(outcomes, lam))(lams)
         return metrics.eom(outcomes, surfaces, budgets).revenue.mean(), arms
 
-    predictions = predict_all(model, params, seeds.test.x)
-    values, arms = jax.jit(lambda *all_: jax.lax.map(decide, all_))(predictions, seeds.truth, seeds.budgets)
-    k = seeds.number
-    share = jax.nn.one_hot(arms, predictions.r.shape[-1]).mean(axis=0)
-    # Of two different replicates, not of two drawn with return.
-    disagreement = (1 - (share**2).sum(axis=-1)).mean() * k / (k - 1)
-    return values, float(disagreement)
+    return jax.lax.map(one, nets)

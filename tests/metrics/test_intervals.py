@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dfcl_jax.metrics import normal_interval, paired_interval, seeds_interval
+from dfcl_jax.metrics import normal_interval, paired_interval, per_cent, seeds_interval
 
 
 def test_known_answer():
@@ -62,3 +62,12 @@ def test_a_normal_interval_by_hand():
     # Mean 2, standard deviation 1, of three people.
     interval = normal_interval(np.array([1.0, 2, 3]))
     np.testing.assert_allclose([interval.low, interval.high], 2 + np.array([-1, 1]) * 1.959963984540054 / np.sqrt(3))
+
+
+def test_per_cent_is_of_a_base_that_is_clearly_above_zero():
+    base, error = np.array([2.0, 2.0, 0.0, -2.0, np.nan]), np.array([0.5, 1.0, 0.0, 0.1, 0.1])
+    # Four standard errors above 0; two, which is not more than two; 0; below 0; missing.
+    np.testing.assert_array_equal(per_cent(0.5, base, error), [25, np.nan, np.nan, np.nan, np.nan])
+    # The worse of two methods never has a positive percentage.
+    assert per_cent(-1.0, 4.0, 0.1) == -25
+    assert np.isnan(per_cent(-1.0, -4.0, 0.1))

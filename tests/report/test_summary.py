@@ -2,10 +2,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dfcl_jax.methods import TWO_STAGE
-from dfcl_jax.report import proven_best
-from dfcl_jax.report.summary import budgets_left_out, caption, cells, markdown, mean_values, summarise
-from dfcl_jax.study import CHEAPEST, ORACLE, Study
+from dfcl_jax.methods import CHEAPEST, TWO_STAGE
+from dfcl_jax.report.summary import (
+    budgets_left_out,
+    caption,
+    cells,
+    lift_unit,
+    lifts,
+    markdown,
+    mean_values,
+    proven_best,
+    summarise,
+)
+from dfcl_jax.study import ORACLE, Judge, Study
 
 REVENUE = {  # by method: a row for each seed, a column for each budget
     TWO_STAGE: [[1.0, 2.0], [1.0, 3.0]],
@@ -27,7 +36,7 @@ def study_of(revenue, *, test_share: float = 0.0) -> Study:
         for k, budget in enumerate((0.1, 0.2))
     ]
     quality = pd.DataFrame({"seed": [0, 1], "method": [TWO_STAGE] * 2, "prediction_loss": [0.5, 0.7]})
-    return Study(pd.DataFrame(rows), quality, pd.DataFrame(), {}, np.ones(2), "truth", test_share)
+    return Study(pd.DataFrame(rows), quality, pd.DataFrame(), {}, {}, Judge(), "truth", test_share)
 
 
 def test_figures_by_hand():
@@ -54,15 +63,16 @@ def test_a_budget_that_a_method_cannot_meet_counts_for_none():
 
 
 def test_what_others_are_measured_by_has_no_interval():
-    _, rows = cells(summarise(study_of(REVENUE)))
+    study = study_of(REVENUE)
+    _, rows = cells(summarise(study), study)
     two_stage = rows[0]
     assert two_stage[:3] == [TWO_STAGE, "1.75", "+0.00"]
 
 
 def test_markdown_has_a_row_for_each_method():
-    text = markdown(summarise(study_of(REVENUE)), "caption")
-    lines = text.strip().splitlines()
-    assert lines[0] == "caption"
+    study = study_of(REVENUE)
+    lines = markdown(summarise(study), study).strip().splitlines()
+    assert lines[0] == caption(study)
     assert len(lines) == 4 + len(REVENUE)
     assert len({line.count("|") for line in lines[2:]}) == 1
 
@@ -70,10 +80,34 @@ def test_markdown_has_a_row_for_each_method():
 @pytest.mark.parametrize(
     ("ours", "best"),
     [
-        ([[1.5, 2.1], [1.1, 3.3]], TWO_STAGE),  # 20% and 10% of lift: with two seeds no proof
-        ([[1.1, 2.2], [1.1, 3.3]], "ours"),  # 10% in both
+        ([[1.5, 2.1], [1.1, 3.3]], TWO_STAGE),  # 0.3 and 0.2 more: with two seeds no proof
+        ([[1.1, 2.1], [1.1, 3.1]], "ours"),  # 0.1 more in both
         ([[0.9, 1.8], [0.9, 2.7]], TWO_STAGE),
     ],
 )
 def test_a_plan_is_made_by_another_method_only_where_it_proved_better(ours, best):
     assert proven_best(study_of(REVENUE | {"ours": ours})) == best
+
+
+def net_of(revenue: dict, taken: float) -> dict:
+    return {method: (np.array(values) - taken).tolist() for method, values in revenue.items()}
+
+
+@pytest.mark.parametrize("taken", [0.0, 1.5, 3.0, 100.0])
+def test_the_choice_does_not_depend_on_where_revenue_is_counted_from(taken):
+    """Differences are in money: with net margins or refunds the base may bring less than nothing."""
+    better = REVENUE | {"ours": [[1.1, 2.1], [1.1, 3.1]]}
+    assert proven_best(study_of(net_of(better, taken))) == "ours"
+    worse = REVENUE | {"ours": [[0.9, 1.9], [0.9, 2.9]]}
+    assert proven_best(study_of(net_of(worse, taken))) == TWO_STAGE
+
+
+def test_per_cent_is_of_a_base_that_is_clearly_positive_and_money_otherwise():
+    assert lift_unit(study_of(REVENUE)) == "%"
+    study = study_of(net_of(REVENUE, 3.0))
+    assert lift_unit(study) == "money"
+    assert lifts(study)["ours"].tolist() == pytest.approx([0.3, 0.2])
+    headers, rows = cells(summarise(study), study)
+    assert headers[2] == "more than TSM-SL"
+    # t_{1, .975} = 12.7062 times half the difference of 0.3 and 0.2.
+    assert rows[1][2] == "+0.25 ±0.64"

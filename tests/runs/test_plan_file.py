@@ -1,26 +1,22 @@
 import subprocess
 import sys
+from io import StringIO
 from itertools import pairwise
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
-from dfcl_jax import InputError, Outcomes, Trial
-from dfcl_jax.data import Split, encode, fit_encoder
-from dfcl_jax.models import NetworkConfig
-from dfcl_jax.report import load_predictor, open_run
-from dfcl_jax.report.plan_file import plan_people, plan_predictions
-from dfcl_jax.report.predictor import describe_models
-from dfcl_jax.report.run_folder import stage_folder
+from dfcl_jax import InputError, Outcomes
+from dfcl_jax.files import locked
+from dfcl_jax.methods.policy import BLOCK
+from dfcl_jax.runs import plan_people, plan_people_by_predictions, plan_predictions
 from dfcl_jax.solvers import allocate, budget_path
-from dfcl_jax.train import Fit
-from dfcl_jax.train.checkpoint_folder import FINISHED, write_checkpoint
 
 N, M = 1024, 4  # a power of 2, so that means of whole numbers are exact in float32
 REVENUE, COST = ([f"{role}{j}" for j in range(M)] for role in "rc")
@@ -130,7 +126,7 @@ MEASURED = """
 import resource, sys
 from pathlib import Path
 import numpy as np, pyarrow as pa, pyarrow.parquet as pq
-from dfcl_jax.report.plan_file import plan_predictions
+from dfcl_jax.runs import plan_predictions
 
 folder, roles = Path(sys.argv[1]), [f"{role}{j}" for role in "rc" for j in range(4)]
 for groups in (2, 40):
@@ -202,63 +198,127 @@ def test_any_type_of_number_is_read(tmp_path, kind):
     assert plans[0].equals(plans[1])
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Path:
-    """The folder of a run whose one method was left untrained."""
-    people = some_people(300)
-    encoder = fit_encoder(people, np.arange(300))
-    network = NetworkConfig(hidden=(8,))
-    x = jnp.asarray(encode(encoder, people))
-    params = jax.tree.map(lambda leaf: leaf[None], network.build(3).init(jax.random.key(7), x))
-    fit = Fit(params, np.zeros((1, 1)), np.zeros((1, 1)))
-    trial = Trial(x, jnp.zeros(300, jnp.int32), jnp.full(300, 2.5), x[:, 0], jnp.full(3, 1 / 3))
-    split = Split(trial, trial, trial, None, encoder, np.arange(300))
-    out = tmp_path_factory.mktemp("model") / "run"
-    with open_run(out, {}) as folder:
-        write_checkpoint(stage_folder(folder.path, "TSM-SL"), FINISHED, fit, {})
-        describe_models(folder, [split], network, ("none", "small", "large"))
-    return out
-
-
-def some_people(n: int) -> pd.DataFrame:
-    rng = np.random.default_rng(3)
-    age = rng.normal(size=n)
-    age[:5] = np.nan
-    return pd.DataFrame({"age": age, "region": rng.choice(["north", "south"], n)})
-
-
 @pytest.mark.parametrize("batch", [N, 130])
-def test_features_and_a_model_are_its_predictions(tmp_path, run, batch):
-    people, predictor = some_people(N), load_predictor(run, "TSM-SL")
-    people.assign(id=np.arange(N)).to_parquet(tmp_path / "people.parquet", row_group_size=77)
-    plan = plan_people(
-        tmp_path / "people.parquet", predictor, tmp_path / "plan.parquet", budget=0.4, keep=["id"], batch=batch
-    )
+def test_features_and_a_method_with_money_are_its_predictions(tmp_path, policy, people, batch):
+    frame, by = people(N), plan_people_by_predictions
+    frame.assign(id=np.arange(N)).to_parquet(tmp_path / "people.parquet", row_group_size=77)
+    predicted = policy.predict(frame)
+    budget = float(np.asarray(predicted.c).min(axis=1).mean()) + 0.2
+    plan = by(tmp_path / "people.parquet", policy, tmp_path / "plan.parquet", budget=budget, keep=["id"], batch=batch)
     table = pq.read_table(tmp_path / "plan.parquet")
     assert table["id"].to_pylist() == list(range(N))
-    predicted = predictor(people)
-    arm = np.array([predictor.arms.index(name) for name in table["treatment"].to_pylist()])
+    expected = allocate(Outcomes(*(surface.astype(jnp.float32) for surface in predicted)), budget, top_ups=0)
+    arm = np.array([policy.arms.index(name) for name in table["treatment"].to_pylist()])
     assert len(set(arm)) > 1
-    # A matrix product rounds by its shape.
+    np.testing.assert_array_equal(arm, expected.arm)
+    assert plan.lam == float(expected.lam)
     for column, surface in (("revenue", predicted.r), ("cost", predicted.c)):
-        np.testing.assert_allclose(
-            table[column].to_numpy(), np.asarray(surface)[np.arange(N), arm], rtol=1e-5, atol=1e-6
-        )
-    assert table["cost"].to_numpy().astype(np.float64).sum() <= N * 0.4
-    if batch == N:
-        expected = allocate(Outcomes(*(surface.astype(jnp.float32) for surface in predicted)), 0.4, top_ups=0)
-        np.testing.assert_array_equal(arm, expected.arm)
-        assert plan.lam == float(expected.lam)
+        np.testing.assert_array_equal(table[column].to_numpy(), np.asarray(surface)[np.arange(N), arm])
+    assert table["cost"].to_numpy().astype(np.float64).sum() <= N * budget
     assert sorted(file.name for file in tmp_path.iterdir()) == ["people.parquet", "plan.parquet"]
 
 
-@pytest.mark.parametrize("source", ["predictions", "people"])
+def test_a_plan_by_predicted_money_of_a_method_without_is_refused_by_name(tmp_path, ranking, people):
+    people(10).to_parquet(tmp_path / "people.parquet")
+    with pytest.raises(InputError, match="method: found Decision, which does not predict money"):
+        plan_people_by_predictions(tmp_path / "people.parquet", ranking, tmp_path / "plan", budget=0.1)
+
+
+KEY = jax.random.key(5)
+BUDGET = 0.08
+
+
+@pytest.mark.parametrize("risk", [None, 0.05])
+def test_the_plan_of_a_file_is_what_the_policy_decides(tmp_path, policy, ranking, people, risk):
+    frame = people(20_000)
+    frame.assign(id=np.arange(20_000)).to_parquet(tmp_path / "people.parquet")
+    for name, by in (("money", policy), ("ranking", ranking)):
+        out = tmp_path / f"{name}.parquet"
+        plan = plan_people(
+            tmp_path / "people.parquet", by, out, budget=BUDGET, risk=risk, key=KEY, keep=["id"], batch=1
+        )
+        table, arm = pq.read_table(out), by.decide(frame, BUDGET, KEY, risk=risk)
+        np.testing.assert_array_equal(table["treatment"].to_pylist(), np.asarray(by.arms)[arm])
+        assert len(set(arm.tolist())) > 1
+        assert table["id"].to_pylist() == list(range(20_000))
+        assert plan.shares == {arm_: float((arm == j).mean()) for j, arm_ in enumerate(by.arms)}
+        # Only a method with money has any to write.
+        assert table.column_names == ["id", "treatment", *(["revenue", "cost"] if name == "money" else [])]
+        expected = by.curve.at(BUDGET, risk=risk)
+        assert (plan.people, plan.expected) == (20_000, expected)
+        spend, revenue = expected.interval(20_000, by.curve.people)
+        told = plan.foretold
+        assert (told["spend_low"], told["spend"], told["spend_high"]) == (spend[0], expected.spend, spend[1])
+        assert (told["revenue_low"], told["revenue"], told["revenue_high"]) == (
+            revenue[0],
+            expected.revenue,
+            revenue[1],
+        )
+        assert "3,000 people that no model was trained on" in plan.rests_on
+
+
+@pytest.mark.parametrize("identity", [None, "id"])
+def test_a_plan_does_not_depend_on_the_cut_of_the_files_or_of_the_work(tmp_path, policy, people, identity):
+    table = pa.Table.from_pandas(people(20_000).assign(id=[f"person {k}" for k in range(20_000)]))
+    pq.write_table(table, tmp_path / "whole.parquet")
+    (tmp_path / "parts").mkdir()
+    for name, first, last in (("a", 0, 13), ("b", 13, 9_001), ("c", 9_001, 20_000)):
+        pq.write_table(table.slice(first, last - first), tmp_path / "parts" / f"{name}.parquet", row_group_size=777)
+    plans = []
+    for source, batch in (("whole.parquet", 2**17), ("whole.parquet", 100), ("parts", 10_000)):
+        out = tmp_path / f"plan {len(plans)}"
+        options = {"budget": BUDGET, "key": KEY, "identity": identity, "batch": batch}
+        plan_people(tmp_path / source, policy, out, **options)
+        plans.append(pq.read_table(out))
+    assert plans[0].equals(plans[1])
+    assert plans[0].equals(plans[2])
+
+
+def test_dice_of_an_identity_follow_the_person_through_any_order(tmp_path, policy, people):
+    order = np.random.default_rng(0).permutation(5_000)
+    frame = people(5_000).assign(id=np.arange(5_000))
+    # At the tightest decisions mixed with the cheapest treatment, dice decide for everybody.
+    budget = float(policy.curve.spend[:2].mean())
+    plans = []
+    for name, rows in (("given", frame), ("shuffled", frame.iloc[order])):
+        rows.to_parquet(tmp_path / name)
+        plan_people(tmp_path / name, policy, tmp_path / f"{name} plan", budget=budget, identity="id", keep=["id"])
+        plans.append(pq.read_table(tmp_path / f"{name} plan").to_pandas().sort_values("id").treatment.tolist())
+    assert plans[0] == plans[1]
+    assert len(set(plans[0])) > 1
+    frame.assign(id=frame.id.where(frame.id != 7)).to_parquet(tmp_path / "gap")
+    with pytest.raises(InputError, match="column 'id', row 8: found a gap, expected an identity"):
+        plan_people(tmp_path / "gap", policy, tmp_path / "plan", budget=budget, identity="id")
+
+
+def test_a_budget_below_the_cheapest_treatment_is_refused_before_work(tmp_path, policy, monkeypatch):
+    dear = policy._replace(curve=policy.curve._replace(spend=policy.curve.spend + 1))
+    monkeypatch.setattr("dfcl_jax.runs.plan_file.open_parts", lambda *args, **options: pytest.fail("data were read"))
+    with pytest.raises(InputError, match=r"budget: found 0\.5, expected at least 1, the estimated spend of"):
+        plan_people(tmp_path / "people", dear, tmp_path / "plan", budget=0.5)
+    sure = dear._replace(curve=dear.curve._replace(spend_error=dear.curve.spend_error + 0.1))
+    with pytest.raises(InputError, match=r"budget: found 1\.1 at risk 0\.05, expected at least 1\.16"):
+        plan_people(tmp_path / "people", sure, tmp_path / "plan", budget=1.1, risk=0.05)
+
+
+def test_people_unlike_the_trials_are_counted(tmp_path, policy, people):
+    frame = people(2_000)
+    frame.loc[:9, "region"] = "east"
+    frame.loc[20:22, "age"] = 99.0
+    frame.to_parquet(tmp_path / "people")
+    said = plan_people(tmp_path / "people", policy, tmp_path / "plan", budget=BUDGET).unlike.sentences()
+    assert [line for line in said if "10 of 2,000 rows have a level of region" in line and "east (10)" in line], said
+    assert [line for line in said if "rows have age outside" in line and "up to 99" in line], said
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
-@pytest.mark.parametrize("batches", [0, 2, 5, 11])
-def test_an_interruption_leaves_nothing(tmp_path, run, monkeypatch, source, error, batches):
+@pytest.mark.parametrize(
+    ("source", "batches"),
+    [("predictions", 0), ("predictions", 5), ("policy", 1), ("by predictions", 2), ("by predictions", 4)],
+)
+def test_an_interruption_leaves_nothing(tmp_path, policy, people, monkeypatch, source, error, batches):
     pq.write_table(as_table(drawn("any")), tmp_path / "predictions.parquet")
-    some_people(N).to_parquet(tmp_path / "people.parquet")
-    model = load_predictor(run, "TSM-SL")
+    people(3 * BLOCK).to_parquet(tmp_path / "people.parquet")
     before, written, write = sorted(tmp_path.iterdir()), [], pq.ParquetWriter.write_table
 
     def interrupted(writer, table, *args, **kwargs):
@@ -268,11 +328,12 @@ def test_an_interruption_leaves_nothing(tmp_path, run, monkeypatch, source, erro
         write(writer, table, *args, **kwargs)
 
     monkeypatch.setattr(pq.ParquetWriter, "write_table", interrupted)
-    # 8 or 16 batches; of people, they are predicted first.
-    batch, out = 128 if batches < 8 else 64, tmp_path / "plan.parquet"
+    # 8 batches of predictions; 3 of people, which are written once or, by predictions, twice.
+    out, file = tmp_path / "plan.parquet", tmp_path / "people.parquet"
     work = {
-        "predictions": lambda: plan_of(tmp_path / "predictions.parquet", out, 0.3, batch=batch),
-        "people": lambda: plan_people(tmp_path / "people.parquet", model, out, budget=0.4, batch=128),
+        "predictions": lambda: plan_of(tmp_path / "predictions.parquet", out, 0.3, batch=128),
+        "policy": lambda: plan_people(file, policy, out, budget=BUDGET, batch=1),
+        "by predictions": lambda: plan_people_by_predictions(file, policy, out, budget=5, batch=1),
     }
     with pytest.raises(error):
         work[source]()
@@ -280,13 +341,25 @@ def test_an_interruption_leaves_nothing(tmp_path, run, monkeypatch, source, erro
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_the_partial_file_of_another_run_is_refused_and_left(tmp_path):
+def test_what_a_killed_plan_left_is_removed_and_said(tmp_path):
+    pq.write_table(as_table(drawn("any")), tmp_path / "people.parquet")
+    (tmp_path / ".plan.parquet.partial").write_text("half a plan")
+    said = StringIO()
+    plan_of(tmp_path / "people.parquet", tmp_path / "plan.parquet", 0.3, console=Console(file=said, width=300))
+    assert ".plan.parquet.partial: left by a process that was killed, so it is removed" in said.getvalue()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["people.parquet", "plan.parquet"]
+
+
+def test_the_partial_file_of_another_process_is_refused_and_left(tmp_path):
     pq.write_table(as_table(drawn("any")), tmp_path / "people.parquet")
     other = tmp_path / ".plan.parquet.partial"
-    other.write_text("half a plan")
-    with pytest.raises(InputError, match=r"plan: found .*\.plan\.parquet\.partial.*File exists.*no other run uses"):
-        plan_of(tmp_path / "people.parquet", tmp_path / "plan.parquet", 0.3)
-    assert other.read_text() == "half a plan"
+    with locked(other) as alone:
+        assert alone
+        other.write_text("half a plan")
+        with pytest.raises(InputError, match=r"\.plan\.parquet\.partial: found another process that writes"):
+            plan_of(tmp_path / "people.parquet", tmp_path / "plan.parquet", 0.3)
+        assert other.read_text() == "half a plan"
+    assert not (tmp_path / "plan.parquet").exists()
 
 
 def test_a_damaged_part_is_named_when_it_is_reached(tmp_path):
@@ -302,18 +375,16 @@ def test_a_damaged_part_is_named_when_it_is_reached(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["parts"]
 
 
-def test_a_feature_is_refused_by_its_row_in_the_whole_data(tmp_path, run):
-    people = some_people(N)
-    people.loc[700, "age"] = np.inf
-    people.to_parquet(tmp_path / "people.parquet")
-    with pytest.raises(InputError, match="column 'age', row 701: found inf, expected a finite number or a gap"):
-        plan_people(
-            tmp_path / "people.parquet", load_predictor(run, "TSM-SL"), tmp_path / "plan", budget=0.4, batch=128
-        )
+def test_a_feature_is_refused_by_its_row_in_the_whole_data(tmp_path, policy, people):
+    frame = people(2 * BLOCK)
+    frame.loc[BLOCK + 100, "age"] = np.inf
+    frame.to_parquet(tmp_path / "people.parquet")
+    row = BLOCK + 101
+    with pytest.raises(InputError, match=f"column 'age', row {row}: found inf, expected a finite number or a gap"):
+        plan_people(tmp_path / "people.parquet", policy, tmp_path / "plan", budget=BUDGET, batch=1)
     assert [file.name for file in tmp_path.iterdir()] == ["people.parquet"]
 
 
-def test_a_model_of_unnamed_features_is_refused(tmp_path, run):
-    predictor = load_predictor(run, "TSM-SL")._replace(encoder=None)
-    with pytest.raises(InputError, match="model: found one of a simulated trial"):
-        plan_people(tmp_path, predictor, tmp_path / "plan", budget=0.4)
+def test_a_policy_of_unnamed_features_is_refused(tmp_path, policy):
+    with pytest.raises(InputError, match="policy: found one of features without names"):
+        plan_people(tmp_path, policy._replace(encoder=None), tmp_path / "plan", budget=BUDGET)

@@ -5,32 +5,43 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dfcl_jax import METHODS, InputError, Outcomes, scores
-from dfcl_jax.data import simulate, split_simulation
-from dfcl_jax.methods import TWO_STAGE
+from dfcl_jax import InputError, Method, Outcomes, TwoStage, scores
+from dfcl_jax.data import simulate, split_simulation, with_budgets
+from dfcl_jax.losses import constants
+from dfcl_jax.methods import CHEAPEST, TWO_STAGE, decisions, standard
+from dfcl_jax.methods.decision import mean_value
+from dfcl_jax.methods.gradient import cost_curve_area, count
 from dfcl_jax.models import NetworkConfig
-from dfcl_jax.study import CHEAPEST, ORACLE, StudyConfig, compare, default_budgets, stack_seeds
-from dfcl_jax.study.training import cost_curve_area, mean_value
+from dfcl_jax.study import ORACLE, Cells, Judge, Watcher, compare
 from dfcl_jax.train import FitConfig
 
-CONFIG = StudyConfig(
-    network=NetworkConfig(hidden=(16,)),
-    warm=FitConfig(epochs=2, batch_size=200),
-    decision=FitConfig(epochs=2, batch_size=500),
-)
+START = TwoStage(NetworkConfig(hidden=(16,)), training=FitConfig(epochs=2, batch_size=200))
+TRAINING = FitConfig(epochs=2, batch_size=500)
+METHODS = standard(START, TRAINING)
+CENTRED = decisions(START, TRAINING)["PL-centred"]
 BUDGETS = (0.02, 0.05, 0.1)
 SIMULATE = jax.jit(simulate.marketing, static_argnums=1)
-SPLITS = [split_simulation(SIMULATE(jax.random.key(seed), 4000), 2000, 1000) for seed in range(2)]
+SPLITS = [
+    split_simulation(SIMULATE(jax.random.key(seed), 4000), 2000, 1000, budgets=BUDGETS, seed=seed) for seed in range(2)
+]
 KEY = jax.random.key(0)
 
 
 @pytest.fixture(scope="module")
 def study():
-    return compare(KEY, SPLITS, BUDGETS, METHODS, CONFIG)
+    return compare(KEY, SPLITS, METHODS)
+
+
+@pytest.fixture(scope="module")
+def cells():
+    """With the two-stage networks that most tests start from."""
+    cells = Cells()
+    cells.train(TWO_STAGE, START, KEY, [split.task for split in SPLITS])
+    return cells
 
 
 def test_every_method_has_a_value_for_every_seed_and_budget(study):
-    methods = {TWO_STAGE, *METHODS, ORACLE, CHEAPEST}
+    methods = {*METHODS, ORACLE}
     assert set(study.values.method) == methods
     assert len(study.values) == len(methods) * len(SPLITS) * len(BUDGETS)
     assert study.values.groupby("method").size().eq(len(SPLITS) * len(BUDGETS)).all()
@@ -51,45 +62,54 @@ def test_no_policy_is_worth_more_than_the_oracle(study):
 def test_values_are_in_the_money_of_the_data(study):
     cheapest = study.values[study.values.method == CHEAPEST].groupby("seed").revenue.first()
     for seed, split in enumerate(SPLITS):
-        assert split.truth is not None
-        assert cheapest[seed] == pytest.approx(float(split.truth.r[:, 0].mean()), rel=1e-5)  # float32 units
+        assert split.exam.truth is not None
+        assert cheapest[seed] == pytest.approx(float(split.exam.truth.r[:, 0].mean()), rel=1e-5)  # float32 units
 
 
 @pytest.mark.slow
 def test_same_key_same_study(study):
-    again = compare(KEY, SPLITS, BUDGETS, METHODS, CONFIG)
+    again = compare(KEY, SPLITS, METHODS)
     assert again.values.equals(study.values)
-    assert again.history.equals(study.history)
+    assert again.history.drop(columns="seconds").equals(study.history.drop(columns="seconds"))
 
 
-def test_a_method_does_not_depend_on_the_methods_beside_it(study):
-    alone = compare(KEY, SPLITS, BUDGETS, {"PL-centred": METHODS["PL-centred"]}, CONFIG)
+def test_a_method_does_not_depend_on_the_methods_beside_it(study, cells):
+    alone = compare(KEY, SPLITS, {TWO_STAGE: START, "PL-centred": CENTRED}, cells=cells)
     rows = study.values[study.values.method == "PL-centred"].reset_index(drop=True)
     assert alone.values[alone.values.method == "PL-centred"].reset_index(drop=True).equals(rows)
 
 
-def test_without_the_truth_values_are_estimates_on_the_test_part():
-    known = [split._replace(truth=None) for split in SPLITS]
-    study = compare(KEY, known, BUDGETS, {}, CONFIG)
+def test_without_the_truth_values_are_estimates_on_the_test_part(cells):
+    known = [split._replace(exam=split.exam._replace(truth=None)) for split in SPLITS]
+    study = compare(KEY, known, {TWO_STAGE: START}, cells=cells)
     assert study.settled_by == "aipw"
     assert ORACLE not in set(study.values.method)
     assert study.test_share == pytest.approx(0.5)
 
 
-def test_published_constants_and_alpha_are_options():
-    for change in ({"constants": "marketing"}, {"alpha": 1.0}):
-        study = compare(KEY, SPLITS, BUDGETS, {"PL-centred": METHODS["PL-centred"]}, replace(CONFIG, **change))
-        assert np.isfinite(study.history.loss).all()
+def test_published_constants_and_alpha_are_options(cells):
+    methods: dict[str, Method] = {
+        TWO_STAGE: START,
+        "published": replace(CENTRED, constants=constants.published_marketing),
+        "alpha 1": replace(CENTRED, alpha=1.0),
+    }
+    study = compare(KEY, SPLITS, methods, cells=cells)
+    assert np.isfinite(study.history.loss).all()
+    assert set(study.history.method) == set(methods)
 
 
 def test_two_treatments_are_chosen_and_judged_by_cost_curves():
     draw = jax.jit(simulate.criteo_like, static_argnums=1)
-    splits = [split_simulation(draw(jax.random.key(seed), 8000), 4000, 2000) for seed in range(2)]
+    splits = [
+        split_simulation(draw(jax.random.key(seed), 8000), 4000, 2000, budgets=(0.045, 0.05), seed=seed)
+        for seed in range(2)
+    ]
     network = NetworkConfig("shared_trunk", (8,), (4,), "sigmoid")
-    config = replace(CONFIG, select="aucc", prediction="cross_entropy", network=network)
-    study = compare(KEY, splits, (0.045, 0.05), {"PL-centred": METHODS["PL-centred"]}, config)
+    start = replace(START, network=network, loss="cross_entropy", select="aucc")
+    methods: dict[str, Method] = {TWO_STAGE: start, "PL-centred": replace(CENTRED, start=start, select="aucc")}
+    study = compare(KEY, splits, methods, judge=Judge(loss="cross_entropy"))
     assert np.isfinite(study.quality.aucc).all()
-    assert (study.units == 1).all()
+    assert all((np.asarray(count(split.task, "sigmoid").units) == 1).all() for split in splits)
 
 
 def test_which_of_two_treatments_is_called_1_does_not_matter():
@@ -100,7 +120,7 @@ def test_which_of_two_treatments_is_called_1_does_not_matter():
 
 
 def test_a_policy_that_drops_a_budget_is_worth_nothing_to_the_choice_of_a_checkpoint():
-    truth = SPLITS[0].truth
+    truth = SPLITS[0].exam.truth
     assert truth is not None
     budgets, both, second = jnp.array([0.01, 0.1]), jnp.array([True, True]), jnp.array([False, True])
     dear = Outcomes(truth.r, truth.c + 0.05)
@@ -109,47 +129,45 @@ def test_a_policy_that_drops_a_budget_is_worth_nothing_to_the_choice_of_a_checkp
     assert np.isfinite(mean_value(truth, (scores.truth(dear), budgets, second)))
 
 
-def test_budgets_lie_between_the_cheapest_and_the_dearest_treatment():
-    assert default_budgets(np.array([0.0, 0.1, 0.4]), fractions=(0.25, 1.0)) == (0.1, 0.4)
-    assert default_budgets(np.array([0.1061, 0.1514, 0.1828]), fractions=(0.5,)) == (0.1444,)
-
-
-def test_each_seed_counts_in_its_own_mean_revenue():
-    seeds = stack_seeds(SPLITS, BUDGETS, "identity")
-    np.testing.assert_allclose(seeds.train.r.mean(axis=1), 1.0, rtol=1e-6)  # float32 units
-    np.testing.assert_allclose(seeds.budgets * seeds.units[:, None], np.tile(BUDGETS, (2, 1)), rtol=1e-6)
+def test_each_seed_counts_in_its_own_mean_revenue_and_cost():
+    for split in SPLITS:
+        counted = count(split.task, "identity")
+        np.testing.assert_allclose([counted.sample.r.mean(), counted.sample.c.mean()], 1.0, rtol=1e-6)  # float32 units
+        np.testing.assert_allclose(counted.budgets * counted.units.c, BUDGETS, rtol=1e-6)
 
 
 def test_training_rows_that_do_not_divide_among_devices_are_left_out():
-    seeds = stack_seeds(SPLITS, BUDGETS, "identity", multiple=300)
-    whole = stack_seeds(SPLITS, BUDGETS, "identity")
-    assert seeds.train.x.shape[1] == 1800
-    np.testing.assert_array_equal(seeds.train.r, whole.train.r[:, :1800])
-    np.testing.assert_array_equal(seeds.train.p, whole.train.p)
-    np.testing.assert_array_equal(seeds.test.x, whole.test.x)
+    cut, whole = (count(SPLITS[0].task, "identity", multiple=multiple) for multiple in (300, 1))
+    assert cut.sample.rows == 1800
+    # The units of money are means of the people that are left.
+    np.testing.assert_allclose(cut.sample.r * cut.units.r, whole.sample.r[:1800] * whole.units.r, rtol=1e-6)
+    np.testing.assert_array_equal(cut.sample.p, whole.sample.p)
 
 
 @pytest.mark.parametrize(
-    ("budgets", "config", "message"),
+    ("budgets", "methods", "message"),
     [
-        (BUDGETS, replace(CONFIG, devices=1000), "devices: found 1000, expected at most"),
-        ((0.1, -1.0), CONFIG, "budget: found -1.0"),
-        ((float("nan"),), CONFIG, "budget: found nan"),
-        ((), CONFIG, "budgets: found none"),
-        ((0.1, 0.1), CONFIG, "budgets: found 0.1, 0.1"),
-        (BUDGETS, replace(CONFIG, select="aucc"), "select: found 'aucc' with 5 treatments"),
+        (
+            BUDGETS,
+            {TWO_STAGE: replace(START, training=FitConfig(devices=1000, batch_size=1000))},
+            "devices: found 1000, expected at most",
+        ),
+        ((0.1, -1.0), METHODS, "budget: found -1.0"),
+        ((float("nan"),), METHODS, "budget: found nan"),
+        ((), METHODS, "budgets: found none"),
+        ((0.1, 0.1), METHODS, "budgets: found 0.1, 0.1"),
+        (BUDGETS, {TWO_STAGE: replace(START, select="aucc")}, "select: found 'aucc' with 5 treatments"),
+        (BUDGETS, {"PL-centred": CENTRED}, "methods: found PL-centred, expected TSM-SL among them"),
     ],
 )
-def test_bad_input_is_named_before_training(budgets, config, message):
+def test_bad_input_is_named_before_training(budgets, methods, message):
+    def no_epoch(label, epochs):
+        return lambda epoch: pytest.fail(f"{label} is trained")
+
     with pytest.raises(InputError, match=message):
-        compare(KEY, SPLITS, budgets, METHODS, config)
+        compare(KEY, with_budgets(SPLITS, budgets), methods, cells=Cells(watcher=Watcher(on_stage=no_epoch)))
 
 
 def test_a_study_needs_a_device():
-    with pytest.raises(InputError, match="devices: found 0, expected at least 1"):
-        StudyConfig(devices=0)
-
-
-def test_default_budgets_need_costs_that_differ():
-    with pytest.raises(InputError, match=r"mean costs of the treatments: found 0\.1 for all"):
-        default_budgets(np.array([0.1, 0.1]))
+    with pytest.raises(InputError, match="devices: found 0, expected a finite number of at least 1"):
+        FitConfig(devices=0)

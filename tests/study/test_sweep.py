@@ -1,33 +1,35 @@
 from dataclasses import replace
 from functools import partial
-from importlib import import_module
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dfcl_jax import METHODS, InputError, constants, losses, methods, scores
+from dfcl_jax import Decision, InputError, TwoStage, losses, scores
 from dfcl_jax.data import simulate, split_simulation
-from dfcl_jax.methods import TWO_STAGE, Method
+from dfcl_jax.losses import constants
+from dfcl_jax.losses import decision as decision_losses
+from dfcl_jax.methods import SILENT, TWO_STAGE, decisions, describe
+from dfcl_jax.methods.decision import begin_from, train_on
 from dfcl_jax.models import NetworkConfig
-from dfcl_jax.study import Hooks, StudyConfig, grid, sweep
-from dfcl_jax.study.comparison import begin
-from dfcl_jax.study.sweep import label, shown, terms_of
-from dfcl_jax.study.training import train_method
-from dfcl_jax.train import FitConfig
+from dfcl_jax.study import Cells, Watcher, grid, sweep
+from dfcl_jax.study.sweep import label, shown, terms_of, variant
+from dfcl_jax.train import ALL_SEEDS, FitConfig, StageLog
 
-CONFIG = StudyConfig(
-    network=NetworkConfig(hidden=(8,)),
-    warm=FitConfig(epochs=1, batch_size=250),
-    decision=FitConfig(epochs=2, batch_size=250, learning_rate=1e-2),
-)
+START = TwoStage(NetworkConfig(hidden=(8,)), training=FitConfig(epochs=1, batch_size=250))
 BUDGETS = (0.02, 0.05, 0.1)
 DRAW = jax.jit(partial(simulate.marketing, d=6), static_argnums=1)
-SPLITS = [split_simulation(DRAW(jax.random.key(seed), 2000), 1000, 500) for seed in range(2)]
+SPLITS = [
+    split_simulation(DRAW(jax.random.key(seed), 2000), 1000, 500, budgets=BUDGETS, seed=seed) for seed in range(2)
+]
+TASKS = [split.task for split in SPLITS]
 KEY = jax.random.key(0)
-CENTRED, TRACKED = METHODS["PL-centred"], METHODS["PL-own-units"]
-AT_LAMS = CENTRED._replace(constants=constants.fitted_at)
+CENTRED, TRACKED = (
+    decisions(START, FitConfig(epochs=2, batch_size=250, learning_rate=1e-2))[name]
+    for name in ("PL-centred", "PL-own-units")
+)
+AT_LAMS = replace(CENTRED, constants=constants.fitted_at)
 # Steps of the last one's length end outside the floats.
 SETTINGS = [
     {"alpha": 0.0, "learning_rate": 1e-2, "temperature_in_spreads": 1.5, "budgets": BUDGETS},
@@ -38,45 +40,51 @@ DIVERGED = label(SETTINGS[2])
 
 
 @pytest.fixture(scope="module")
-def start():
-    return begin(KEY, SPLITS, BUDGETS, CONFIG, Hooks())
+def cells():
+    return Cells()
 
 
 @pytest.fixture(scope="module")
-def swept(start):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(import_module("dfcl_jax.study.sweep"), "begin", lambda *_: start)
-        return sweep(KEY, SPLITS, BUDGETS, TRACKED, SETTINGS, CONFIG)
+def swept(cells):
+    return sweep(KEY, SPLITS, TRACKED, SETTINGS, cells=cells)
 
 
-def assert_same_fit(member, alone):
-    # Parameters and settings are float32 here, and 8 Adam steps magnify what the first sums differ by some hundredfold;
-    # tests/train/test_members.py is in float64.
-    close = partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6)
-    close(member.loss, alone.loss)
-    close(member.value, alone.value)
-    jax.tree.map(close, member.params, alone.params)
+@pytest.fixture(scope="module")
+def begin(cells):
+    """Where decision training starts, from the two-stage networks that the sweep has, too."""
+
+    def kept(method, key, tasks):
+        return [cell.params for cell in cells.train(TWO_STAGE, method, key, tasks)]
+
+    return begin_from(TRACKED, KEY, TASKS, SILENT._replace(fitted=kept), ALL_SEEDS)
+
+
+# Parameters and settings are float32 here, and 8 Adam steps magnify what the first sums differ by some hundredfold;
+# tests/train/test_members.py is in float64.
+close = partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("setting", SETTINGS[:2], ids=["no prediction loss", "one budget"])
-def test_a_member_is_the_same_run_alone(start, swept, setting):
-    trained_for = [BUDGETS.index(budget) for budget in setting["budgets"]]
-
-    def fitted(outcomes, budgets):
-        spreads = setting["temperature_in_spreads"]
-        return constants.fitted(outcomes, budgets[np.array(trained_for)], temperature_in_spreads=spreads)
-
-    decision = replace(CONFIG.decision, learning_rate=setting["learning_rate"])
-    config = replace(CONFIG, alpha=setting["alpha"], decision=decision)
-    method = TRACKED._replace(constants=fitted)
-    fit = train_method(start.key, "alone", method, start.model, start.seeds, start.warm, config, Hooks())
-    assert_same_fit(swept.study.fits[label(setting)], fit)
+def test_a_member_is_the_same_run_alone(begin, swept, setting):
+    alone = variant(TRACKED, setting)
+    fit = train_on(alone, begin, begin.terms(alone), ALL_SEEDS, StageLog())
+    for seed, cell in enumerate(swept.study.cells[label(setting)]):
+        close(cell.record.loss, fit.loss[:, seed])
+        close(cell.record.value, fit.value[:, seed])
+        jax.tree.map(lambda one, all_, s=seed: close(one, all_[s]), cell.params["net"], fit.params)
 
 
-def test_a_member_that_diverges_keeps_its_start_and_leaves_the_others_alone(start, swept):
-    diverged = swept.study.fits[DIVERGED]
-    assert not np.isfinite(diverged.loss[-1]).any()
-    jax.tree.map(np.testing.assert_array_equal, diverged.params, start.warm.fit.params)
+def test_a_variant_is_the_method_with_the_options_of_its_setting():
+    of = variant(TRACKED, SETTINGS[1])
+    assert (of.alpha, of.training.learning_rate, of.budgets) == (2.0, 3e-3, BUDGETS[1:2])
+    assert describe(of.constants)["keywords"] == {"temperature_in_spreads": 0.5}
+    assert replace(of, alpha=0.0, training=TRACKED.training, budgets=None, constants=TRACKED.constants) == TRACKED
+
+
+def test_a_member_that_diverges_keeps_its_start_and_leaves_the_others_alone(swept):
+    for diverged, start in zip(swept.study.cells[DIVERGED], swept.study.cells[TWO_STAGE], strict=True):
+        assert not np.isfinite(diverged.record.loss.iloc[-1])
+        jax.tree.map(np.testing.assert_array_equal, diverged.params, start.params)
     lift = swept.values.set_index("learning_rate").lift
     assert (lift.loc[1e30] == 0).all()
     assert np.isfinite(lift).all()
@@ -98,14 +106,19 @@ LAMS = ((2.0,), (0.0, 4.0), (2.0, 4.0, 8.0))
 SETS = grid(lams=LAMS)
 
 
-def test_sets_of_unequal_size_are_filled_up_with_terms_of_no_weight(start):
-    terms, _ = terms_of(constants.fitted_at, AT_LAMS, SETS, start, CONFIG)
+@pytest.fixture(scope="module")
+def filled(begin):
+    """Constants of every seed and set of multipliers."""
+    return terms_of([variant(AT_LAMS, setting) for setting in SETS], begin).constants
+
+
+def test_sets_of_unequal_size_are_filled_up_with_terms_of_no_weight(begin, filled):
     for s in range(len(SPLITS)):
-        outcomes = jax.tree.map(lambda leaf, s=s: leaf[s], start.warm.outcomes)
+        outcomes = jax.tree.map(lambda leaf, s=s: leaf[s], begin.sample_hat)
         for k, lams in enumerate(LAMS):
             size = len(lams)
-            expected = constants.fitted_at(outcomes, start.seeds.budgets[s], lams=jnp.array(lams))
-            found = jax.tree.map(lambda leaf, s=s, k=k: leaf[s, k], terms.constants)
+            expected = constants.fitted_at(outcomes, begin.counted.budgets[s], lams=jnp.array(lams))
+            found = jax.tree.map(lambda leaf, s=s, k=k: leaf[s, k], filled)
             assert (found.weights[size:] == 0).all()
             for one, other in zip(found, expected, strict=True):
                 np.testing.assert_allclose(one[:size], other, rtol=1e-12)  # one sum in another order
@@ -113,28 +126,29 @@ def test_sets_of_unequal_size_are_filled_up_with_terms_of_no_weight(start):
 
 @pytest.mark.parametrize("loss", ["PL", "IFD", "IFD, longest step", "DIFD"])
 @pytest.mark.parametrize("size", [1, 2])
-def test_a_term_of_no_weight_adds_exactly_nothing(start, loss, size):
-    outcomes = jax.tree.map(lambda leaf: leaf[0, :200], start.warm.outcomes)
-    surfaces = scores.ipw(jax.tree.map(lambda leaf: leaf[0, :200], start.seeds.train._replace(p=None))._replace(
-        p=start.seeds.train.p[0]
-    ))  # fmt: skip
+def test_a_term_of_no_weight_teaches_exactly_nothing(begin, filled, loss, size):
+    outcomes = jax.tree.map(lambda leaf: leaf[0, :200], begin.sample_hat)
+    surfaces = scores.ipw(jax.tree.map(lambda leaf: leaf[0], begin.counted.sample).sample(200))
     of = {
-        "PL": methods.entropy_regularised,
-        "IFD": methods.finite_difference,
+        "PL": decision_losses.entropy_regularised,
+        "IFD": decision_losses.finite_difference,
         "IFD, longest step": lambda o, g, k: losses.finite_difference_loss(o, g, k.lams, clip="max", weights=k.weights),
         "DIFD": lambda o, g, k: losses.dual_finite_difference_loss(
             o, g, k.lams, window=k.window, temperature=k.temperature, weights=k.weights
         ),
     }[loss]
-    terms, _ = terms_of(constants.fitted_at, AT_LAMS, SETS, start, CONFIG)
-    filled = jax.tree.map(lambda leaf: leaf[0, size - 1], terms.constants)
-    bare = jax.tree.map(lambda leaf: leaf[:size], filled)
-    one, other = (jax.value_and_grad(of)(outcomes, surfaces, k) for k in (filled, bare))
-    jax.tree.map(np.testing.assert_array_equal, one, other)
+    whole = jax.tree.map(lambda leaf: leaf[0, size - 1], filled)
+    bare = jax.tree.map(lambda leaf: leaf[:size], whole)
+    one, other = (jax.value_and_grad(of)(outcomes, surfaces, k) for k in (whole, bare))
+    # Three sums at once may be added up in another order than one.
+    np.testing.assert_allclose(one[0], other[0], rtol=1e-15 * 200)
+    jax.tree.map(np.testing.assert_array_equal, one[1], other[1])
     assert float(jnp.abs(one[1].r).sum()) > 0
 
 
-GIVEN = Method(scores.centred, methods.entropy_regularised, constants=partial(constants.given, lams=(0.1,)))
+GIVEN = Decision(
+    scores.centred, decision_losses.entropy_regularised, START, constants=partial(constants.given, lams=(0.1,))
+)
 
 
 @pytest.mark.parametrize(
@@ -152,13 +166,13 @@ GIVEN = Method(scores.centred, methods.entropy_regularised, constants=partial(co
         (
             CENTRED,
             [{"tau": 1.0}],
-            "'tau', expected one of alpha, learning_rate, budgets, temperature_in",
+            "hyper-parameter: found 'tau', expected alpha, learning_rate, budgets, or a number that .*fitted",
         ),
         (CENTRED, [{"lams": (0.1,)}], "hyper-parameter: found 'lams'"),
         (
             GIVEN,
             [{"temperature_in_spreads": 1.0}],
-            "one of alpha, learning_rate, budgets, lams, temperature, w",
+            "hyper-parameter: found 'temperature_in_spreads', expected alpha, .*given",
         ),
         (AT_LAMS, [{"lams": (0.1, -0.5)}], "lams: found -0.5"),
         (
@@ -166,22 +180,25 @@ GIVEN = Method(scores.centred, methods.entropy_regularised, constants=partial(co
             [{"lams": (0.1, 1.0), "window": (1.0,)}],
             r"sets of lams .0.1, 1., window .1.: found several sizes",
         ),
-        (AT_LAMS._replace(tracked=True), [{"lams": (0.1,)}], "lams of a method that tracks its multipliers"),
+        (CENTRED, [{"spread": 1.0}], "hyper-parameter: found 'spread'"),
+        (replace(CENTRED, training=FitConfig(learning_rate=0)), [{"learning_rate": 1.0}], "relative to: found 0"),
+        (replace(AT_LAMS, tracked=True), [{"lams": (0.1,)}], "lams of a method that tracks its multipliers"),
         (CENTRED, [{"alpha": 1.0}, {"learning_rate": 1.0}], "settings of a sweep: found one of"),
     ],
 )
 def test_bad_settings_are_named_before_training(method, settings, message):
-    def no_training(stage, epochs, rows):
-        raise AssertionError(stage)
+    def no_training(label, epochs):
+        raise AssertionError(label)
 
     with pytest.raises(InputError, match=message):
-        sweep(KEY, SPLITS, BUDGETS, method, settings, CONFIG, Hooks(on_stage=no_training))
+        sweep(KEY, SPLITS, method, settings, cells=Cells(watcher=Watcher(on_stage=no_training)))
 
 
-def test_published_constants_leave_nothing_of_themselves_to_sweep():
-    config = replace(CONFIG, constants="marketing")
-    with pytest.raises(InputError, match=r"expected one of alpha, learning_rate, budgets$"):
-        sweep(KEY, SPLITS, BUDGETS, CENTRED, [{"temperature_in_spreads": 1.0}], config)
+@pytest.mark.parametrize("published", [constants.published_criteo, constants.published_marketing])
+def test_published_constants_have_no_spreads_to_sweep(published):
+    method = replace(CENTRED, constants=published)
+    with pytest.raises(InputError, match="hyper-parameter: found 'temperature_in_spreads'"):
+        sweep(KEY, SPLITS, method, [{"temperature_in_spreads": 1.0}])
 
 
 def test_a_grid_is_every_combination():

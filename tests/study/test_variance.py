@@ -1,38 +1,42 @@
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
 
-from dfcl_jax import Method, Outcomes, methods, scores
-from dfcl_jax.data import Split, simulate
+from dfcl_jax import Decision, InputError, Outcomes, TwoStage, scores
+from dfcl_jax.data import Exam, Split, Task, simulate
+from dfcl_jax.losses.decision import entropy_regularised
 from dfcl_jax.models import NetworkConfig
-from dfcl_jax.study import StudyConfig, variances
+from dfcl_jax.study import variances
 from dfcl_jax.train import FitConfig
 from dfcl_jax.types import take
 
-TRIALS, N = 6, 3000
-CONFIG = StudyConfig(
-    network=NetworkConfig(hidden=(8,)),
-    warm=FitConfig(epochs=10, batch_size=100, learning_rate=1e-2),
-    decision=FitConfig(epochs=1, batch_size=500),
-)
+TRIALS = 6
+START = TwoStage(NetworkConfig(hidden=(8,)), training=FitConfig(epochs=10, batch_size=100, learning_rate=1e-2))
+CENTRED = Decision(scores.centred, entropy_regularised, START, FitConfig(epochs=1, batch_size=500))
+KINDS = {
+    "raw": replace(CENTRED, scores=scores.raw),
+    "centred": CENTRED,
+    "still": replace(CENTRED, training=replace(CENTRED.training, learning_rate=0.0)),
+}
+
+
+def replicated(n: int) -> list[Split]:
+    trial, truth = jax.jit(simulate.marketing, static_argnums=1)(jax.random.key(0), (TRIALS + 2) * n)
+    rest = jnp.arange(TRIALS * n, (TRIALS + 2) * n)
+    common = take(trial, rest)
+    exam = Exam(common, Outcomes(truth.r[rest], truth.c[rest]))
+    parts = [take(trial, jnp.arange(k * n, (k + 1) * n)) for k in range(TRIALS)]
+    return [Split(Task(part, common, (0.05, 0.1), seed), exam) for seed, part in enumerate(parts)]
 
 
 @pytest.fixture(scope="module")
 def table() -> pd.DataFrame:
-    trial, truth = jax.jit(simulate.marketing, static_argnums=1)(jax.random.key(0), (TRIALS + 2) * N)
-    rest = jnp.arange(TRIALS * N, (TRIALS + 2) * N)
-    known = Outcomes(truth.r[rest], truth.c[rest])
-    parts = [take(trial, jnp.arange(k * N, (k + 1) * N)) for k in range(TRIALS)]
-    common = take(trial, rest)
-    splits = [Split(part, common, common, known, encoder=None, test_rows=np.asarray(rest)) for part in parts]
-    kinds = {
-        "raw": Method(methods.raw, methods.entropy_regularised),
-        "centred": Method(scores.centred, methods.entropy_regularised),
-        "still": Method(scores.centred, methods.entropy_regularised, pace=0.0),
-    }
-    return variances(jax.random.key(0), splits[0], splits[1:], (0.05, 0.1), kinds, CONFIG).set_index("method")
+    first, *rest = replicated(3000)
+    return variances(jax.random.key(0), first, rest, KINDS).set_index("method")
 
 
 @pytest.mark.slow
@@ -49,3 +53,14 @@ def test_policies_that_do_not_move_agree_and_gain_nothing(table):
     assert table.lift_sd["still"] == pytest.approx(0, abs=1e-9)
     assert 0 < table.disagreement["raw"] < 1
     assert np.isfinite(table[["lift", "lift_sd"]]).all(axis=None)
+
+
+def test_what_cannot_be_compared_is_refused():
+    first, *rest = replicated(10)
+    unknown = [split._replace(exam=Exam(split.exam.test, None)) for split in rest]
+    with pytest.raises(InputError, match="replicates: found 1, expected at least 2"):
+        variances(jax.random.key(0), first, rest[:1], KINDS)
+    with pytest.raises(InputError, match="exam: found no truth"):
+        variances(jax.random.key(0), first, unknown, KINDS)
+    with pytest.raises(InputError, match="methods: found several two-stage learnings"):
+        variances(jax.random.key(0), first, rest, KINDS | {"other": replace(CENTRED, start=TwoStage())})

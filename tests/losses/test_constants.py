@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dfcl_jax import Outcomes, constants
+from dfcl_jax import Outcomes
 from dfcl_jax.data import simulate
-from dfcl_jax.methods import entropy_regularised, finite_difference
+from dfcl_jax.losses import constants
+from dfcl_jax.losses.decision import entropy_regularised, finite_difference
 from dfcl_jax.scores import truth
 from dfcl_jax.solvers import hard, lams_for_budgets
 from dfcl_jax.types import pick
@@ -109,7 +110,7 @@ def test_predictions_that_tell_no_treatment_apart_give_usable_constants():
 
 
 def test_published_constants():
-    criteo, marketing = constants.published("criteo"), constants.published("marketing")
+    criteo, marketing = constants.published_criteo(OUTCOMES, BUDGETS), constants.published_marketing(OUTCOMES, BUDGETS)
     assert criteo.lams.tolist() == [0.1]
     assert criteo.temperature.tolist() == [3.0]
     assert criteo.window.tolist() == criteo.cost_window.tolist() == [0.3]

@@ -1,0 +1,82 @@
+import io
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+
+from dfcl_jax import InputError
+from dfcl_jax.runs import RunConfig, Within, command
+from dfcl_jax.runs.command import print_anything
+from dfcl_jax.runs.options import COUNT, SHARE, check_ranges
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (KeyboardInterrupt(), 130, ""),
+        (OSError("checkpoint there: found no space"), 2, "error: checkpoint there: found no space\n"),
+        (InputError("seeds: found 0"), 2, "error: seeds: found 0\n"),
+    ],
+)
+def test_what_ends_a_run_is_one_line_and_an_exit_code(monkeypatch, capsys, error, code, said):
+    def main(config: RunConfig) -> None:
+        raise error
+
+    monkeypatch.setattr(sys, "argv", ["test"])
+    with pytest.raises(SystemExit) as stop:
+        command(main, RunConfig)
+    assert stop.value.code == code
+    assert capsys.readouterr().err == said
+
+
+def test_options_that_cannot_be_met_are_refused_before_any_work(monkeypatch):
+    monkeypatch.setattr("dfcl_jax.train.record.find_spec", lambda name: None)
+    with pytest.raises(InputError, match="tensorboard: found no package tensorboardX, expected it: pip install"):
+        RunConfig(tensorboard=True)
+    with pytest.raises(InputError, match=r"seconds between checkpoints: found -1\.0, expected at least 0"):
+        RunConfig(checkpoint_seconds=-1.0)
+
+
+@dataclass(frozen=True)
+class Inner:
+    weight: Annotated[float, Within(0, above=True)] = 1.0
+
+
+@dataclass(frozen=True)
+class Options:
+    rows: Annotated[int, COUNT] = 1
+    share: Annotated[float, SHARE] | None = None
+    budgets: tuple[Annotated[float, Within(0)], ...] = ()
+    inner: Inner = field(default_factory=Inner)
+    path: Path = Path("anywhere")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (Options(rows=0), "--rows: found 0, expected a finite number of at least 1"),
+        (Options(share=1.0), r"--share: found 1\.0, expected a finite number above 0 and below 1"),
+        (Options(share=float("nan")), "--share: found nan, expected a finite number above 0 and below 1"),
+        (Options(budgets=(0.1, -1.0)), r"--budgets: found -1\.0, expected a finite number of at least 0"),
+        (Options(budgets=(float("inf"),)), "--budgets: found inf"),
+        (Options(inner=Inner(0.0)), r"--inner\.weight: found 0\.0, expected a finite number above 0"),
+    ],
+)
+def test_a_number_out_of_its_range_is_refused_by_its_name_on_the_command_line(options, message):
+    with pytest.raises(InputError, match=message):
+        check_ranges(options)
+
+
+def test_numbers_in_their_ranges_pass():
+    check_ranges(Options(rows=1, share=0.5, budgets=(0.0, 1e9)))
+
+
+def test_a_stream_that_lacks_a_character_is_given_plain_ones(monkeypatch):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stream)
+    print_anything()
+    print("1.0 ±0.1 … ≥ 2 für")
+    stream.flush()
+    assert stream.buffer.getvalue() == b"1.0 +-0.1 ... >= 2 f?r\n"  # pyright: ignore

@@ -36,7 +36,7 @@ def spread(tmp_path_factory) -> dict[str, np.ndarray]:
     out = tmp_path_factory.mktemp("mesh") / "spread.npz"
     program.write_trial(out.parent)
     command = [sys.executable, str(PROGRAM), str(out)]
-    done = subprocess.run(command, env=environment(8), capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, env=environment(8), capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     with np.load(out) as arrays:
         return dict(arrays)

@@ -200,7 +200,9 @@ def test_through_revenue_leaves_cost_without_a_gradient():
     assert (np.asarray(revenue.c) == 0).all()
 
 
-dual_value_and_gradient = jax.jit(jax.value_and_grad(dual_finite_difference_loss), static_argnames=("clip", "normalise", "flips"))
+dual_value_and_gradient = jax.jit(
+    jax.value_and_grad(dual_finite_difference_loss), static_argnames=("clip", "normalise", "flips")
+)
 
 
 def through_softmax(q, score, temperature):

@@ -54,7 +54,7 @@ def one_step(model, objective, **how):
     params, optimiser = start(model), optax.sgd(1.0)
     step = jax.jit(make_step(model, objective, optimiser, **how))
     learner, loss = step(Learner(params, optimiser.init(params), jnp.ones(())), ROWS, None)
-    return loss, jax.tree.map(jnp.subtract, params, learner.params)
+    return loss, jax.tree.map(lambda before, after: np.asarray(before) - np.asarray(after), params, learner.params)
 
 
 def assert_same(one, other):
@@ -73,7 +73,7 @@ def whole(name, loss):
 )
 def test_chunks_give_the_gradient_of_the_whole_batch(name, loss):
     expected = whole(name, loss)
-    assert float(optax.tree.norm(expected[1])) > 1e-4
+    assert sum((leaf**2).sum() for leaf in jax.tree.leaves(expected[1])) ** 0.5 > 1e-4
     # 97 is a prime: chunks of 20 leave 17 over, and chunks of 96 a single one.
     for chunk in (20, 96) if name == "mlp" else (20,):
         assert_same(one_step(MODELS[name], OBJECTIVES[loss], chunk=chunk), expected)

@@ -9,11 +9,11 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 
 import jax
-import jaxlib
 import numpy as np
 import pytest
 
@@ -37,7 +37,7 @@ def _kept() -> Path:
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else [platform.processor()]
     kind = {line for line in lines if line.startswith(("model name", "flags", "CPU part", "Features"))} or set(lines)
-    name = repr((jax.__version__, jaxlib.__version__, platform.machine(), sorted(kind)))
+    name = repr((jax.__version__, version("jaxlib"), platform.machine(), sorted(kind)))
     return Path(__file__).parents[1] / ".pytest_cache" / "compiled" / hashlib.sha256(name.encode()).hexdigest()[:16]
 
 

@@ -87,7 +87,7 @@ def test_marginal_utility_is_marginal_revenue_over_marginal_cost():
     w = 1 / np.asarray(trial.p)[t]
     sums = [[[(w * y)[(group == g) & (t == j)].sum() for y in (r, c)] for j in range(3)] for g in range(3)]
     steps = np.diff(np.array(sums), axis=1)
-    marginal_revenue, marginal_cost = steps[..., 0], steps[..., 1]
+    marginal_revenue, marginal_cost = np.array(steps[..., 0], float), np.array(steps[..., 1], float)
     assert_least_at(lambda table: marginal_utility_loss(table[group], trial), marginal_revenue / marginal_cost)
 
 

@@ -208,7 +208,7 @@ def test_chunks_accumulate_the_gradient_of_the_whole_batch(name):
     @jax.value_and_grad
     def in_chunks(params):
         # 30 people in chunks of 8: three, and 6 people left over.
-        return LOSSES[name](losses.in_chunks(apply, 8)(params, x), surfaces, LAMS, BUDGETS)
+        return LOSSES[name](losses.in_chunks(apply, 8)(params, jnp.asarray(x)), surfaces, LAMS, BUDGETS)
 
     loss, gradient = alone(name, jax.jit(apply)(weights, x), surfaces)
     assert_same(in_chunks(weights), (loss, through_apply(weights, x, gradient)), rtol=1e-10, atol=1e-14)

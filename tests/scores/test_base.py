@@ -54,7 +54,7 @@ def test_no_other_base_has_less_variance():
     def second_moment(b):  # sum_j E[(y_j - b)^2 | x] / p_j
         return ((y2 - 2 * b[:, None] * TRUTH.r + b[:, None] ** 2) / P).sum(axis=1)
 
-    best = np.asarray(scores.least_variance_base(TRUTH.r, P))
+    best = np.asarray(scores.least_variance_base(TRUTH.r, jnp.asarray(P)))
     # d/db sum_j E[(y_j - b)^2 | x] / p_j
     assert np.abs((2 * (best[:, None] - TRUTH.r) / P).sum(axis=1)).max() < 1e-9
     for step in (-0.5, 0.5):
@@ -62,7 +62,7 @@ def test_no_other_base_has_less_variance():
 
 
 def test_the_margin_of_two_treatments_has_least_variance_with_their_contrast():
-    contrast = np.array([[0.0, 1.0, 1.0]])
+    contrast = jnp.array([[0.0, 1.0, 1.0]])
     trial = drawn()
     spreads = {}
     for name, base in {

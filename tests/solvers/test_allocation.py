@@ -160,14 +160,14 @@ def test_decisions_at_a_tie_are_those_whose_spend_was_measured(seed):
     """Six kinds of people, many of each: the multiplier sits at a tie of a sixth of them."""
     kinds = random_outcomes(seed, 6, 3)
     who = np.random.default_rng(seed).integers(0, 6, 500)
-    outcomes = Outcomes(*(np.asarray(surface, np.float32)[who] for surface in kinds))
-    other = Outcomes(outcomes.r + np.float32(0.1), outcomes.c)
+    r, c = (np.asarray(surface, np.float32)[who] for surface in kinds)
     rows = np.arange(500)
-    for decider in (outcomes, other):
-        crossing = within_budget(decider, outcomes.c, np.float32(0.15))
+    for r_hat in (r, r + np.float32(0.1)):
+        decider = Outcomes(jnp.asarray(r_hat), jnp.asarray(c))
+        crossing = within_budget(decider, decider.c, np.float32(0.15))
         # Float32 means summed in another order.
-        assert outcomes.c[rows, crossing.within].mean() <= 0.15 * (1 + 1e-6)
-        assert outcomes.c[rows, crossing.over].mean() > 0.15 * (1 - 1e-6)
+        assert c[rows, crossing.within].mean() <= 0.15 * (1 + 1e-6)
+        assert c[rows, crossing.over].mean() > 0.15 * (1 - 1e-6)
         assert crossing.lam > 0
 
 
@@ -324,8 +324,8 @@ def test_a_low_temperature_gives_the_hard_decision_and_a_high_one_the_uniform():
         (random_outcomes(0, 5, 3), -1.0, "budget: found -1.0"),
         (random_outcomes(0, 5, 3), float("nan"), "budget: found nan"),
         (random_outcomes(0, 5, 3), float("inf"), "budget: found inf"),
-        (Outcomes(np.ones((5, 3)), np.ones((5, 3))), 0.5, "budget: found 0.5, expected at least 1"),
-        (Outcomes(np.ones((5, 3)), np.ones((5, 2))), 0.5, r"outcomes: found \(5, 3\) and \(5, 2\)"),
+        (Outcomes(jnp.ones((5, 3)), jnp.ones((5, 3))), 0.5, "budget: found 0.5, expected at least 1"),
+        (Outcomes(jnp.ones((5, 3)), jnp.ones((5, 2))), 0.5, r"outcomes: found \(5, 3\) and \(5, 2\)"),
         (
             Outcomes(jnp.ones((5, 3)).at[2, 1].set(jnp.nan), jnp.ones((5, 3))),
             2.0,

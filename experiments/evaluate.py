@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import tyro
 
 from dfcl_jax import Outcomes
-from dfcl_jax.data import Columns, PredictedColumns, PredictedTrial, predicted_trial, simulate
+from dfcl_jax.data import Columns, PredictedColumns, PredictedTrial, Reading, predicted_trial, simulate
 from dfcl_jax.runs import EvaluationConfig, command, run_evaluation
 
 
@@ -22,6 +22,7 @@ class Config(EvaluationConfig):
     columns: Annotated[Columns, tyro.conf.arg(name="")] = field(
         default_factory=lambda: Columns("treatment", "revenue", "cost")
     )
+    reading: Reading = field(default_factory=Reading)
     model: PredictedColumns = field(default_factory=PredictedColumns)
     rival: PredictedColumns = field(default_factory=PredictedColumns)
 
@@ -32,8 +33,9 @@ def main(config: Config) -> None:
         judged = example(jax.random.key(config.seed))
     else:
         models = {"model": config.model} | ({"rival": config.rival} if config.rival != PredictedColumns() else {})
-        judged = predicted_trial(config.data, config.columns, models)
-    run_evaluation("evaluate", config, judged)
+        judged = predicted_trial(config.data, config.columns, models, reading=config.reading)
+    given = config.data is None or bool(config.columns.propensities or config.columns.propensity_columns)
+    run_evaluation("evaluate", config, judged, given_propensities=given)
 
 
 def example(key: jax.Array) -> PredictedTrial:

@@ -10,11 +10,6 @@ from dfcl_jax.report.figures import COLOURS, drawn, label, style
 from dfcl_jax.report.terminal import markdown_table, number
 from dfcl_jax.study import Evaluation
 
-# Below this a chi-square test doubts that the trial was randomised as it says.
-DOUBT = 0.01
-# Below as many people who had what the policy gives, an interval is itself uncertain.
-FEW = 100
-
 
 def draw(evaluation: Evaluation, folder: Path) -> None:
     """Draw the figures values, calibration and balance."""
@@ -112,7 +107,7 @@ def shown(evaluation: Evaluation) -> list[Shown]:
         policies = list(dict.fromkeys(frame.policy))
         rows = []
         for at, part in frame.groupby(key, sort=False):
-            cells = [f"{number(row[what])} [{number(row.low)}, {number(row.high)}]" for _, row in part.iterrows()]
+            cells = [_with_interval(row[what], row.low, row.high) for _, row in part.iterrows()]
             rows.append([number(at), *cells])
         result.append(Shown(title, [key, *policies], rows))
     return result
@@ -121,19 +116,9 @@ def shown(evaluation: Evaluation) -> list[Shown]:
 def markdown(evaluation: Evaluation) -> str:
     """Values, differences, areas and doubts as Markdown."""
     parts = [f"{title}\n\n{markdown_table(headers, rows)}" for title, headers, rows in shown(evaluation)]
-    return "\n".join(parts + [f"{doubt}\n" for doubt in doubts(evaluation)])
+    return "\n".join(parts + [f"Doubtful: {doubt}\n" for doubt in evaluation.doubts])
 
 
-def doubts(evaluation: Evaluation) -> list[str]:
-    """What makes the figures doubtful, a sentence each."""
-    tests, values = evaluation.tests, evaluation.values
-    notes = [
-        f"Doubtful: the trial does not look randomised as it says ({row['test']} test, p = {row['p_value']:.2g})."
-        for row in tests[tests.p_value < DOUBT].to_dict("records")
-    ]
-    few = values[values.effective_size < FEW].to_dict("records")
-    return notes + [
-        f"Doubtful: {row['policy']} at budget {row['budget']:.4g} rests on {row['effective_size']:.0f} people "
-        "who had what it gives."
-        for row in few
-    ]
+def _with_interval(value: float, low: float, high: float) -> str:
+    """A value with its interval, or with a sign that the interval is withheld."""
+    return f"{number(value)} [{number(low)}, {number(high)}]" if low == low else f"{number(value)} [withheld]"

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import jax
 
 from dfcl_jax import scores
+from dfcl_jax.data import check_leaks
 from dfcl_jax.data.predictions import PredictedTrial
 from dfcl_jax.report import evaluation as report
 from dfcl_jax.report.terminal import terminal_tables
@@ -30,13 +31,16 @@ class EvaluationConfig(FolderConfig):
     seed: Annotated[int, Within(0)] = 0
 
 
-def run_evaluation(name: str, config: EvaluationConfig, judged: PredictedTrial) -> Evaluation:
+def run_evaluation(
+    name: str, config: EvaluationConfig, judged: PredictedTrial, *, given_propensities: bool = True
+) -> Evaluation:
     """Judge predictions on a trial, write the run folder, and say what came of it.
 
     Args:
         name: of the experiment.
         config: its options.
         judged: people whom the predictions were not fitted on.
+        given_propensities: whether the design names the propensities.
 
     Raises:
         InputError: what `study.evaluate` and `open_run` refuse; a budget below the cheapest treatment's mean cost.
@@ -45,6 +49,7 @@ def run_evaluation(name: str, config: EvaluationConfig, judged: PredictedTrial) 
     settling = scores.aipw(trial, first) if config.settle == "aipw" else scores.ipw(trial)
     budgets = chosen_budgets(config.budgets, settling.c.mean(axis=0))
     with open_run(name, config, rows=trial.rows) as run:
+        run.say(*(judged.table.notes if judged.table else ()))
         with counted("bootstrap", config.replicates, "replicates", console=run.console) as on_batch:
             evaluation = evaluate(
                 jax.random.key(config.seed),
@@ -54,15 +59,19 @@ def run_evaluation(name: str, config: EvaluationConfig, judged: PredictedTrial) 
                 budgets,
                 replicates=config.replicates,
                 names=judged.features,
+                arms=judged.table.arms if judged.table else None,
+                given_propensities=given_propensities,
+                leaks=check_leaks(judged.table) if judged.table else (),
                 on_batch=on_batch,
             )
         # Tables before pictures: no picture may cost a result.
         for table, frame in evaluation._asdict().items():
-            run.write_table(table, frame)
+            if table != "doubts":
+                run.write_table(table, frame)
         run.write_text("table.md", report.markdown(evaluation))
         for title, headers, rows in report.shown(evaluation):
             run.say("", title)
             run.console.print(*terminal_tables(headers, rows, width=run.console.width), sep="\n")
-        run.say(*report.doubts(evaluation))
+        run.say(*(f"Doubtful: {doubt}" for doubt in evaluation.doubts))
         report.draw(evaluation, run.path)
     return evaluation

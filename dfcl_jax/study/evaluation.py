@@ -28,6 +28,8 @@ class Evaluation(NamedTuple):
     calibration: pd.DataFrame  # policy, outcome, treatment, bin, people, predicted, estimated, error
     quality: pd.DataFrame  # policy, mse_r, mse_c, logloss_r, logloss_c
     tests: pd.DataFrame  # test, statistic, freedom, p_value: is the trial randomised as it says
+    rests: pd.DataFrame  # policy, budget, treatment, share, matched, effective_size, conversions, expected
+    doubts: tuple[str, ...]  # what makes the figures doubtful, a sentence each
 
 
 def evaluate(
@@ -39,6 +41,9 @@ def evaluate(
     *,
     replicates: int = 1000,
     names: Sequence[str] | None = None,
+    arms: Sequence[str] | None = None,
+    given_propensities: bool = True,
+    leaks: Sequence[str] = (),
     on_batch: Callable[[int], None] = lambda done: None,
 ) -> Evaluation:
     """Value policies by their predictions on people of a trial that the predictions were not fitted on.
@@ -51,6 +56,9 @@ def evaluate(
         budgets: cost per person.
         replicates: of the bootstrap; all figures see the same.
         names: of the features.
+        arms: names of the treatments; their codes if not given.
+        given_propensities: whether the design names them; those estimated from the trial cannot disagree with it.
+        leaks: sentences about features that may be made of what happened after treatment.
         on_batch: told how many replicates are done.
 
     Raises:
@@ -60,7 +68,8 @@ def evaluate(
         refuse("policies", found="none", expected="at least one")
     check_budgets(np.asarray(budgets))
     trial = metrics.check_trial(trial)
-    shares, shares_test = diagnostics.arm_shares(trial)
+    arms = [str(j) for j in range(num_arms(trial))] if arms is None else list(arms)
+    shares, shares_test = diagnostics.arm_shares(trial, given_propensities=given_propensities)
     balance, balance_test = diagnostics.balance(trial, names=names)
     at = np.asarray(budgets, np.float64)
     # Lists, for a dictionary would come back from the bootstrap in the order of its names.
@@ -73,9 +82,17 @@ def evaluate(
     differences = [_rows(interval, "difference", budget=at) for interval in difference]
     nothing = pd.DataFrame(columns=["policy", "budget", "difference", "low", "high"])
     metric = [f"Qini area to {at.max():.4g}", *(name for name, _ in areas)]
-    values = []
-    for outcomes, of, interval in zip(policies.values(), steps, revenue, strict=True):
+    values, rests, sentences = [], [], metrics.doubts(trial, arms, names=names, given_propensities=given_propensities)
+    for policy, outcomes, of, interval in zip(policies, policies.values(), steps, revenue, strict=True):
         settled = of.at(at)
+        people = metrics.rests_on(outcomes, settling, settled.rule, revenue=trial.r)
+        why = metrics.why_withheld(people, arms)
+        # An interval that rests on hardly anybody would be narrow for no reason.
+        interval = _withheld(interval, [reason is not None for reason in why])
+        sentences += [
+            f"{policy} at budget {budget:.6g}: {reason}" for budget, reason in zip(at, why, strict=True) if reason
+        ]
+        rests.append(people.assign(budget=at[people.budget]))
         matched = diagnostics.matched(outcomes, settling, settled.lam)
         point = pd.DataFrame({part: np.asarray(getattr(settled, part)) for part in ("cost", "lam", "mixed")})
         values.append(pd.concat([_rows(interval, "revenue", budget=at), point, matched], axis=1))
@@ -91,7 +108,14 @@ def evaluate(
             [{"policy": p} | diagnostics.prediction_quality(o, trial)._asdict() for p, o in policies.items()]
         ),
         tests=pd.DataFrame([("shares", *shares_test), ("balance", *balance_test)], columns=_TEST_COLUMNS),
+        rests=_by_policy(policies, rests),
+        doubts=(*sentences, *leaks),
     )
+
+
+def _withheld(interval: Interval, withheld: Sequence[bool]) -> Interval:
+    low, high = (np.where(withheld, np.nan, np.asarray(end)) for end in (interval.low, interval.high))
+    return interval._replace(low=low, high=high)
 
 
 _TEST_COLUMNS = ["test", "statistic", "freedom", "p_value"]

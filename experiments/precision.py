@@ -47,7 +47,7 @@ def main(config: Config) -> None:
             studies[kind] = compare(jax.random.key(0), splits, methods, judge=judge, cells=cells)
         table = differences(studies)
         run.write_table("differences", table)
-        run.write_text("table.md", markdown_table(list(table), table.to_numpy().tolist()))
+        run.write_text("table.md", markdown_table(list(map(str, table)), table.to_numpy().tolist()))
         run.show(table)
 
 

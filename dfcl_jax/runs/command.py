@@ -1,6 +1,7 @@
 """How an experiment script meets its user: options, errors, exit codes, and a terminal of any encoding."""
 
 import codecs
+import io
 import signal
 import sys
 import threading
@@ -48,5 +49,5 @@ def print_anything() -> None:
 
     codecs.register_error("plain", plain)
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="plain")

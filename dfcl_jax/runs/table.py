@@ -227,6 +227,6 @@ def shown_plan(budgets: pd.DataFrame) -> pd.DataFrame:
     for what in ("spend", "revenue"):
         ends = budgets[[what, f"{what}_low", f"{what}_high"]].map(number)
         table[f"{what}, 95% interval"] = [f"{mean} [{low}, {high}]" for mean, low, high in ends.itertuples(index=False)]
-    for column in budgets.filter(regex="^share "):
+    for column in map(str, budgets.filter(regex="^share ")):
         table[column.removeprefix("share ")] = budgets[column].map(per_cent)
     return table

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dfcl_jax import Decision, InputError, TwoStage, losses, scores
+from dfcl_jax import Decision, InputError, TwoStage, losses, metrics, scores
 from dfcl_jax.data import simulate, split_simulation
 from dfcl_jax.losses import constants
 from dfcl_jax.losses import decision as decision_losses
@@ -32,8 +32,8 @@ CENTRED, TRACKED = (
 AT_LAMS = replace(CENTRED, constants=constants.fitted_at)
 # Steps of the last one's length end outside the floats.
 SETTINGS = [
-    {"alpha": 0.0, "learning_rate": 1e-2, "temperature_in_spreads": 1.5, "budgets": BUDGETS},
-    {"alpha": 2.0, "learning_rate": 3e-3, "temperature_in_spreads": 0.5, "budgets": BUDGETS[1:2]},
+    {"alpha": 0.0, "learning_rate": 2e-3, "temperature_in_spreads": 1.5, "budgets": BUDGETS},
+    {"alpha": 2.0, "learning_rate": 1e-3, "temperature_in_spreads": 0.5, "budgets": BUDGETS[1:2]},
     {"alpha": 0.5, "learning_rate": 1e30, "temperature_in_spreads": 1.0, "budgets": BUDGETS[1:]},
 ]
 DIVERGED = label(SETTINGS[2])
@@ -76,18 +76,20 @@ def test_a_member_is_the_same_run_alone(begin, swept, setting):
 
 def test_a_variant_is_the_method_with_the_options_of_its_setting():
     of = variant(TRACKED, SETTINGS[1])
-    assert (of.alpha, of.training.learning_rate, of.budgets) == (2.0, 3e-3, BUDGETS[1:2])
+    assert (of.alpha, of.training.learning_rate, of.budgets) == (2.0, 1e-3, BUDGETS[1:2])
     assert describe(of.constants)["keywords"] == {"temperature_in_spreads": 0.5}
     assert replace(of, alpha=0.0, training=TRACKED.training, budgets=None, constants=TRACKED.constants) == TRACKED
 
 
 def test_a_member_that_diverges_keeps_its_start_and_leaves_the_others_alone(swept):
-    for diverged, start in zip(swept.study.cells[DIVERGED], swept.study.cells[TWO_STAGE], strict=True):
+    revenue = swept.values.set_index(["learning_rate", "seed"]).revenue
+    for split, diverged, start in zip(SPLITS, swept.study.cells[DIVERGED], swept.study.cells[TWO_STAGE], strict=True):
         assert not np.isfinite(diverged.record.loss.iloc[-1])
         jax.tree.map(np.testing.assert_array_equal, diverged.params, start.params)
-    lift = swept.values.set_index("learning_rate").lift
-    assert (lift.loc[1e30] == 0).all()
-    assert np.isfinite(lift).all()
+        begun = TRACKED.predict(start.params, split.exam.test.x)
+        value = metrics.eom(begun, scores.truth(split.exam.truth), np.array(BUDGETS))
+        np.testing.assert_array_equal(revenue.loc[1e30, split.task.seed], value.revenue)
+    assert np.isfinite(swept.values.lift).all()
 
 
 def test_a_row_for_each_seed_member_and_budget(swept):

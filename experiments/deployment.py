@@ -174,10 +174,10 @@ def summarise(plans: pd.DataFrame) -> pd.DataFrame:
 def caption(config: Config) -> str:
     """What the table shows."""
     return (
-        f"{config.seeds} trials, {len(config.budgets)} budgets each, {config.people:,} new people. Wanted: 99% to "
-        f"101% of the stated spend, inside its interval 93% to 97% of the time, above the budget "
-        f"{100 * config.risk:g}% of the time with risk {config.risk:g}. A policy whose largest useful spend is below the budget states that; so does "
-        f"{CHEAPEST}."
+        f"{config.seeds} trials, {len(config.budgets)} budgets each, {config.people:,} new people. "
+        f"Wanted: 99% to 101% of the stated spend, inside its interval 93% to 97% of the time, "
+        f"above the budget {100 * config.risk:g}% of the time with risk {config.risk:g}. "
+        f"A policy whose largest useful spend is below the budget states that; so does {CHEAPEST}."
     )
 
 

@@ -74,8 +74,16 @@ def main(config: Config) -> None:
 
 def _from_predictions(predictions: Path, config: Config, console: Console) -> PredictedPlan:
     _refuse_given(config, "policy", "risk", "id", beside="--predictions")
-    roles = {"revenue": config.revenue, "cost": config.cost, "arms": config.arms}
-    return plan_predictions(predictions, config.out, budget=config.budget, **roles, keep=config.keep, console=console)
+    return plan_predictions(
+        predictions,
+        config.out,
+        budget=config.budget,
+        revenue=config.revenue,
+        cost=config.cost,
+        arms=config.arms,
+        keep=config.keep,
+        console=console,
+    )
 
 
 def _from_people(people: Path, config: Config, console: Console) -> FilePlan | PredictedPlan:

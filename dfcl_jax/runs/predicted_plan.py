@@ -181,8 +181,8 @@ def _plan(predictions: _Predictions, kept: Parts | None, budget: float, partial:
     with pq.ParquetWriter(partial, schema) as writer:
         for (outcomes, rows), carried in zip(predictions.batches("decide", over), keeps, strict=False):
             arm, cut = decide(outcomes, cut)
-            arm, (r, c) = arm[:rows], (np.asarray(surface)[:rows] for surface in outcomes)
-            decided = picked(Outcomes(r, c), arm)
+            arm, decided = arm[:rows], [column[:rows] for column in picked(outcomes, arm)]
+            r, c = (np.asarray(surface)[:rows] for surface in outcomes)
             columns = [*(carried.columns if carried else ()), names.take(pa.array(arm)), *decided]
             writer.write_table(pa.table(columns, schema=schema))
             score = r - cut.lam * c.astype(np.float64)

@@ -64,7 +64,7 @@ def _text(value: Any) -> str:
     return str(value) if isinstance(value, str | bool) else f"{float(value):.15g}"
 
 
-def _rule(curve: dict[str, Any], budget: float, risk: float | None) -> tuple[np.ndarray, ...]:
+def _rule(curve: dict[str, Any], budget: float, risk: float | None) -> tuple[np.generic, ...]:
     """The rule whose spend, or with a risk its upper end, first comes up to the budget."""
     lam, spend, error = (np.asarray(curve[name], np.float64) for name in ("lam", "spend", "spend_error"))
     lam = np.where(np.isnan(lam), np.inf, lam)  # of the first point, which JSON cannot write

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -38,7 +39,7 @@ def test_another_process_decides_alike_from_a_moved_folder_with_columns_in_anoth
     moved, frame = tmp_path / "moved", people(9000)
     shutil.copytree(folder, moved)
     frame[frame.columns[::-1]].assign(other=1).to_parquet(tmp_path / "people")
-    arguments = [str(moved), str(tmp_path / "people"), str(BUDGET), str(jax.config.jax_enable_x64)]
+    arguments = [str(moved), str(tmp_path / "people"), str(BUDGET), str(jax.config.read("jax_enable_x64"))]
     subprocess.run([sys.executable, "-c", ELSEWHERE, *arguments], check=True)
     names = policy(frame, BUDGET)
     assert len(set(names)) > 1
@@ -69,7 +70,7 @@ def test_every_method_is_rebuilt_from_its_folder(policy, tmp_path, name):
 
 
 def _params(network: NetworkConfig):
-    net = network.build(3).init(jax.random.key(0), np.zeros((1, 4)))
+    net = network.build(3).init(jax.random.key(0), jnp.zeros((1, 4)))
     return {"net": net, "units": {"r": np.ones(()), "c": np.ones(())}, "costs": np.array([[-9.0] * 3, [9.0] * 3])}
 
 

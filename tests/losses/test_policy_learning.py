@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from dfcl_jax import Outcomes, Scores, Trial, methods, scores
+from dfcl_jax import Outcomes, Scores, Trial, scores
 from dfcl_jax.losses import policy_learning_loss
 from dfcl_jax.solvers import hard
 
@@ -88,7 +88,7 @@ def test_ipw_scores_and_temperature_1_are_the_published_loss():
         unweighted -= ((r - lam * c) * z[np.arange(N), t]).mean()
     assert float(policy_learning_loss(OUTCOMES, scores.ipw(trial), LAMS)) == pytest.approx(published, rel=1e-12)
     # The authors' code leaves the weights out.
-    surfaces = methods.unweighted(trial, OUTCOMES)
+    surfaces = scores.unweighted(trial, OUTCOMES)
     assert float(policy_learning_loss(OUTCOMES, surfaces, LAMS)) == pytest.approx(unweighted, rel=1e-12)
 
 

@@ -87,6 +87,7 @@ def test_a_member_that_diverges_keeps_its_start_and_leaves_the_others_alone(swep
         assert not np.isfinite(diverged.record.loss.iloc[-1])
         jax.tree.map(np.testing.assert_array_equal, diverged.params, start.params)
         begun = TRACKED.predict(start.params, split.exam.test.x)
+        assert split.exam.truth is not None
         value = metrics.eom(begun, scores.truth(split.exam.truth), np.array(BUDGETS))
         np.testing.assert_array_equal(revenue.loc[1e30, split.task.seed], value.revenue)
     assert np.isfinite(swept.values.lift).all()

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from dfcl_jax import InputError, Outcomes, Trial
-from dfcl_jax.data import Columns, split_rows, split_simulation, split_table, trial_table
+from dfcl_jax.data import Columns, Split, split_rows, split_simulation, split_table, trial_table
 from dfcl_jax.data.simulate import Simulation
 
 FRACTIONS = (0.6, 0.1, 0.3)
@@ -52,11 +52,16 @@ def test_too_few_rows_for_three_parts_are_refused():
         split_rows(3, 0, FRACTIONS)
 
 
+def parts_of(split: Split) -> list[Trial]:
+    assert isinstance(split.task.train, Trial)
+    return [split.task.train, split.task.valid, split.exam.test]
+
+
 def test_features_outcomes_and_propensities_of_a_row_stay_together():
     split = split_table(TABLE, 0)
     train_rows, _, _ = split_rows(200, 0, FRACTIONS)
     shift, scale = ROWS[train_rows].mean(), ROWS[train_rows].std()
-    for part, size in ((split.train, 120), (split.valid, 20), (split.test, 60)):
+    for part, size in zip(parts_of(split), (120, 20, 60), strict=True):
         assert part.x.shape == (size, 1)
         # Outcomes up to 200 in float32, where neighbours are 1.5e-5 apart.
         np.testing.assert_allclose(part.x[:, 0] * scale + shift, part.r, atol=1e-4)
@@ -67,26 +72,26 @@ def test_features_outcomes_and_propensities_of_a_row_stay_together():
 
 def test_the_split_says_which_rows_are_in_the_test_part():
     split = split_table(TABLE, 5)
-    np.testing.assert_array_equal(split.test.r, TABLE.r[split.test_rows])
-    assert split.truth is None
+    np.testing.assert_array_equal(split.exam.test.r, TABLE.r[split.test_rows])
+    assert split.exam.truth is None
 
 
 def test_features_are_scaled_by_the_training_part_alone():
     split = split_table(TABLE, 1)
     # 1e-6 is the rounding of float32 numbers near 1.
-    np.testing.assert_allclose(np.asarray(split.train.x).mean(), 0, atol=1e-6)
-    np.testing.assert_allclose(np.asarray(split.train.x).std(), 1, rtol=1e-6)
-    assert abs(np.asarray(split.test.x).mean()) > 1e-3
+    np.testing.assert_allclose(np.asarray(parts_of(split)[0].x).mean(), 0, atol=1e-6)
+    np.testing.assert_allclose(np.asarray(parts_of(split)[0].x).std(), 1, rtol=1e-6)
+    assert abs(np.asarray(split.exam.test.x).mean()) > 1e-3
 
 
 def test_minmax_scaling_reaches_the_encoder():
-    x = np.asarray(split_table(TABLE, 1, scaling="minmax").train.x)
+    x = np.asarray(parts_of(split_table(TABLE, 1, scaling="minmax"))[0].x)
     assert (x.min(), x.max()) == (0, 1)
 
 
 def test_propensities_shared_by_all_rows_stay_shared():
     split = split_table(trial_table(FRAME, Columns("arm", "sales", "spend", ("copy",))), 0)
-    for part in split[:3]:
+    for part in parts_of(split):
         np.testing.assert_array_equal(part.p, [0.5, 0.5])
 
 
@@ -108,17 +113,16 @@ def _simulation(n: int) -> Simulation:
 def test_a_simulation_keeps_the_truth_of_its_test_part():
     simulation = _simulation(100)
     split = split_simulation(simulation, 60, 15)
-    assert split.truth is not None
-    np.testing.assert_array_equal(split.truth.r, simulation.truth.r[75:])
-    np.testing.assert_array_equal(split.truth.c, simulation.truth.c[75:])
-    np.testing.assert_array_equal(split.test_rows, np.arange(75, 100))
+    assert split.exam.truth is not None
+    np.testing.assert_array_equal(split.exam.truth.r, simulation.truth.r[75:])
+    np.testing.assert_array_equal(split.exam.truth.c, simulation.truth.c[75:])
 
 
 def test_a_simulation_is_cut_without_loss_and_in_order():
     simulation = _simulation(100)
     split = split_simulation(simulation, 60, 15)
-    assert [len(part.t) for part in split[:3]] == [60, 15, 25]
-    for whole, *parts in zip(simulation.trial[:4], *(part[:4] for part in split[:3]), strict=True):
+    assert [len(part.t) for part in parts_of(split)] == [60, 15, 25]
+    for whole, *parts in zip(simulation.trial[:4], *(part[:4] for part in parts_of(split)), strict=True):
         np.testing.assert_array_equal(np.concatenate(parts), whole)
-    for part in split[:3]:
+    for part in parts_of(split):
         np.testing.assert_array_equal(part.p, simulation.trial.p)

@@ -47,7 +47,7 @@ def main(config: Config) -> None:
     with open_run("ablation", config, parts=parts, features=config.features) as run:
         splits, cells, done = draw_splits(run, config, draw, parts), run.cells(), {}
         for name, (method, settings) in sweeps.items():
-            done[name] = sweep(key, splits, method, settings, cells=cells, memory=config.memory)
+            done[name] = sweep(key, splits, method, settings, name=name, cells=cells, memory=config.memory)
             run.write_table(name, done[name].values)
         every: dict[str, Method] = {CHEAPEST: CheapestArm()}
         for swept in done.values():

@@ -59,6 +59,7 @@ def sweep(
     method: Decision,
     settings: Sequence[Setting],
     *,
+    name: str = "sweep",
     judge: Judge = Judge(),  # noqa: B008  an immutable tuple
     cells: Cells | None = None,
     memory: int | None = None,
@@ -82,6 +83,7 @@ def sweep(
         splits: one for each seed, in memory and of equal sizes.
         method: what is trained; the two-stage learning that it starts from is the base of lifts.
         settings: values by name, the same names in all: `grid`, or any other list.
+        name: of the training, in what is told of it.
         judge: how policies are judged.
         cells: where what is trained is kept; in memory if not given.
         memory: bytes that training may take beside the data, see `train.with_members`.
@@ -97,13 +99,13 @@ def sweep(
     cells = cells or Cells()
     tasks = [split.task for split in splits]
     named = {label(setting): setting for setting in settings}
-    variants = {name: variant(method, setting) for name, setting in named.items()}
+    variants = {each: variant(method, setting) for each, setting in named.items()}
 
     def together(missing: Sequence[Decision], of: Sequence[Task], log: Log) -> list[list[Params]]:
         return fit_together(method, missing, key, of, log, memory=memory)
 
     cells.train(judge.base, method.start, key, tasks)
-    cells.train_together("sweep", variants, key, tasks, together)
+    cells.train_together(name, variants, key, tasks, together)
     every: dict[str, Method] = {judge.base: method.start, **variants}
     study = compare(key, splits, every, judge=judge, cells=cells)
     return Sweep(_tidy(study, named, judge.base), named, study)

@@ -86,6 +86,7 @@ def test_a_member_that_diverges_keeps_its_start_and_leaves_the_others_alone(swep
     for split, diverged, start in zip(SPLITS, swept.study.cells[DIVERGED], swept.study.cells[TWO_STAGE], strict=True):
         assert not np.isfinite(diverged.record.loss.iloc[-1])
         jax.tree.map(np.testing.assert_array_equal, diverged.params, start.params)
+        assert split.exam.truth is not None
         begun = TRACKED.predict(start.params, split.exam.test.x)
         assert split.exam.truth is not None
         value = metrics.eom(begun, scores.truth(split.exam.truth), np.array(BUDGETS))

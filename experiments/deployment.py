@@ -62,7 +62,7 @@ def main(config: Config) -> None:
                     for name in missing:
                         policy = _policy(methods[name], trained[name][k], trial.split, base)
                         plans = _plans(policy, people, config)
-                        trained[name][k] = cells.keep_values(trained[name][k], methods[name], key, plans)
+                        trained[name][k] = cells.keep_values(trained[name][k], plans)
             run.say(f"Trial {k + 1} of {config.seeds}: planned by {len(missing)} methods")
         plans = pd.concat(
             [

@@ -49,4 +49,7 @@ def draw_splits(
         mean_costs = [np.asarray(scores.ipw(split.task.train.sample(parts[0])).c.mean(axis=0)) for split in splits]
         return list(budgets or default_budgets(np.mean(mean_costs, axis=0)))
 
-    return with_budgets(splits, run.fixed("budgets", usual))
+    kept = run.fixed("budgets", usual)
+    if budgets and list(budgets) != kept:
+        refuse("budgets", found=budgets, expected=f"{kept}, as this run folder has them, or another --out")
+    return with_budgets(splits, kept)

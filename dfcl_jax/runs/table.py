@@ -112,6 +112,7 @@ def run_table(
     splits = with_budgets(opened.splits, budgets)
     people = None if config.people is None else _people(config.people, splits[0], config.reading)
     data = {"rows": opened.rows, "checksum": opened.checksum, "arms": opened.arms, "fractions": config.fractions}
+    data["judge"] = judge._asdict()
     with open_run(name, config, **data, scaling=config.scaling, streamed=opened.table is None) as run:
         run.say(f"Treatments, the control first: {', '.join(opened.arms)}", *opened.notes)
         study = compare(jax.random.key(0), splits, methods, judge=judge, cells=run.cells())

@@ -43,6 +43,7 @@ class Cell(NamedTuple):
     params: Params
     record: pd.DataFrame  # stage, epoch, loss, value, seconds: of each epoch of training
     values: pd.DataFrame | None  # what the exam said; None: it has not been asked
+    identity: str  # what tells it from others
 
 
 class Watcher(NamedTuple):
@@ -93,7 +94,7 @@ class Cells:
         for group in [missing] if together else [[task] for task in missing]:
             if group:
                 self._train(name, {name: method}, key, group, lambda _, of, log: [fit_each(method, key, of, log)])
-        return [self._held[self._identity(method, key, task.seed)]._replace(method=name) for task in tasks]
+        return [self._held[self._identity(method, key, task)]._replace(method=name) for task in tasks]
 
     def train_together(
         self, name: str, methods: Mapping[str, Method], key: Array, tasks: Sequence[Task], fit: FitTogether
@@ -115,26 +116,27 @@ class Cells:
             if missing:
                 self._train(name, group, key, [tasks[k] for k in missing], fit)
 
-    def keep_values(self, cell: Cell, method: Method, key: Array, values: pd.DataFrame) -> Cell:
+    def keep_values(self, cell: Cell, values: pd.DataFrame) -> Cell:
         """The cell with what the exam said of it."""
         cell = cell._replace(values=values)
-        identity = self._identity(method, key, cell.seed)
-        self._held[identity] = cell
+        self._held[cell.identity] = cell
         if self._folder is not None:
-            path = self._paths[identity]
+            path = self._paths[cell.identity]
             write_atomically(path / VALUES, _csv(values))
             kept = json.loads((path / CELL).read_bytes())
             kept["files"][VALUES] = zlib.crc32(_csv(values))
             write_atomically(path / CELL, _json(kept))
         return cell
 
-    def _identity(self, method: Method, key: Array, seed: int) -> str:
-        return hashlib.sha256(_json(self._described(method, key, seed))).hexdigest()[:16]
+    def _identity(self, method: Method, key: Array, task: Task) -> str:
+        return hashlib.sha256(_json(self._described(method, key, task))).hexdigest()[:16]
 
-    def _described(self, method: Method, key: Array, seed: int) -> dict[str, Any]:
+    def _described(self, method: Method, key: Array, task: Task) -> dict[str, Any]:
         return {
             "method": describe(method),
-            "seed": seed,
+            "seed": task.seed,
+            "budgets": list(task.budgets),
+            "rows": [task.train.rows, task.valid.rows],
             "key": np.asarray(jax.random.key_data(key)).tolist(),
             "data": self._data,
             "versions": {package: version(package) for package in ("dfcl-jax", "jax", "flax", "optax", "numpy")},
@@ -142,7 +144,7 @@ class Cells:
         }
 
     def _find(self, name: str, method: Method, key: Array, task: Task) -> Cell | None:
-        identity = self._identity(method, key, task.seed)
+        identity = self._identity(method, key, task)
         if identity not in self._held and identity in self._paths:
             cell = self._read(identity, name, task.seed)
             if cell is not None:
@@ -153,7 +155,7 @@ class Cells:
     def _train(
         self, name: str, methods: Mapping[str, Method], key: Array, tasks: Sequence[Task], fit: FitTogether
     ) -> None:
-        identities = [[self._identity(method, key, task.seed) for task in tasks] for method in methods.values()]
+        identities = [[self._identity(method, key, task) for task in tasks] for method in methods.values()]
         work = None
         if self._folder is not None:
             mark = hashlib.sha256(_json(identities)).hexdigest()[:16]
@@ -165,10 +167,10 @@ class Cells:
         records = _records(epochs, work, len(tasks) * len(methods))
         for m, (each, method) in enumerate(methods.items()):
             for s, task in enumerate(tasks):
-                cell = Cell(each, task.seed, fitted[m][s], records[s * len(methods) + m], None)
+                cell = Cell(each, task.seed, fitted[m][s], records[s * len(methods) + m], None, identities[m][s])
                 self._held[identities[m][s]] = cell
                 if self._folder is not None:
-                    self._write(cell, identities[m][s], self._described(method, key, task.seed))
+                    self._write(cell, identities[m][s], self._described(method, key, task))
         if work is not None:
             shutil.rmtree(work)
 
@@ -214,9 +216,8 @@ class Cells:
             if zlib.crc32(data[file]) != checksum:
                 return self._drop(path, file)
         values = pd.read_csv(io.BytesIO(data[VALUES])) if VALUES in data else None
-        return Cell(
-            name, seed, jax.tree.map(jnp.asarray, read_npz(data[PARAMS])), pd.read_csv(io.BytesIO(data[RECORD])), values
-        )
+        params = jax.tree.map(jnp.asarray, read_npz(data[PARAMS]))
+        return Cell(name, seed, params, pd.read_csv(io.BytesIO(data[RECORD])), values, identity)
 
     def _drop(self, path: Path, file: str) -> None:
         self._watcher.say(f"cell {path}: found a damaged {file}, so it is trained again")

@@ -86,7 +86,7 @@ def compare(
         for k, (cell, split) in enumerate(zip(trained[name], splits, strict=True)):
             if cell.values is None:
                 values = examine(method.predict(cell.params, split.exam.test.x), split, settling[k], judge.loss)
-                trained[name][k] = cells.keep_values(cell, method, key, values)
+                trained[name][k] = cells.keep_values(cell, values)
     return _study(methods, trained, splits, settling, judge)
 
 

@@ -35,8 +35,9 @@ def main(config: Config) -> None:
     draw = jax.jit(simulate.marketing, static_argnums=1)
     keys = jax.random.split(jax.random.key(0), config.seeds)
     sizes = config.train, config.valid
-    splits = [split_simulation(draw(key, sum(sizes) + 1000), *sizes, seed=s) for s, key in enumerate(keys)]
-    budgets = default_budgets(scores.ipw(splits[0].task.train).c.mean(axis=0))
+    draws = [draw(key, sum(sizes) + 1000) for key in keys]
+    splits = [split_simulation(simulation, *sizes, seed=s) for s, simulation in enumerate(draws)]
+    budgets = default_budgets(scores.ipw(draws[0].trial).c.mean(axis=0))
     tasks = [split.task for split in with_budgets(splits, budgets)]
     method = METHODS["PL-centred"]
     assert isinstance(method, Decision)

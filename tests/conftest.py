@@ -116,8 +116,3 @@ def experiment() -> Callable[[str], ModuleType]:
         return module
 
     return load
-
-
-@pytest.fixture(scope="module")
-def compiled_once() -> None:
-    """Every file has this now: what is compiled more than once is compiled once."""

@@ -93,17 +93,14 @@ def assert_same(one: Fit, other: Fit) -> None:
     jax.tree.map(np.testing.assert_array_equal, one._asdict(), other._asdict())
 
 
-pytestmark = pytest.mark.usefixtures("compiled_once")
-
-
 @pytest.fixture(scope="module")
-def whole(compiled_once: None) -> Fit:
+def whole() -> Fit:
     """The fit uninterrupted, without checkpoints."""
     return run()
 
 
 @pytest.fixture(scope="module")
-def at_three(compiled_once: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def at_three(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a fit that ended after three epochs of five; to be copied."""
     folder = tmp_path_factory.mktemp("fits") / "fit"
     stopped(folder, 3)

@@ -31,8 +31,6 @@ MODEL = mlp(M, hidden=(8,))
 # Neither epochs nor clipping are part of this program, so most fits here are compiled once.
 CONFIG = FitConfig(epochs=4, batch_size=100, learning_rate=1e-2, schedule="constant", clip_norm=None)
 
-pytestmark = pytest.mark.usefixtures("compiled_once")
-
 
 def linear_trial(seed: int, n: int = N) -> Trial:
     rng = np.random.default_rng(seed)
@@ -79,7 +77,7 @@ def seed_of(tree, s: int | slice):
 
 
 @pytest.fixture(scope="module")
-def result(compiled_once):
+def result():
     return run()
 
 

@@ -46,11 +46,8 @@ def run(weights=WEIGHTS, pace: ArrayLike = PACES, *, seeds=ALL_SEEDS):
     return fit(KEYS, START, Rows(TRAIN), weights, VALIDATION, STAGE, pace=pace, seeds=seeds)
 
 
-pytestmark = pytest.mark.usefixtures("compiled_once")
-
-
 @pytest.fixture(scope="module")
-def together(compiled_once):
+def together():
     return run(seeds=with_members(K))
 
 

@@ -44,11 +44,8 @@ def frame(n: int, seed: int) -> pd.DataFrame:
     return pd.DataFrame({"a": x[:, 0], "b": x[:, 1], "t": t, "r": x[:, 0] + t, "c": x[:, 1] * t})
 
 
-pytestmark = pytest.mark.usefixtures("compiled_once")
-
-
 @pytest.fixture(scope="module")
-def trial(compiled_once, tmp_path_factory):
+def trial(tmp_path_factory):
     path = tmp_path_factory.mktemp("stream")
     (path / "train").mkdir()
     for k, part in enumerate(np.array_split(np.arange(N), 3)):

@@ -1,0 +1,109 @@
+"""From a table to a plan, settled by a truth that the run does not see."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+
+from dfcl_jax import InputError, TwoStage
+from dfcl_jax.data import Columns, simulate
+from dfcl_jax.runs import TableConfig, load_policy, run_table
+from dfcl_jax.train import FitConfig
+
+pytestmark = pytest.mark.slow
+
+N = 8000
+COLUMNS = Columns("t", "r", "c", propensities=(0.2,) * 5)
+TWO_STAGE = TwoStage(training=FitConfig(epochs=6, batch_size=256, learning_rate=3e-3))
+
+
+@pytest.fixture(scope="module")
+def simulation() -> simulate.Simulation:
+    return jax.jit(simulate.marketing, static_argnums=1)(jax.random.key(3), N)
+
+
+@pytest.fixture(scope="module")
+def config(simulation, tmp_path_factory) -> TableConfig:
+    """A simulation as a folder of Parquet parts."""
+    folder = tmp_path_factory.mktemp("trial")
+    trial, _ = simulation
+    frame = pd.DataFrame(np.asarray(trial.x, np.float32), columns=[f"x{k}" for k in range(trial.x.shape[1])])
+    frame = frame.assign(t=np.asarray(trial.t), r=np.asarray(trial.r), c=np.asarray(trial.c))
+    for part in range(4):
+        frame.iloc[part * N // 4 : (part + 1) * N // 4].to_parquet(folder / f"part-{part}.parquet")
+    return TableConfig(
+        data=folder,
+        out=tmp_path_factory.mktemp("runs") / "run",
+        seeds=2,
+        two_stage=TWO_STAGE,
+        decision=FitConfig(epochs=2, batch_size=1000, learning_rate=1e-3),
+        methods=("PL-centred",),
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(config) -> Path:
+    run_table("plan", config, COLUMNS)
+    return config.out
+
+
+def test_the_true_spend_of_a_plan_is_near_what_it_states(simulation, folder):
+    plan, budgets = pd.read_csv(folder / "plan.csv"), pd.read_csv(folder / "plan_budgets.csv")
+    rows = plan.row.to_numpy() - 1
+    cost = np.asarray(simulation.truth.c)[rows]
+    assert len(rows) == round(0.3 * N)
+    for column, stated in zip(plan.columns[1:], budgets.itertuples(), strict=True):
+        spend = cost[np.arange(len(rows)), plan[column].to_numpy()].mean()
+        # An interval of 95% is 1.96 standard errors to either side: four of them are missed once in 16,000 times.
+        assert abs(spend - stated.spend) < 4 / 1.96 * (stated.spend_high - stated.spend)
+
+
+def test_the_plan_of_the_run_is_that_of_its_saved_policy(config, folder):
+    plan = pd.read_csv(folder / "plan.csv")
+    policy = load_policy(folder / "policies" / "TSM-SL")
+    people = pd.read_parquet(config.data).iloc[plan.row.to_numpy() - 1]
+    for column in plan.columns[1:]:
+        budget = float(column.removeprefix("budget "))
+        arm = policy.decide(people, budget, jax.random.key(0), rows=plan.row.to_numpy() - 1)
+        assert (np.asarray(policy.arms)[arm].astype(int) == plan[column]).all()
+
+
+def test_the_same_trial_streamed_from_its_files_leads_to_a_policy_too(config, tmp_path, capsys):
+    streamed = replace(config, out=tmp_path / "run", memory=1e-6, seeds=1)
+    study = run_table("plan", streamed, COLUMNS)
+    assert "rows are streamed" in capsys.readouterr().out
+    assert np.isfinite(study.values.revenue).all()
+    assert set(study.values.method) == {"TSM-SL", "PL-centred", "cheapest arm"}
+    policy = load_policy(tmp_path / "run" / "policies" / "PL-centred")
+    people = pd.read_parquet(config.data).iloc[:500]
+    assert policy.decide(people, 0.05, jax.random.key(0)).shape == (500,)
+
+
+def test_another_budget_in_the_same_folder_is_trained_anew_and_other_data_are_refused(config, folder, tmp_path):
+    frame = pd.read_parquet(config.data).iloc[: N // 2]
+    frame.to_parquet(tmp_path / "half.parquet")
+    with pytest.raises(InputError, match="found a run of another data"):
+        run_table("plan", replace(config, data=tmp_path / "half.parquet"), COLUMNS)
+
+
+def test_people_of_one_kind_share_the_budget(tmp_path):
+    rng = np.random.default_rng(0)
+    n = 2000
+    t = rng.integers(0, 2, n)
+    frame = pd.DataFrame({"kind": "a", "t": t, "r": 1.0 + t, "c": 1.0 * t})
+    frame.to_parquet(tmp_path / "trial.parquet")
+    config = TableConfig(
+        data=tmp_path / "trial.parquet",
+        out=tmp_path / "run",
+        seeds=2,
+        two_stage=TWO_STAGE,
+        methods=("TSM-SL",),
+        budgets=(0.3,),
+    )
+    run_table("plan", config, Columns("t", "r", "c", ("kind",), propensities=(0.5, 0.5)))
+    plan = pd.read_csv(tmp_path / "run" / "plan.csv")
+    # Alike in everything, 30% of them are treated, chosen at random: 4 standard errors of 600 draws.
+    assert (plan["budget 0.3"] == 1).mean() == pytest.approx(0.3, abs=4 * np.sqrt(0.3 * 0.7 / 600) + 0.02)

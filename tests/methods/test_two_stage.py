@@ -98,9 +98,9 @@ def test_a_seed_alone_is_that_seed_among_others(method):
 def test_everybody_gets_the_cheapest_treatment_at_any_budget():
     split, method = SPLITS[0], CheapestArm()
     params = method.fit(KEY, split.task, SILENT)
-    value = metrics.eom(
-        method.predict(params, split.exam.test.x), scores.truth(split.exam.truth), jnp.array([0.0, 1.0])
-    )
+    truth = split.exam.truth
+    assert truth is not None
+    value = metrics.eom(method.predict(params, split.exam.test.x), scores.truth(truth), jnp.array([0.0, 1.0]))
     np.testing.assert_allclose(value.revenue, truth.r[:, 0].mean(), rtol=1e-12)
     np.testing.assert_array_equal(value.cost, 0)
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dfcl_jax import Decision, InputError, TwoStage, metrics, scores
+from dfcl_jax import Decision, InputError, Trial, TwoStage, metrics, scores
 from dfcl_jax.data import simulate, split_simulation
 from dfcl_jax.losses.decision import entropy_regularised
 from dfcl_jax.methods import SILENT, CheapestArm, Method
@@ -67,6 +67,7 @@ def test_a_free_control_costs_exactly_nothing():
 
 def test_predicted_cost_stays_within_what_the_trial_has_seen_of_each_treatment():
     train = SPLITS[0].task.train
+    assert isinstance(train, Trial)
     params = TWO_STAGE.fit(KEY, SPLITS[0].task, SILENT)
     cost = np.asarray(TWO_STAGE.predict(params, 100 * SPLITS[0].exam.test.x).c)
     for arm in range(5):

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from dfcl_jax import metrics, scores
@@ -35,18 +36,34 @@ class Counted(NamedTuple):
 def count(task: Task, link: Link, *, multiple: int = 1) -> Counted:
     """A task in the model's units, with as many training rows as are a multiple of the number of devices.
 
-    The unit of revenue is the mean size of revenue, that of cost the mean size of cost, and 1 for a model of
-    probabilities: no plan then depends on what either is counted in.
+    The unit of revenue is its mean size, that of cost what costs as much at the trial's own price (`_price`), so that
+    an error of either weighs as it does in a decision. Both are 1 for a model of probabilities. No plan then depends
+    on the money that revenue or cost is counted in.
     """
     sample = in_memory(task.train)
     if sample.rows % multiple:
         sample = take(sample, jnp.arange(sample.rows // multiple * multiple))
-    units = Units(*(jnp.asarray(1.0 if link == "sigmoid" else mean_size(y), y.dtype) for y in (sample.r, sample.c)))
+    unit = 1.0 if link == "sigmoid" else mean_size(sample.r)
+    price = 1.0 if link == "sigmoid" else _price(sample)
+    units = Units(jnp.asarray(unit, sample.r.dtype), jnp.asarray(unit / price, sample.c.dtype))
     budgets = jnp.asarray(task.budgets, units.c.dtype) / units.c
     seed = jnp.asarray(task.seed, jnp.uint32)
     return Counted(
         in_units(sample, units), in_units(task.valid, units), budgets, units, seed, _costs_seen(task, sample)
     )
+
+
+def _price(sample: Trial) -> float:
+    """Revenue that a unit of cost brings on the way from the treatment of least mean cost to that of the largest.
+
+    An estimate between a twentieth of mean revenue over mean cost and the whole of it: beyond that it is noise.
+    """
+    revenue, cost = (np.asarray(surface.mean(axis=0), np.float64) for surface in scores.ipw(sample)[:2])
+    cheap, dear = int(cost.argmin()), int(cost.argmax())
+    ratio = mean_size(sample.r) / mean_size(sample.c)
+    if not cost[dear] > cost[cheap]:
+        return ratio
+    return float(np.clip((revenue[dear] - revenue[cheap]) / (cost[dear] - cost[cheap]), ratio / 20, ratio))
 
 
 def _costs_seen(task: Task, sample: Trial) -> Array:

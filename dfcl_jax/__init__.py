@@ -3,11 +3,10 @@
 data -> scores -> models -> solvers -> losses -> metrics -> train -> methods -> study -> report -> runs
 """
 
-from dfcl_jax import data, losses, methods, metrics, models, runs, scores, solvers, study, train
+from dfcl_jax import data, losses, methods, metrics, models, scores, solvers, study, train
 from dfcl_jax.data import Exam, Task
 from dfcl_jax.errors import InputError
-from dfcl_jax.methods import METHODS, Decision, Method, Policy, TwoStage
-from dfcl_jax.runs import load_policy, save_policy
+from dfcl_jax.methods import METHODS, Decision, Method, Policy, TwoStage, load_policy, save_policy
 from dfcl_jax.types import Allocation, Outcomes, Scores, Source, Trial
 
 __all__ = [
@@ -30,7 +29,6 @@ __all__ = [
     "methods",
     "metrics",
     "models",
-    "runs",
     "save_policy",
     "scores",
     "solvers",

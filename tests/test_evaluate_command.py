@@ -57,7 +57,7 @@ def test_two_models_side_by_side(run, capsys):
     tables = {file.stem for file in folder.glob("*.csv")}
     assert tables == {
         *("values", "differences", "areas", "calibration", "quality"),
-        *("shares", "balance", "overlap", "tests"),
+        *("shares", "balance", "overlap", "tests", "rests"),
     }
     for name in ("values", "calibration", "balance"):
         assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
@@ -85,7 +85,7 @@ def test_two_models_side_by_side(run, capsys):
 @pytest.mark.parametrize(
     ("frame", "options", "words"),
     [
-        (PEOPLE, [], ["columns of predicted revenue of model", "found 0", "2, one for each of coupon, none"]),
+        (PEOPLE, [], ["columns of predicted revenue of model", "found 0", "2, one for each of none, coupon"]),
         (PEOPLE, [*MODEL[:2], *MODEL[3:]], ["columns of predicted revenue of model: found 1"]),
         (PEOPLE, [*MODEL, *RIVAL[:3]], ["columns of predicted cost of rival: found 0"]),
         (PEOPLE.drop(columns="c1"), MODEL, ["column 'c1'", "expected it in the table"]),
@@ -110,6 +110,6 @@ def test_bad_input_ends_in_one_line_and_writes_nothing(run, capsys, tmp_path, fr
 def test_a_trial_that_was_not_randomised_is_doubted(run, capsys):
     told = PEOPLE.assign(arm=np.where(PEOPLE.age > 0, "coupon", "none"))
     folder = run(told, "--arms", "none", "coupon", *MODEL, "--budgets", "0.2", "--replicates", "20")
-    doubt = "Doubtful: the trial does not look randomised as it says (balance test"
+    doubt = "Doubtful: People differ between treatments before treatment"
     assert doubt in capsys.readouterr().out
     assert doubt in (folder / "table.md").read_text()

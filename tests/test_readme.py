@@ -12,7 +12,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("block", BLOCKS, ids=["compose", "plan", "own loss"])
+@pytest.mark.parametrize("block", BLOCKS, ids=["own loss"])
 def test_code_examples_run_as_they_stand(block, capsys):
     with jax.enable_x64(False), jax.numpy_rank_promotion("allow"):
         exec(compile(block, "README.md", "exec"), {})

@@ -6,6 +6,7 @@ from dfcl_jax.methods.decision import Decision
 from dfcl_jax.methods.identity import describe, rebuild
 from dfcl_jax.methods.method import SILENT, Log, ManySeeds, Method, fit_each
 from dfcl_jax.methods.policy import Policy
+from dfcl_jax.methods.saved import load_policy, save_policy
 from dfcl_jax.methods.two_stage import TwoStage
 
 __all__ = [
@@ -23,6 +24,8 @@ __all__ = [
     "decisions",
     "describe",
     "fit_each",
+    "load_policy",
     "rebuild",
+    "save_policy",
     "standard",
 ]

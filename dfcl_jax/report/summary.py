@@ -20,8 +20,8 @@ def mean_values(study: Study) -> pd.DataFrame:
 
 
 def is_clearly_positive(base: pd.Series) -> bool:
-    """Whether a base is far enough above 0 for per cent of it to mean something: in every seed, and by its spread."""
-    return bool(base.min() > 0 and base.mean() > 2 * (base.std() if len(base) > 1 else 0))
+    """Whether per cent of a base mean something: it is above 0 in every seed, and by two standard errors."""
+    return bool(base.min() > 0 and base.mean() > 2 * (base.std() / len(base) ** 0.5 if len(base) > 1 else 0))
 
 
 def differences(study: Study) -> pd.DataFrame:

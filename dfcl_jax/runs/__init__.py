@@ -1,5 +1,6 @@
 """Runs: the command line, run folders, progress, saved policies and plans."""
 
+from dfcl_jax.methods.saved import load_policy, save_policy
 from dfcl_jax.runs.command import command
 from dfcl_jax.runs.config import FolderConfig, RunConfig, chosen
 from dfcl_jax.runs.evaluation import EvaluationConfig, run_evaluation
@@ -9,7 +10,6 @@ from dfcl_jax.runs.plan import Plan, plan_for
 from dfcl_jax.runs.plan_file import FilePlan, plan_people
 from dfcl_jax.runs.predicted_plan import PredictedPlan, plan_people_by_predictions, plan_predictions
 from dfcl_jax.runs.run_folder import Run, open_run
-from dfcl_jax.runs.saved_policy import load_policy, save_policy
 from dfcl_jax.runs.simulated import DISCOUNT_ARMS, DRAWS, Draw, draw_splits
 from dfcl_jax.runs.simulated_file import write_simulation
 from dfcl_jax.runs.table import TableConfig, run_table, save_policies

@@ -10,8 +10,8 @@ from jax import Array
 from dfcl_jax.data import Encoder
 from dfcl_jax.errors import refuse
 from dfcl_jax.methods import Policy
+from dfcl_jax.methods.saved import POLICY, plain_parts, with_checksum, write_folder
 from dfcl_jax.runs import serve
-from dfcl_jax.runs.saved_policy import POLICY, plain_parts, with_checksum, write_folder
 from dfcl_jax.solvers import Rule, decide, dice
 from dfcl_jax.types import Outcomes
 

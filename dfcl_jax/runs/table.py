@@ -32,13 +32,13 @@ from dfcl_jax.data import (
 )
 from dfcl_jax.data.encode import Scaling
 from dfcl_jax.methods import Method
+from dfcl_jax.methods.saved import save_policy
 from dfcl_jax.report.summary import proven_best
 from dfcl_jax.report.terminal import number, per_cent
 from dfcl_jax.runs.config import RunConfig
 from dfcl_jax.runs.options import Within
 from dfcl_jax.runs.plan import plan_for
 from dfcl_jax.runs.run_folder import Run, open_run
-from dfcl_jax.runs.saved_policy import save_policy
 from dfcl_jax.solvers import chosen_budgets
 from dfcl_jax.study import Judge, Study, compare, policy_of
 from dfcl_jax.train import available_memory

@@ -110,7 +110,7 @@ def test_a_policy_that_cannot_be_written_leaves_what_was_there(policy, folder, t
     def full(path, data):
         raise OSError("no space")
 
-    monkeypatch.setattr("dfcl_jax.runs.saved_policy.write_atomically", full)
+    monkeypatch.setattr("dfcl_jax.methods.saved.write_atomically", full)
     with pytest.raises(OSError, match="no space"):
         save_policy(policy._replace(arms=("x", "y", "z")), tmp_path / "policy")
     assert [path.name for path in tmp_path.iterdir()] == ["policy"]

@@ -69,6 +69,8 @@ def test_every_table_has_its_rows(judged):
         "calibration": 2 * 10 + 1 + 3 + 3 + 3,
         "quality": 2,
         "tests": 2,
+        "rests": 2 * 2 * 3,  # of each policy, budget and treatment
+        "doubts": 0,
     }
 
 

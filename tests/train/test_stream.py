@@ -31,7 +31,7 @@ from dfcl_jax.train.step import rows_at
 from dfcl_jax.types import Trial
 
 N, M, BUFFER = 2000, 2, 500
-COLUMNS = Columns("t", "r", "c", features=("row", "a", "b"), propensities=(0.5, 0.5))
+COLUMNS = Columns("t", "r", "c", features=("a", "b"), propensities=(0.5, 0.5))
 MODEL = mlp(M, hidden=(8,))
 CONFIG = FitConfig(epochs=2, batch_size=300, learning_rate=1e-2, chunk=64)
 LAMS = jnp.array([0.3], jnp.float32)

@@ -14,7 +14,8 @@ import numpy as np
 from dfcl_jax.data import Encoder
 from dfcl_jax.errors import refuse
 from dfcl_jax.files import npz_bytes, read_npz, write_atomically
-from dfcl_jax.methods import Policy, describe, rebuild
+from dfcl_jax.methods.identity import describe, rebuild
+from dfcl_jax.methods.policy import Policy
 from dfcl_jax.metrics import SpendCurve
 
 POLICY = "policy.json"

@@ -69,7 +69,7 @@ def rebuild(data: Any) -> Any:
 
 
 def _name(thing: Any) -> str:
-    return f"{thing.__module__}:{thing.__qualname__}"
+    return f"{thing.__module__ or '__main__'}:{thing.__qualname__}"
 
 
 def _described_function(function: Callable[..., Any]) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def _described_function(function: Callable[..., Any]) -> dict[str, Any]:
         refuse("option of a method", found=repr(function), expected="a function with a name, or a frozen dataclass")
     described: dict[str, Any] = {"function": _name(function)}
     code = getattr(function, "__code__", None)
-    if code is not None and not function.__module__.startswith(f"{_PACKAGE}."):
+    if code is not None and not described["function"].startswith(f"{_PACKAGE}."):
         described["code"] = _checksum(code)
     cells = getattr(function, "__closure__", None) or ()
     if cells:

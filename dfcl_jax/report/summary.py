@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from dfcl_jax.methods import CHEAPEST
-from dfcl_jax.metrics import Interval, paired_interval
+from dfcl_jax.metrics import Interval, clearly_positive, paired_interval
 from dfcl_jax.report.terminal import markdown_table, number
 from dfcl_jax.study import ORACLE, Study
 
@@ -21,7 +21,8 @@ def mean_values(study: Study) -> pd.DataFrame:
 
 def is_clearly_positive(base: pd.Series) -> bool:
     """Whether per cent of a base mean something: it is above 0 in every seed, and by two standard errors."""
-    return bool(base.min() > 0 and base.mean() > 2 * (base.std() / len(base) ** 0.5 if len(base) > 1 else 0))
+    error = base.std() / len(base) ** 0.5 if len(base) > 1 else 0.0
+    return bool(base.min() > 0 and clearly_positive(base.mean(), error))
 
 
 def differences(study: Study) -> pd.DataFrame:

@@ -10,12 +10,13 @@ from dfcl_jax.data import simulate, split_simulation
 from dfcl_jax.losses.decision import entropy_regularised
 from dfcl_jax.methods import SILENT, CheapestArm, Method
 from dfcl_jax.models import NetworkConfig
+from dfcl_jax.scores.surfaces import centred_in_own_units
 from dfcl_jax.solvers import decide, dice
 from dfcl_jax.train import FitConfig
 
 TWO_STAGE = TwoStage(NetworkConfig(hidden=(8,)), training=FitConfig(epochs=2, batch_size=100, learning_rate=1e-3))
 DECISION = Decision(
-    scores.centred,
+    centred_in_own_units,
     entropy_regularised,
     TWO_STAGE,
     FitConfig(epochs=2, batch_size=200, learning_rate=1e-3),

@@ -14,7 +14,7 @@ from dfcl_jax.types import pick, take
 
 KEY = jax.random.key(0)
 PEOPLE = jax.random.key(1)
-N = 100_000
+N = 40_000
 
 
 @pytest.fixture(scope="module")

@@ -52,8 +52,11 @@ class Unlike(NamedTuple):
 
     def only(self, names: Sequence[str]) -> "Unlike":
         """Of some columns."""
-        kept = ({name: part[name] for name in part if name in names} for part in (self.levels, self.outside, self.gaps))
-        return Unlike(self.encoder, self.rows, *kept)
+        levels, outside, gaps = (
+            {name: found for name, found in part.items() if name in names}
+            for part in (self.levels, self.outside, self.gaps)
+        )
+        return Unlike(self.encoder, self.rows, levels, outside, gaps)  # pyright: ignore[reportArgumentType]
 
     def shares(self, *, clip: bool = False) -> dict[str, float]:
         """By column that differs, the share of rows that have an unseen level, a number outside the range or a gap.

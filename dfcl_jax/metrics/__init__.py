@@ -16,13 +16,14 @@ from dfcl_jax.metrics.intervals import (
 )
 from dfcl_jax.metrics.policy_value import eom, influence, policy_value
 from dfcl_jax.metrics.regret import Regret, regret
-from dfcl_jax.metrics.rests import rests_on, trustworthy, why_withheld
+from dfcl_jax.metrics.rests import LEAST_PEOPLE, rests_on, trustworthy, why_withheld
 from dfcl_jax.metrics.spend_curve import Expected, SpendCurve, spend_curve
 from dfcl_jax.metrics.undefined import why_undefined
 from dfcl_jax.metrics.uplift import causalml_auuc, causalml_qini, sklift_auuc, sklift_qini
 from dfcl_jax.metrics.value_steps import Curve, Normalise, PolicyValue, ValueSteps, value_steps
 
 __all__ = [
+    "LEAST_PEOPLE",
     "Curve",
     "Expected",
     "Interval",

@@ -113,7 +113,7 @@ def measured_scores(settle: Settle, split: Split, base: Method, params: Params) 
     """
     test = split.exam.test
     surfaces = scores.aipw(test, base.predict(params, test.x)) if settle == "aipw" else scores.ipw(test)
-    return scores.known_costs(surfaces, split.task.costs)
+    return scores.known_costs(surfaces, np.asarray(split.task.costs))
 
 
 def examine(outcomes: Outcomes, split: Split, settling: Scores, loss: Loss) -> pd.DataFrame:

@@ -79,16 +79,17 @@ def evaluate(
     statistic = partial(_figures, tuple(map(float, budgets)), tuple(area for _, area in areas))
     boot = metrics.bootstrap(statistic, data, len(trial.t), key=key, replicates=replicates, on_batch=on_batch)
     revenue, difference, area = boot.interval()
-    differences = [_rows(interval, "difference", budget=at) for interval in difference]
     nothing = pd.DataFrame(columns=["policy", "budget", "difference", "low", "high"])
     metric = [f"Qini area to {at.max():.4g}", *(name for name, _ in areas)]
-    values, rests, sentences = [], [], metrics.doubts(trial, arms, names=names, given_propensities=given_propensities)
+    values, rests, hidden = [], [], []
+    sentences = metrics.doubts(trial, arms, names=names, given_propensities=given_propensities)
     for policy, outcomes, of, interval in zip(policies, policies.values(), steps, revenue, strict=True):
         settled = of.at(at)
         people = metrics.rests_on(outcomes, settling, settled.rule, revenue=trial.r)
         why = metrics.why_withheld(people, arms)
         # An interval that rests on hardly anybody would be narrow for no reason.
-        interval = _withheld(interval, [reason is not None for reason in why])
+        hidden.append(np.array([reason is not None for reason in why]))
+        interval = _withheld(interval, hidden[-1])
         sentences += [
             f"{policy} at budget {budget:.6g}: {reason}" for budget, reason in zip(at, why, strict=True) if reason
         ]
@@ -96,6 +97,15 @@ def evaluate(
         matched = diagnostics.matched(outcomes, settling, settled.lam)
         point = pd.DataFrame({part: np.asarray(getattr(settled, part)) for part in ("cost", "lam", "mixed")})
         values.append(pd.concat([_rows(interval, "revenue", budget=at), point, matched], axis=1))
+    differences = [
+        _rows(_withheld(interval, hidden[0] | rival), "difference", budget=at)
+        for interval, rival in zip(difference, hidden[1:], strict=True)
+    ]
+    # An area rests on the whole of every treatment.
+    least = int(np.bincount(np.asarray(trial.t), minlength=len(arms)).min())
+    if least < metrics.LEAST_PEOPLE:
+        area = [_withheld(interval, np.ones(len(metric), bool)) for interval in area]
+        sentences.append(f"No interval of an area: a treatment was given to only {least} people.")
     return Evaluation(
         values=_by_policy(policies, values),
         differences=_by_policy(list(policies)[1:], differences) if differences else nothing,
@@ -113,7 +123,7 @@ def evaluate(
     )
 
 
-def _withheld(interval: Interval, withheld: Sequence[bool]) -> Interval:
+def _withheld(interval: Interval, withheld: np.ndarray) -> Interval:
     low, high = (np.where(withheld, np.nan, np.asarray(end)) for end in (interval.low, interval.high))
     return interval._replace(low=low, high=high)
 

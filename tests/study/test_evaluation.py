@@ -5,7 +5,7 @@ import pytest
 
 from dfcl_jax import InputError, Outcomes, Trial, metrics, scores
 from dfcl_jax.study import evaluate
-from dfcl_jax.types import pick
+from dfcl_jax.types import pick, take
 
 BUDGETS = [0.05, 0.12]
 
@@ -89,6 +89,20 @@ def test_areas_that_a_trial_cannot_have_are_left_out():
     trial, truth = simulated(2)
     # Propensities of each person: the curves' plain means of an arm would be biased.
     assert areas_of(trial._replace(p=jnp.broadcast_to(trial.p, (2000, 2))), truth) == {"Qini area to 0.05"}
+
+
+def test_what_rests_on_hardly_anybody_has_no_interval():
+    trial, truth = simulated(2)
+    # Six people of the dearer treatment are left.
+    dear = np.flatnonzero(np.asarray(trial.t) == 1)
+    kept = np.sort(np.concatenate([np.flatnonzero(np.asarray(trial.t) == 0), dear[:6]]))
+    few, of = take(trial, jnp.asarray(kept)), jax.tree.map(lambda surface: surface[kept], truth)
+    few = few._replace(p=jnp.array([1 - 6 / len(kept), 6 / len(kept)]))
+    policies = {"truth": of, "again": of}
+    evaluation = evaluate(jax.random.key(1), few, policies, scores.aipw(few, of), [0.05], replicates=2)
+    for table in (evaluation.values, evaluation.differences, evaluation.areas):
+        assert table[["low", "high"]].isna().all(axis=None)
+    assert "No interval of an area: a treatment was given to only 6 people." in evaluation.doubts
 
 
 def test_no_policy_is_refused():

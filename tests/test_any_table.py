@@ -92,7 +92,7 @@ FAULTS: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
 
 
 @st.composite
-def any_table(draw: st.DrawFn, rows: st.SearchStrategy[int], faults: bool = True) -> AnyTable:
+def any_table(draw: st.DrawFn, rows: st.SearchStrategy[int]) -> AnyTable:
     """A table with columns arm, sales and spend, and one to four features; one in four has a fault."""
     arms = ARMS[draw(st.sampled_from(sorted(ARMS)))]
     m = draw(st.integers(2, len(arms)))
@@ -110,10 +110,11 @@ def any_table(draw: st.DrawFn, rows: st.SearchStrategy[int], faults: bool = True
         "net": rng.normal(-1, 3, n),
     }[tail]
     frame = pd.DataFrame({"arm": [arms[j] for j in t], "sales": sales * unit, "spend": cost, **features})
-    fault = draw(st.sampled_from(["", "", "", *sorted(FAULTS)])) if faults else ""
-    if fault:
-        frame = FAULTS[fault][0](frame)
-    return AnyTable(frame, draw(st.sampled_from(FILES)), fault)
+    file = draw(st.sampled_from(FILES))
+    # A folder's name is a feature, too.
+    possible = sorted(FAULTS.keys() - ({"no features"} if file == "region" else set()))
+    fault = draw(st.sampled_from(["", "", "", *possible]))
+    return AnyTable(FAULTS[fault][0](frame) if fault else frame, file, fault)
 
 
 def write(table: AnyTable, folder: Path) -> Path:
@@ -248,7 +249,7 @@ def test_commands_end_with_an_answer_or_with_one_line(experiment, table):
             assert not out.exists()
             return
         assert not table.fault
-        values = pd.read_csv(out / "values.csv")
+        values = pd.read_csv(out / "metrics.csv")
         assert np.isfinite(values[["revenue", "cost"]]).all(axis=None)
         assert set(values.method) == {"TSM-SL", "PL-own-units", "cheapest arm"}
         budget = str(values.budget.max())

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -22,6 +23,7 @@ MISSING = ["", "NA", "N/A", "#N/A", "n/a", "<NA>", "NaN", "nan", "-nan", "NULL",
 # Rows that are counted, and may be read, as one row group of a Parquet file.
 GROUP = 2**16
 _BLOCK = 2**22  # bytes parsed at a time
+_LOOKED_AT = 20  # rows that the separator is found by
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _GROUPED = r"^[+-]?\d{1,3}(\.\d{3})+(,\d*)?$"  # 1.234.567,89
 # From narrow to wide: the first type that all values of a column have is its type.
@@ -32,7 +34,8 @@ _TYPES = (pa.int64(), pa.float64(), pa.bool_(), pa.date32(), pa.timestamp("us"),
 class Reading:
     """How CSV files are written; what is None is found out."""
 
-    separator: str | None = None  # "," or, where that leaves a single column, ";", a tab or "|"
+    separator: str | None = None  # the first of ",", ";", a tab and "|" by which the first rows have as many values
+    # as there are names, at least two
     decimal: str | None = None  # "." or, where a column is numbers only then, ","; 1.234 is then a thousand and more
     encoding: str | None = None  # UTF-8 or UTF-16, else cp1252 (Windows)
 
@@ -148,8 +151,9 @@ def _header(file: Path, encoding: str, separator: str | None) -> tuple[str, list
     """The separator, the names of the columns and how many lines they take."""
     usual = "\t" if file.name.lower().removesuffix(".gz").endswith(".tsv") else ","
     tried = (separator,) if separator else (usual, *(one for one in ",;\t|" if one != usual))
-    found = [(one, *_first_row(file, encoding, one)) for one in tried]
-    separator, names, lines = next((one for one in found if len(one[1]) > 1), found[0])
+    found = [(one, *_first_rows(file, encoding, one)) for one in tried]
+    fit = [one for one in found if len(one[1][0]) > 1 and len({*map(len, one[1])}) == 1]
+    separator, (names, *_), lines = next(iter(fit), next((one for one in found if len(one[1][0]) > 1), found[0]))
     if not names:
         raise ValueError("it is empty")
     # As pandas calls them.
@@ -158,12 +162,14 @@ def _header(file: Path, encoding: str, separator: str | None) -> tuple[str, list
     return separator, names, lines
 
 
-def _first_row(file: Path, encoding: str, separator: str) -> tuple[list[str], int]:
-    """Its values, and after how many lines it ends."""
+def _first_rows(file: Path, encoding: str, separator: str) -> tuple[list[list[str]], int]:
+    """Their values, and after how many lines the first of them ends; one without values where the file is empty."""
     with _open(file) as source:
         text = codecs.getreader("utf-8-sig" if encoding == "utf-8" else encoding)(source)
         reader = csv.reader(text, delimiter=separator)
-        return next((row for row in reader if row), []), reader.line_num
+        first = next((row for row in reader if row), [])
+        lines = reader.line_num
+        return [first, *islice((row for row in reader if row), _LOOKED_AT)], lines
 
 
 def refuse_twice(names: Sequence[str], where: str = "") -> None:

@@ -62,6 +62,12 @@ def test_quoted_values_may_have_separators_quotes_and_new_lines(tmp_path: Path):
     pd.testing.assert_frame_equal(read_frame(tmp_path / "a.csv"), frame)
 
 
+def test_the_separator_is_the_one_that_rows_and_names_agree_on(tmp_path: Path):
+    frame = read_frame(written(tmp_path, b"t;a,b;c\n1;2;3\n4;5;6\n", "a.csv"))
+    assert list(frame.columns) == ["t", "a,b", "c"]
+    assert frame.to_numpy().tolist() == [[1, 2, 3], [4, 5, 6]]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "reading", "words"),
     [

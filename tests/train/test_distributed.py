@@ -30,6 +30,10 @@ class Both(NamedTuple):
 
     shares: Sequence[StreamedTrial]
 
+    def __getattr__(self, name: str):
+        """What both have alike."""
+        return getattr(self.shares[0], name)
+
     @property
     def rows(self) -> int:
         return 2 * min(share.rows for share in self.shares)

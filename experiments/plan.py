@@ -134,7 +134,7 @@ def _refuse_given(config: Config, *options: str, beside: str) -> None:
 
 def _measured(plan: FilePlan) -> dict[str, str]:
     told = plan.foretold
-    spans = {name: f"{told[name]:.6g} ({told[f'{name}_low']:.6g} to {told[f'{name}_high']:.6g})" for name in _MONEY}
+    spans = {name: _span(*(told[f"{name}{end}"] for end in ("", "_low", "_high"))) for name in _MONEY}
     lines = {"people": f"{plan.people:,}", "budget": f"{plan.budget:.6g}"}
     lines |= {"risk of spending more": f"{plan.risk:g}"} if plan.risk else {}
     lines |= {f"expected {name}": span for name, span in spans.items()} | {"lam": f"{told['lam']:.6g}"}
@@ -142,6 +142,10 @@ def _measured(plan: FilePlan) -> dict[str, str]:
 
 
 _MONEY = ("spend", "revenue")
+
+
+def _span(value: float, low: float, high: float) -> str:
+    return f"{value:.6g} (withheld)" if low != low else f"{value:.6g} ({low:.6g} to {high:.6g})"
 
 
 def _predicted(plan: PredictedPlan) -> dict[str, str]:

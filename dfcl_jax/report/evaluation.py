@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from dfcl_jax.report.figures import COLOURS, drawn, label, style
-from dfcl_jax.report.terminal import markdown_table, number
+from dfcl_jax.report.terminal import markdown_table, number, with_interval
 from dfcl_jax.study import Evaluation
 
 
@@ -107,7 +107,7 @@ def shown(evaluation: Evaluation) -> list[Shown]:
         policies = list(dict.fromkeys(frame.policy))
         rows = []
         for at, part in frame.groupby(key, sort=False):
-            cells = [_with_interval(row[what], row.low, row.high) for _, row in part.iterrows()]
+            cells = [with_interval(row[what], row.low, row.high) for _, row in part.iterrows()]
             rows.append([number(at), *cells])
         result.append(Shown(title, [key, *policies], rows))
     return result
@@ -117,8 +117,3 @@ def markdown(evaluation: Evaluation) -> str:
     """Values, differences, areas and doubts as Markdown."""
     parts = [f"{title}\n\n{markdown_table(headers, rows)}" for title, headers, rows in shown(evaluation)]
     return "\n".join(parts + [f"Doubtful: {doubt}\n" for doubt in evaluation.doubts])
-
-
-def _with_interval(value: float, low: float, high: float) -> str:
-    """A value with its interval, or with a sign that the interval is withheld."""
-    return f"{number(value)} [{number(low)}, {number(high)}]" if low == low else f"{number(value)} [withheld]"

@@ -30,6 +30,12 @@ def per_cent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
+def with_interval(value: float, low: float, high: float) -> str:
+    """A value with its interval, or with a sign that the interval is withheld (NaN)."""
+    ends = "withheld" if np.isnan(low) else f"{number(low)}, {number(high)}"
+    return f"{number(value)} [{ends}]"
+
+
 def terminal_tables(headers: Sequence[str], rows: Sequence[Sequence[str]], *, width: int) -> list[Table]:
     """One table where it fits the width, turned on its side where that fits, several of some columns each otherwise."""
     if _natural_width(headers, rows) <= width:

@@ -9,7 +9,7 @@ import pandas as pd
 from jax import Array
 
 from dfcl_jax.methods import Policy
-from dfcl_jax.metrics import Expected, SpendCurve
+from dfcl_jax.metrics import LEAST_PEOPLE, Expected, SpendCurve
 
 
 class Plan(NamedTuple):
@@ -46,21 +46,34 @@ def plan_for(
     """
     key = jax.random.key(0) if key is None else key
     outcomes, names = policy.predict(people, clip=clip), np.asarray(policy.arms)
-    assignments, summary, notes = {"row": rows + 1}, [], []
+    assignments, summary = {"row": rows + 1}, []
+    notes = [note] if (note := why_withheld(policy.curve, len(names))) else []
     for budget in budgets:
         expected = policy.curve.at(budget, risk=risk)
         arm = policy.decide_by(expected.rule, outcomes, key, rows=rows)
         assignments[f"budget {budget:.10g}"] = names[arm]
         shares = {f"share {name}": float((arm == j).mean()) for j, name in enumerate(names)}
-        summary.append({"budget": budget} | foretold(expected, policy.curve, len(rows)) | shares)
+        summary.append({"budget": budget} | foretold(expected, policy.curve, len(rows), len(names)) | shares)
         if note := remark(expected, policy.curve, budget):
             notes.append(f"Budget {budget:.10g}: {note}")
     return Plan(pd.DataFrame(assignments), pd.DataFrame(summary), notes)
 
 
-def foretold(expected: Expected, curve: SpendCurve, people: int) -> dict[str, float]:
-    """Multiplier, spend and revenue per person with intervals of 95%, of a plan for so many people."""
+def why_withheld(curve: SpendCurve, m: int) -> str:
+    """Why a plan has no intervals; empty where it has. They would be narrow for no reason."""
+    if curve.people >= LEAST_PEOPLE * m:
+        return ""
+    return f"No intervals: of {curve.people} people to rest on there are fewer than {LEAST_PEOPLE:.0f} a treatment"
+
+
+def foretold(expected: Expected, curve: SpendCurve, people: int, m: int) -> dict[str, float]:
+    """Multiplier, spend and revenue per person with intervals of 95%, of a plan for so many people.
+
+    The ends of intervals that rest on hardly anybody are NaN (`why_withheld`).
+    """
     spend, revenue = expected.interval(people, curve.people)
+    if why_withheld(curve, m):
+        spend = revenue = (np.nan, np.nan)
     return {
         "lam": float(expected.rule.lam),
         "spend": expected.spend,

@@ -22,7 +22,7 @@ from dfcl_jax.methods.policy import BLOCK
 from dfcl_jax.metrics import Expected, SpendCurve
 from dfcl_jax.runs.newcomers import Newcomers, open_people
 from dfcl_jax.runs.passes import passes
-from dfcl_jax.runs.plan import foretold, remark
+from dfcl_jax.runs.plan import foretold, remark, why_withheld
 from dfcl_jax.types import Outcomes
 
 BATCH = 2**17
@@ -43,7 +43,7 @@ class FilePlan(NamedTuple):
     @property
     def foretold(self) -> dict[str, float]:
         """Multiplier, spend and revenue per person with intervals of 95%."""
-        return foretold(self.expected, self.curve, self.people)
+        return foretold(self.expected, self.curve, self.people, len(self.shares))
 
     @property
     def rests_on(self) -> str:
@@ -53,7 +53,8 @@ class FilePlan(NamedTuple):
     @property
     def remark(self) -> str:
         """What is out of the ordinary; empty where nothing is."""
-        return remark(self.expected, self.curve, self.budget)
+        said = (remark(self.expected, self.curve, self.budget), why_withheld(self.curve, len(self.shares)))
+        return "; ".join(filter(None, said))
 
 
 def plan_people(

@@ -34,19 +34,21 @@ from dfcl_jax.data.encode import Scaling
 from dfcl_jax.methods import Method
 from dfcl_jax.methods.saved import save_policy
 from dfcl_jax.report.summary import proven_best
-from dfcl_jax.report.terminal import number, per_cent
+from dfcl_jax.report.terminal import number, per_cent, with_interval
 from dfcl_jax.runs.config import RunConfig
 from dfcl_jax.runs.newcomers import Newcomers
 from dfcl_jax.runs.options import Within
 from dfcl_jax.runs.plan import plan_for
 from dfcl_jax.runs.run_folder import Run, open_run
-from dfcl_jax.solvers import chosen_budgets
+from dfcl_jax.solvers import FEW_FRACTIONS, FRACTIONS, chosen_budgets
 from dfcl_jax.study import Judge, Study, compare, policy_of
 from dfcl_jax.train import available_memory
 from dfcl_jax.types import Trial
 
 # A trial in memory is there several times over: as a table, encoded, split for each seed, stacked, with scores.
 COPIES = 12
+# With fewer rows for each treatment a trial gets two budgets by default instead of six.
+FEW_ROWS = 100
 # Of the memory that is free, what a trial may take unless --memory says otherwise.
 SHARE = 0.5
 
@@ -62,7 +64,7 @@ class TableConfig(RunConfig):
     memory: Annotated[float, Within(0, above=True)] | None = None
     """GB that the trial may take; a larger one is streamed from its files. Half of what is free if not given."""
     budgets: tuple[Annotated[float, Within(0)], ...] = ()
-    """Cost per person; six between the cheapest and the dearest treatment's mean cost if not given."""
+    """Cost per person; between the cheapest and the dearest treatment's mean cost if not given: six, or two if few."""
     fractions: tuple[float, float, float] = (0.6, 0.1, 0.3)
     """Training, validation and test parts."""
     scaling: Scaling = "standard"
@@ -111,7 +113,8 @@ def run_table(
     methods = config.chosen_methods(methods)
     judge = judge or Judge(loss=config.two_stage.loss)
     opened = _streamed(config, columns) if table is None and not _fits(config) else _in_memory(config, columns, table)
-    budgets = chosen_budgets(config.budgets, opened.mean_costs)
+    few = opened.rows < FEW_ROWS * len(opened.arms)
+    budgets = chosen_budgets(config.budgets, opened.mean_costs, FEW_FRACTIONS if few else FRACTIONS)
     splits = with_budgets(opened.splits, budgets)
     people = None if config.people is None else _people(config.people, splits[0], config)
     data = {"rows": opened.rows, "checksum": opened.checksum, "arms": opened.arms, "fractions": config.fractions}
@@ -236,8 +239,8 @@ def shown_plan(budgets: pd.DataFrame) -> pd.DataFrame:
     """The table of a plan as text: spend and revenue with their intervals, shares of treatments in per cent."""
     table = pd.DataFrame({"budget": budgets.budget.map(number)})
     for what in ("spend", "revenue"):
-        ends = budgets[[what, f"{what}_low", f"{what}_high"]].map(number)
-        table[f"{what}, 95% interval"] = [f"{mean} [{low}, {high}]" for mean, low, high in ends.itertuples(index=False)]
+        ends = budgets[[what, f"{what}_low", f"{what}_high"]]
+        table[f"{what}, 95% interval"] = [with_interval(*row) for row in ends.itertuples(index=False)]
     for column in map(str, budgets.filter(regex="^share ")):
         table[column.removeprefix("share ")] = budgets[column].map(per_cent)
     return table

@@ -9,6 +9,8 @@ from dfcl_jax.errors import refuse
 from dfcl_jax.solvers.checks import check_budgets
 
 FRACTIONS = (0.1, 0.2, 0.3, 0.4, 0.55, 0.7)
+# Of a trial that cannot tell six budgets apart.
+FEW_FRACTIONS = (0.2, 0.5)
 
 
 def default_budgets(mean_costs: ArrayLike, fractions: Sequence[float] = FRACTIONS) -> tuple[float, ...]:
@@ -28,14 +30,16 @@ def default_budgets(mean_costs: ArrayLike, fractions: Sequence[float] = FRACTION
     return tuple(round(float(costs.min() + fraction * np.ptp(costs)), digits) for fraction in fractions)
 
 
-def chosen_budgets(budgets: Sequence[float], mean_costs: ArrayLike) -> tuple[float, ...]:
-    """The budgets asked for, or `default_budgets` where there are none.
+def chosen_budgets(
+    budgets: Sequence[float], mean_costs: ArrayLike, fractions: Sequence[float] = FRACTIONS
+) -> tuple[float, ...]:
+    """The budgets asked for, or `default_budgets` at these fractions where there are none.
 
     Raises:
         InputError: a budget that is negative, not finite, or below the cheapest treatment's mean cost.
     """
     if not budgets:
-        return default_budgets(mean_costs)
+        return default_budgets(mean_costs, fractions)
     check_budgets(np.asarray(budgets))
     least = float(np.min(np.asarray(mean_costs)))
     if min(budgets) < least - 1e-6 * abs(least):

@@ -82,6 +82,19 @@ def test_numbers_outside_the_range_of_training_are_moved_to_its_ends_if_asked(tm
     assert not np.allclose(plans["far"].cost, plans["end"].cost)
 
 
+def test_what_is_measured_on_few_people_has_no_interval(tmp_path, policy, people):
+    people(300).to_parquet(tmp_path / "people.parquet")
+    few = policy._replace(curve=policy.curve._replace(people=89))
+    plans = [
+        plan_people(tmp_path / "people.parquet", by, tmp_path / f"plan {k}", budget=BUDGET)
+        for k, by in enumerate((few, few._replace(curve=few.curve._replace(people=90))))
+    ]
+    assert np.isnan([plans[0].foretold[name] for name in ("spend_low", "spend_high", "revenue_low")]).all()
+    assert "of 89 people to rest on there are fewer than 30 a treatment" in plans[0].remark
+    assert np.isfinite(list(plans[1].foretold.values())).all()
+    assert plans[1].remark == ""
+
+
 def test_a_csv_file_is_planned_as_a_parquet_file(tmp_path, policy, people):
     frame = people(300)
     frame.to_parquet(tmp_path / "people.parquet")

@@ -91,8 +91,8 @@ def test_what_is_measured_on_few_people_has_no_interval(tmp_path, policy, people
     ]
     assert np.isnan([plans[0].foretold[name] for name in ("spend_low", "spend_high", "revenue_low")]).all()
     assert "of 89 people to rest on there are fewer than 30 a treatment" in plans[0].remark
-    assert np.isfinite(list(plans[1].foretold.values())).all()
-    assert plans[1].remark == ""
+    assert not np.isnan(list(plans[1].foretold.values())).any()
+    assert "No intervals" not in plans[1].remark
 
 
 def test_a_csv_file_is_planned_as_a_parquet_file(tmp_path, policy, people):

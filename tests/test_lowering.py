@@ -122,5 +122,5 @@ def test_a_call_of_the_host_does_not_lower():
     def called(x):
         return jax.pure_callback(lambda y: y, PEOPLE, x)
 
-    with pytest.raises(ValueError, match="platform"):
+    with pytest.raises((ValueError, NotImplementedError)):
         export.export(jax.jit(called), platforms=("cuda", "tpu"))(PEOPLE)

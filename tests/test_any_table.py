@@ -244,13 +244,14 @@ def test_commands_end_with_an_answer_or_with_one_line(experiment, table):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         path, out, planned = str(write(table, folder)), folder / "run", folder / "plan.parquet"
-        code, _, err = run(trial, "--data", path, *ROLES, *SMALL, "--out", str(out))
+        code, said, err = run(trial, "--data", path, *ROLES, *SMALL, "--out", str(out))
         if refused_in_one_line(code, err):
             assert not out.exists()
             return
         assert not table.fault
         values = pd.read_csv(out / "metrics.csv")
-        assert np.isfinite(values[["revenue", "cost"]]).all(axis=None)
+        # A budget that a policy cannot meet on the test people has no value, and the report says so.
+        assert np.isfinite(values[["revenue", "cost"]]).all(axis=None) or "Left out" in said
         assert set(values.method) == {"TSM-SL", "PL-own-units", "cheapest arm"}
         budget = str(values.budget.max())
         policy = str(out / "policies" / "PL-own-units")

@@ -180,12 +180,12 @@ def test_the_implicit_gradient_is_that_of_many_unrolled_steps_and_of_finite_diff
 
 def flat_hessian(loss, theta):
     flat, unravel = jax.flatten_util.ravel_pytree(theta)
-    return np.asarray(jax.hessian(lambda v: loss(unravel(v)))(flat))
+    return np.asarray(jax.jit(jax.hessian(lambda v: loss(unravel(v))))(flat))
 
 
 def matrix_of(product, like):
     flat, unravel = jax.flatten_util.ravel_pytree(like)
-    columns = jax.vmap(lambda e: jax.flatten_util.ravel_pytree(product(unravel(e)))[0])(jnp.eye(flat.size))
+    columns = jax.jit(jax.vmap(lambda e: jax.flatten_util.ravel_pytree(product(unravel(e)))[0]))(jnp.eye(flat.size))
     return np.asarray(columns)
 
 

@@ -1,7 +1,7 @@
 """A method is a way from a task to predictions that decide; a log is what it tells on the way."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, TypeGuard, runtime_checkable
 
 import jax
 from jax import Array
@@ -50,7 +50,7 @@ class Log(NamedTuple):
     fitted: Callable[[Method, Array, Sequence[Task]], list[Params]]
 
 
-def learns_together(method: Method, tasks: Sequence[Task]) -> bool:
+def learns_together(method: Method, tasks: Sequence[Task]) -> TypeGuard[ManySeeds]:
     """Whether a method can learn from all tasks in one program: their rows are in memory, and equally many."""
     sources = [(task.train, task.observed) for task in tasks]
     in_memory = all(isinstance(source, Trial | None) for pair in sources for source in pair)

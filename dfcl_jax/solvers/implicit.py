@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
@@ -60,8 +61,8 @@ def conjugate_gradients(
     if steps < 1:
         refuse("steps of conjugate gradients", found=steps, expected="at least 1")
     for name, number in (("damping", damping), ("tolerance", tolerance)):
-        if is_concrete(number) and not 0 <= float(number) < float("inf"):
-            refuse(f"{name} of conjugate gradients", found=float(number), expected="a finite number of at least 0")
+        if is_concrete(number) and not 0 <= np.asarray(number) < np.inf:
+            refuse(f"{name} of conjugate gradients", found=number, expected="a finite number of at least 0")
     right, unravel = ravel_pytree(b)
     damping, tolerance = (jnp.asarray(number, right.dtype) for number in (damping, tolerance))
     enough = tolerance**2 * (right @ right)

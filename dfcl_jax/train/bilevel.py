@@ -8,7 +8,7 @@ observed people; `make_bilevel_step` is the step of `fit`, and has the arguments
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -205,7 +205,7 @@ def make_bilevel_step(
         return Learner(learner.params | new, memory, learner.pace)
 
     def bridge_step(learner: Learner, batch: Rows, shared: Upper) -> Learner:
-        people = _upper_batch(shared, learner.optimiser.batch // how.k, levels.batch)
+        people = _upper_batch(shared, _memory(learner).batch // how.k, levels.batch)
         slope = hypergradient(
             how,
             learner.params["bridge"],
@@ -218,15 +218,19 @@ def make_bilevel_step(
 
     def step(learner: Learner, batch: Rows, shared: Upper) -> tuple[Learner, Array]:
         if isinstance(levels.bridge, Model):
-            due = learner.optimiser.batch % how.k == 0
+            due = _memory(learner).batch % how.k == 0
             learner = jax.lax.cond(due, bridge_step, lambda learner, *_: learner, learner, batch, shared)
         phi, theta = learner.params["bridge"], learner.params["target"]
         loss, slope = jax.value_and_grad(lambda theta: lower(phi, apply(theta, batch.trial.x), batch))(theta)
         learner = moved(learner, {"target": slope})
-        memory = learner.optimiser
+        memory = _memory(learner)
         return learner._replace(optimiser=memory._replace(batch=memory.batch + 1)), loss
 
     return step
+
+
+def _memory(learner: Learner) -> Memory:
+    return cast(Memory, learner.optimiser)
 
 
 def _upper_batch(shared: Upper, number: Array, size: int) -> Rows:

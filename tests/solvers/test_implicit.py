@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.flatten_util import ravel_pytree
 
 from dfcl_jax import InputError
 from dfcl_jax.solvers import (
@@ -179,20 +180,20 @@ def test_the_implicit_gradient_is_that_of_many_unrolled_steps_and_of_finite_diff
 
 
 def flat_hessian(loss, theta):
-    flat, unravel = jax.flatten_util.ravel_pytree(theta)
+    flat, unravel = ravel_pytree(theta)
     return np.asarray(jax.jit(jax.hessian(lambda v: loss(unravel(v))))(flat))
 
 
 def matrix_of(product, like):
-    flat, unravel = jax.flatten_util.ravel_pytree(like)
-    columns = jax.jit(jax.vmap(lambda e: jax.flatten_util.ravel_pytree(product(unravel(e)))[0]))(jnp.eye(flat.size))
+    flat, unravel = ravel_pytree(like)
+    columns = jax.jit(jax.vmap(lambda e: ravel_pytree(product(unravel(e)))[0]))(jnp.eye(flat.size))
     return np.asarray(columns)
 
 
 def test_products_are_those_of_the_matrices():
     loss = partial(weighted, PHI)
     close(matrix_of(hessian_product(loss, THETA), THETA), flat_hessian(loss, THETA), 1e-12)
-    flat, unravel = jax.flatten_util.ravel_pytree(THETA)
+    flat, unravel = ravel_pytree(THETA)
     jacobian = np.asarray(jax.jacobian(lambda v: network(unravel(v)))(flat))
     weight = np.asarray(jax.nn.sigmoid(PHI))[np.asarray(GROUP)]
     expected = jacobian.T @ (2 * weight[:, None] / 20 * jacobian)
@@ -202,9 +203,9 @@ def test_products_are_those_of_the_matrices():
 
 def test_the_mixed_derivative_is_that_of_the_dense_one():
     v = jax.tree.map(lambda leaf: jnp.cos(jnp.arange(leaf.size * 1.0)).reshape(leaf.shape), THETA)
-    flat, unravel = jax.flatten_util.ravel_pytree(THETA)
+    flat, unravel = ravel_pytree(THETA)
     mixed = jax.jacobian(lambda phi: jax.grad(lambda u: weighted(phi, unravel(u)))(flat))(PHI)
-    expected = -np.asarray(mixed).T @ np.asarray(jax.flatten_util.ravel_pytree(v)[0])
+    expected = -np.asarray(mixed).T @ np.asarray(ravel_pytree(v)[0])
     close(implicit_hypergradient(weighted, PHI, THETA, v), expected, 1e-12)
 
 
@@ -224,6 +225,6 @@ def test_where_plain_conjugate_gradients_fail_on_the_hessian_gauss_newton_does_n
     assert not by_gauss_newton.negative
     assert by_gauss_newton.residual <= 1e-8 * size
     matrix = matrix_of(product, THETA) + 1e-3 * np.eye(9)
-    flat = np.asarray(jax.flatten_util.ravel_pytree(g)[0])
+    flat = np.asarray(ravel_pytree(g)[0])
     # The residual, times a condition of at most 1e4.
-    close(jax.flatten_util.ravel_pytree(by_gauss_newton.x)[0], np.linalg.solve(matrix, flat), 1e-4)
+    close(ravel_pytree(by_gauss_newton.x)[0], np.linalg.solve(matrix, flat), 1e-4)

@@ -2,6 +2,7 @@
 
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -105,7 +106,7 @@ def test_the_implicit_hypergradient_is_that_of_dense_algebra_after_the_assumed_s
 CONFIG = FitConfig(epochs=4, batch_size=N, learning_rate=1e-2, schedule="constant")
 
 
-def steps_of(levels: Levels, number: int, phi=PHI):
+def steps_of(levels: Levels, number: int, phi=PHI) -> list[Any]:
     """The learner before and after each of some steps on one batch."""
     optimiser = make_bilevel_optimiser(CONFIG, 10, k=levels.how.k)
 
@@ -142,11 +143,13 @@ def test_a_gate_that_is_held_trains_the_target_on_that_loss_alone(gate):
     gates = jax.tree.map(lambda leaf: jnp.full_like(leaf, gate), TEACHER)
 
     optimiser = make_bilevel_optimiser(CONFIG, 10)
-    theta, memory = THETA, optimiser.init({"target": THETA, "bridge": {}})
+    theta: Any = THETA
+    memory = optimiser.init({"target": THETA, "bridge": {}})
 
     @jax.jit
     def step(theta, memory):
         slope = jax.grad(lambda theta: losses.pseudo_label_loss(predict(theta), LOGS, TEACHER, gates))(theta)
+        updates: Any
         updates, memory = optimiser.update({"target": slope}, memory, {"target": theta})
         return jax.tree.map(jnp.add, theta, updates["target"]), memory
 

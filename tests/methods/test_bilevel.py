@@ -6,10 +6,12 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
 from dfcl_jax import Decision, InputError, Trial, TwoStage, losses, methods, scores
-from dfcl_jax.data import Exam, Split, Task, simulate
+from dfcl_jax.data import Columns, Encoder, Exam, Split, StreamedTrial, Task, open_trial, simulate
+from dfcl_jax.data.encode import NumericColumn
 from dfcl_jax.losses import decision
 from dfcl_jax.methods import SILENT, BiLevel, Pooled, describe, rebuild
 from dfcl_jax.models import NetworkConfig
@@ -156,6 +158,32 @@ def test_a_saved_policy_predicts_as_the_method_did(tmp_path: Path):
     x = np.asarray(SPLITS[0].exam.test.x)
     assert same(loaded.predict(x), policy.predict(x))
     np.testing.assert_array_equal(loaded(x, 0.05), policy(x, 0.05))
+
+
+def streamed(trial: Trial, folder: Path) -> StreamedTrial:
+    """The same people in a file, with features as they are."""
+    names = tuple(f"x{k}" for k in range(trial.x.shape[1]))
+    people = pd.DataFrame(np.asarray(trial.x), columns=list(names))
+    people = people.assign(t=trial.t, r=np.asarray(trial.r), c=np.asarray(trial.c))
+    people.to_parquet(folder / "logs.parquet", row_group_size=400)
+    logs = open_trial(folder / "logs.parquet", Columns("t", "r", "c", names))
+    return logs._replace(encoder=Encoder(tuple(NumericColumn(name, 0.0, 0.0, 1.0, False) for name in names)))
+
+
+def test_logs_in_files_are_learned_from_batch_by_batch(tmp_path: Path, params):
+    logs = TASK.observed
+    assert isinstance(logs, Trial)
+    task = TASK._replace(observed=streamed(logs, tmp_path))
+    learned = METHOD.fit(KEY, task, QUIET)
+    x = SPLITS[0].exam.test.x
+    from_files, in_memory, start = (
+        np.asarray(method.predict(of, x).r)
+        for method, of in ((METHOD, learned), (METHOD, params), (START, QUIET.fitted(START, KEY, [TASK])[0]))
+    )
+    # The same people in another order: the two are nearer to each other than to where they started.
+    assert np.abs(from_files - in_memory).mean() < 0.5 * np.abs(start - in_memory).mean()
+    with pytest.raises(InputError, match="people for Pooled: found a streamed source, expected people in memory"):
+        Pooled(START).fit(KEY, task, QUIET)
 
 
 def test_pooled_people_keep_what_was_seen_of_them():

@@ -1,6 +1,6 @@
-"""A budgeted plan for a Parquet data set of any size, by a policy or from predictions."""
+"""A budgeted plan for files of any size, by a policy or from predictions."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,9 +10,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dfcl_jax.data import Reading
 from dfcl_jax.errors import refuse
 from dfcl_jax.runs import (
     FilePlan,
+    Newcomers,
     PredictedPlan,
     command,
     load_policy,
@@ -25,14 +27,14 @@ from dfcl_jax.runs.options import Within
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Decide who is given what under a budget, for a Parquet file or folder of parts that need not fit into memory."""
+    """Decide who is given what under a budget, for a file or a folder of parts that need not fit into memory."""
 
     budget: Annotated[float, Within(0)]
     """Cost per person."""
     out: Path
     """Parquet file to be, in the order of the data: the kept columns, treatment, predicted revenue and cost if any."""
     people: Path | None = None
-    """Parquet file or folder with features, for a policy to decide by; this or --predictions."""
+    """CSV or Parquet file, or folder of parts, with features, for a policy to decide by; this or --predictions."""
     policy: Path | None = None
     """Folder of the policy: that of `save_policy`, or RUN/policies/METHOD of a run."""
     by: Literal["measured", "predicted"] = "measured"
@@ -44,7 +46,7 @@ class Config:
     dice: int = 0
     """Seed of the dice that mix decisions where no multiplier meets the budget exactly."""
     predictions: Path | None = None
-    """Parquet file or folder with predicted revenue and cost at each treatment; the plan by them is exact."""
+    """The same with predicted revenue and cost at each treatment; the plan by them is exact."""
     revenue: tuple[str, ...] = ()
     """Columns of predicted revenue, one for each treatment."""
     cost: tuple[str, ...] = ()
@@ -53,6 +55,10 @@ class Config:
     """Names of the treatments, in the same order; 0, 1, ... if not given."""
     keep: tuple[str, ...] = ()
     """Columns to carry over to the plan."""
+    newcomers: Newcomers = field(default_factory=Newcomers)
+    """How far people may differ from those of the policy's trial."""
+    reading: Reading = field(default_factory=Reading)
+    """How CSV files are written; found out if not given."""
 
 
 def main(config: Config) -> None:
@@ -68,7 +74,8 @@ def main(config: Config) -> None:
     lines = _measured(plan) if isinstance(plan, FilePlan) else _predicted(plan)
     lines |= {f"share {arm}": f"{share:.4f}" for arm, share in plan.shares.items()}
     console.print(_table(lines, "per person (95% interval)" if isinstance(plan, FilePlan) else "per person"))
-    print(f"{plan.rests_on}.", *(plan.unlike.sentences() if isinstance(plan, FilePlan) else []), sep="\n")
+    unlike = plan.unlike.sentences(clip=config.newcomers.clip) if plan.unlike is not None else []
+    print(f"{plan.rests_on}.", *unlike, sep="\n")
     print(f"Written to {config.out}")
 
 
@@ -82,6 +89,7 @@ def _from_predictions(predictions: Path, config: Config, console: Console) -> Pr
         cost=config.cost,
         arms=config.arms,
         keep=config.keep,
+        reading=config.reading,
         console=console,
     )
 
@@ -94,7 +102,14 @@ def _from_people(people: Path, config: Config, console: Console) -> FilePlan | P
     if config.by == "predicted":
         _refuse_given(config, "risk", "id", beside="--by predicted")
         return plan_people_by_predictions(
-            people, policy, config.out, budget=config.budget, keep=config.keep, console=console
+            people,
+            policy,
+            config.out,
+            budget=config.budget,
+            keep=config.keep,
+            newcomers=config.newcomers,
+            reading=config.reading,
+            console=console,
         )
     return plan_people(
         people,
@@ -105,6 +120,8 @@ def _from_people(people: Path, config: Config, console: Console) -> FilePlan | P
         key=jax.random.key(config.dice),
         identity=config.id,
         keep=config.keep,
+        newcomers=config.newcomers,
+        reading=config.reading,
         console=console,
     )
 

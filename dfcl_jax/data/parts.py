@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +15,7 @@ from dfcl_jax.data.checked import finite, numbered, refuse_first, refuse_infinit
 from dfcl_jax.data.delimited import GROUP, Delimited, Reading, is_delimited, look_through, readable, refuse_twice
 from dfcl_jax.data.layout import Place, is_number, places, typed, united
 from dfcl_jax.errors import refuse
+from dfcl_jax.files import scratch_file
 
 __all__ = [
     "Group",
@@ -241,35 +242,38 @@ def _read(file: Path, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
             yield pa.Table.from_batches([batch])
 
 
-def write_parts(batches: Iterable[pa.Table], folder: Path, *, rows_per_part: int = 2**20) -> None:
+def write_parts(
+    batches: Iterable[pa.Table], folder: Path, *, rows_per_part: int = 2**20, say: Callable[[str], None] = print
+) -> None:
     """Write rows to `folder`, a new one, in parts of whole batches; it appears only when it is complete.
 
-    Until then it is `.NAME.partial` beside it, which is gone if writing ends early.
+    Until then it is `.NAME.partial` beside it, which is gone if writing ends early. What a process that was killed has
+    left there is removed.
 
     Args:
         batches: tables of one schema.
         folder: to be, in a folder that exists.
         rows_per_part: a part ends with the batch that reaches so many rows.
+        say: told of what a process that was killed has left.
 
     Raises:
-        InputError: `folder` exists or cannot be made, before a batch is taken.
+        InputError: `folder` exists, cannot be made or is being written by another process, before a batch is taken.
     """
     partial = folder.with_name(f".{folder.name}.partial")
     if folder.exists():
         refuse("data folder", found=f"{folder}, which exists", expected="a new one")
-    try:
-        partial.mkdir()
-    except OSError as error:
-        refuse(
-            "data folder", found=f"{partial}, which cannot be made ({error.strerror})", expected="a place to write to"
-        )
-    try:
-        rest = iter(batches)
-        for part, first in enumerate(rest):
-            _write_part(partial / f"part-{part:05d}.parquet", first, rest, rows_per_part)
-        os.rename(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with scratch_file(folder.with_name(f".{folder.name}.lock"), lambda _: None):
+        if partial.exists():
+            say(f"{partial}: left by a process that was killed, so it is removed")
+            shutil.rmtree(partial)
+        try:
+            partial.mkdir()
+            rest = iter(batches)
+            for part, first in enumerate(rest):
+                _write_part(partial / f"part-{part:05d}.parquet", first, rest, rows_per_part)
+            os.rename(partial, folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def _write_part(path: Path, first: pa.Table, rest: Iterator[pa.Table], rows: int) -> None:

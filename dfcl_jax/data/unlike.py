@@ -1,6 +1,7 @@
 """People unlike those of a trial: unseen levels, numbers outside the range of training, gaps where it had none."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -49,16 +50,25 @@ class Unlike(NamedTuple):
             self.gaps | gaps,
         )
 
-    def shares(self) -> dict[str, float]:
-        """By column that differs, the share of rows that have an unseen level, a number outside the range or a gap."""
+    def only(self, names: Sequence[str]) -> "Unlike":
+        """Of some columns."""
+        kept = ({name: part[name] for name in part if name in names} for part in (self.levels, self.outside, self.gaps))
+        return Unlike(self.encoder, self.rows, *kept)
+
+    def shares(self, *, clip: bool = False) -> dict[str, float]:
+        """By column that differs, the share of rows that have an unseen level, a number outside the range or a gap.
+
+        With `clip`, numbers outside the range do not count.
+        """
         rows = Counter({name: count.total() for name, count in self.levels.items()})
-        rows += Counter({name: at.below + at.above for name, at in self.outside.items()})
+        if not clip:
+            rows += Counter({name: at.below + at.above for name, at in self.outside.items()})
         rows += Counter(self.gaps)
         return {name: count / self.rows for name, count in rows.items()}
 
-    def sentences(self) -> list[str]:
-        """What is to be said, column by column."""
-        said, n = [], self.rows
+    def sentences(self, *, clip: bool = False) -> list[str]:
+        """What is to be said, column by column; with `clip`, numbers outside the range were moved to its ends."""
+        said, n, moved = [], self.rows, ", moved to its ends" if clip else ""
         units = {column.name: column for column in self.encoder.columns if isinstance(column, NumericColumn)}
         for name, count in self.levels.items():
             most = count.most_common(_SHOWN)
@@ -71,7 +81,7 @@ class Unlike(NamedTuple):
             low, high, least, most = (_value(column, value) for value in (column.low, column.high, at.least, at.most))
             have = f"{at.below + at.above:,} of {n:,} rows have {name} outside {low} to {high}"
             ends = [f"down to {least}"] * (at.below > 0) + [f"up to {most}"] * (at.above > 0)
-            said.append(f"{have}, the range that the model was trained on: {' and '.join(ends)}")
+            said.append(f"{have}, the range that the model was trained on: {' and '.join(ends)}{moved}")
         for name, rows in self.gaps.items():
             said.append(f"{rows:,} of {n:,} rows have no {name}, where every row of the trial had one: filled in")
         return said

@@ -202,7 +202,8 @@ def _moves(people: People, normalise: Normalise) -> _Moves:
     size = w if normalise == "matched" else jnp.ones_like(w[:1])
     decided = at(gain, old), at(w, old) if normalise == "matched" else size
     more, extra = gain - decided[0], size - decided[1]
-    seen = (more != 0) | (extra != 0)
+    # A compiler may compute the gain twice and round in two ways: the decided treatment changes nothing all the same.
+    seen = ((more != 0) | (extra != 0)) & ~old
     rival = jnp.where(seen, score, -jnp.inf)
     top, second = score.max(axis=0, keepdims=True), rival.max(axis=0, keepdims=True)
     nearest = jnp.where(second > -jnp.inf, top - second, 0)

@@ -248,7 +248,9 @@ def _rows(method: Decision, begin: Begin) -> Rows | Streamed:
     """Training rows with the scores of their decisions."""
     sample, each = begin.counted.sample, begin.seeds.each
     if begin.source is None:
-        return Rows(sample, jax.jit(each(method.scores))(sample, begin.sample_hat))
+        # An estimator may be an object that `jit` cannot refer to.
+        scores = jax.jit(lambda *rows: each(method.scores)(*rows))
+        return Rows(sample, scores(sample, begin.sample_hat))
     statistic = jax.jit(partial(learn, method.scores))(sample, begin.sample_hat)
 
     def prepare(trial: Trial, context: tuple[Units, Params, Any]) -> Rows:

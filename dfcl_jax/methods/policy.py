@@ -68,23 +68,27 @@ class Policy(NamedTuple):
         rows = np.arange(outcomes.r.shape[0]) if rows is None else rows
         return np.asarray(_decide(outcomes, rule, key, np.asarray(rows).astype(np.uint32)))
 
-    def predict(self, people: People) -> Outcomes:
+    def predict(self, people: People, *, clip: bool = False) -> Outcomes:
         """The surfaces that decide, [n, m] each, in the money of the data.
+
+        Args:
+            people: their features.
+            clip: whether numbers outside the range of training are moved to its ends; of a table.
 
         Raises:
             InputError: a column is missing or not what it was in training.
         """
-        blocks = [_predict(self.method, self.params, block) for block in _blocks(self.features(people))]
+        blocks = [_predict(self.method, self.params, block) for block in _blocks(self.features(people, clip=clip))]
         n = len(people)
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:n], *blocks)
 
-    def features(self, people: People) -> np.ndarray:
-        """The matrix of features, [n, d]."""
+    def features(self, people: People, *, clip: bool = False) -> np.ndarray:
+        """The matrix of features, [n, d]; with `clip`, see `predict`."""
         if not isinstance(people, pd.DataFrame):
             return np.asarray(people)
         if self.encoder is None:
             refuse("people", found="a table", expected="a matrix of features, as the policy was trained on")
-        return encode(self.encoder, people)
+        return encode(self.encoder, people, clip=clip)
 
 
 def _blocks(x: np.ndarray) -> Iterator[np.ndarray]:

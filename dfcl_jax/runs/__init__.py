@@ -5,6 +5,7 @@ from dfcl_jax.runs.command import command
 from dfcl_jax.runs.config import FolderConfig, RunConfig, chosen
 from dfcl_jax.runs.evaluation import EvaluationConfig, run_evaluation
 from dfcl_jax.runs.exported import export_policy
+from dfcl_jax.runs.newcomers import Newcomers
 from dfcl_jax.runs.options import Within
 from dfcl_jax.runs.plan import Plan, plan_for
 from dfcl_jax.runs.plan_file import FilePlan, plan_people
@@ -21,6 +22,7 @@ __all__ = [
     "EvaluationConfig",
     "FilePlan",
     "FolderConfig",
+    "Newcomers",
     "Plan",
     "PredictedPlan",
     "Run",

@@ -47,6 +47,8 @@ def run_evaluation(
     """
     trial, first = judged.trial, next(iter(judged.outcomes.values()))
     settling = scores.aipw(trial, first) if config.settle == "aipw" else scores.ipw(trial)
+    if judged.table is not None:
+        settling = scores.known_costs(settling, judged.table.known_costs)
     budgets = chosen_budgets(config.budgets, settling.c.mean(axis=0))
     with open_run(name, config, rows=trial.rows) as run:
         run.say(*(judged.table.notes if judged.table else ()))

@@ -28,6 +28,7 @@ def plan_for(
     *,
     key: Array | None = None,
     risk: float | None = None,
+    clip: bool = False,
 ) -> Plan:
     """Decide for people of a table by a policy, at each budget.
 
@@ -38,12 +39,13 @@ def plan_for(
         budgets: cost per person.
         key: of the dice; key 0 if not given.
         risk: probability of a true spend above the budget, see `SpendCurve.at`.
+        clip: whether numbers outside the range of training are moved to its ends.
 
     Raises:
         InputError: features that the policy does not know, a bad budget or risk.
     """
     key = jax.random.key(0) if key is None else key
-    outcomes, names = policy.predict(people), np.asarray(policy.arms)
+    outcomes, names = policy.predict(people, clip=clip), np.asarray(policy.arms)
     assignments, summary, notes = {"row": rows + 1}, [], []
     for budget in budgets:
         expected = policy.curve.at(budget, risk=risk)

@@ -2,28 +2,25 @@
 
 import zlib
 from collections.abc import Iterator, Sequence
-from functools import reduce
 from itertools import repeat
-from operator import add
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from jax import Array
 from rich.console import Console
 
-from dfcl_jax.data import Encoder, Unlike, unlike
-from dfcl_jax.data.encode import NumericColumn
-from dfcl_jax.data.parts import Parts, numbered, open_parts, refuse_infinite
+from dfcl_jax.data import Reading, Unlike
+from dfcl_jax.data.parts import open_parts
 from dfcl_jax.errors import refuse
 from dfcl_jax.files import whole_file
 from dfcl_jax.methods import Policy
 from dfcl_jax.methods.policy import BLOCK
 from dfcl_jax.metrics import Expected, SpendCurve
+from dfcl_jax.runs.newcomers import Newcomers, open_people
 from dfcl_jax.runs.passes import passes
 from dfcl_jax.runs.plan import foretold, remark
 from dfcl_jax.types import Outcomes
@@ -69,17 +66,19 @@ def plan_people(
     key: Array | None = None,
     identity: str | None = None,
     keep: Sequence[str] = (),
+    newcomers: Newcomers | None = None,
+    reading: Reading | None = None,
     batch: int = BATCH,
     console: Console | None = None,
 ) -> FilePlan:
-    """Decide by a policy for people whose features are in a Parquet data set, and write the plan.
+    """Decide by a policy for people whose features are in files, and write the plan.
 
     `out` has a row for each row of the data, in their order: the kept columns, `treatment` (a name) and, if the
     method predicts money, its predicted `revenue` and `cost`. It appears only when it is complete. The dice of a person
     depend on the number of the row in the data, or on `identity`, so the plan is the same however the files are cut.
 
     Args:
-        source: a Parquet file or a folder of parts (`data.parts.open_parts`) with the features of the policy.
+        source: a CSV or Parquet file, or a folder of parts (`data.parts.open_parts`), with the features of the policy.
         policy: of a table of features.
         out: the Parquet file to be, in a folder that exists.
         budget: cost per person.
@@ -87,13 +86,16 @@ def plan_people(
         key: of the dice; key 0 if not given.
         identity: column that tells people apart, whose text takes the place of the row's number.
         keep: columns to carry over.
+        newcomers: how far people may differ from those of the trial; half of them in any one feature if not given.
+        reading: how CSV files are written; found out if not given.
         batch: rows held in memory at a time, rounded up to whole blocks of `Policy.predict`.
         console: where progress is shown.
 
     Raises:
         InputError: before rows are read: `out` exists or cannot be written to, what `open_parts` refuses, a bad budget
             or risk, a budget below the estimated spend of the cheapest treatment; on the way: a feature that is not
-            what it was in training, or a person without identity, by the row from 1 over all parts.
+            what it was in training, or a person without identity, by the row from 1 over all parts; too many people
+            unlike those of the trial, as soon as that is certain.
     """
     check_output(out, keep)
     expected = policy.curve.at(budget, risk=risk)
@@ -101,52 +103,33 @@ def plan_people(
     if least > budget:
         asked = f"{budget:.6g}" if risk is None else f"{budget:.6g} at risk {risk:g}"
         refuse("budget", found=asked, expected=f"at least {least:.6g}, the estimated spend of the cheapest treatment")
-    people, encoder = open_people(source, policy)
-    kept = open_parts(source, keep) if keep else None
-    told_apart = open_parts(source, [identity]) if identity is not None else None
-    console, batch = console or Console(), whole_blocks(min(batch, people.rows))
+    people = open_people(source, policy, newcomers or Newcomers(), reading=reading)
+    rows = people.parts.rows
+    kept = open_parts(source, keep, reading=reading) if keep else None
+    told_apart = open_parts(source, [identity], reading=reading) if identity is not None else None
+    console, batch = console or Console(), whole_blocks(min(batch, rows))
     key = jax.random.key(0) if key is None else key
     money = policy.method.money
     schema = pa.schema([*(kept.schema if kept else ()), *decided_fields(money)])
-    names, counts, different = pa.array(policy.arms), np.zeros(len(policy.arms), np.int64), []
+    names, counts, different = pa.array(policy.arms), np.zeros(len(policy.arms), np.int64), None
     keeps = kept.batches(batch) if kept else repeat(None)
     identities = told_apart.batches(batch) if told_apart else repeat(None)
     with (
         whole_file(out, lambda sentence: console.print(sentence, highlight=False, soft_wrap=True)) as partial,
-        passes(people.rows, console) as over,
+        passes(rows, console) as over,
         pq.ParquetWriter(partial, schema) as writer,
     ):
-        batches = numbered(over("decide", people.batches(batch)))
-        for (before, table), carried, who in zip(batches, keeps, identities, strict=False):
-            frame = features(policy, table, before=before)
-            outcomes = policy.predict(frame)
-            different.append(unlike(encoder, frame))
-            rows = np.arange(before, before + table.num_rows) if who is None else identity_rows(who, before=before)
-            arm = policy.decide_by(expected.rule, outcomes, key, rows=rows)
+        predicted = people.predicted(over("decide", people.parts.batches(batch)))
+        for (before, outcomes, so_far), carried, who in zip(predicted, keeps, identities, strict=False):
+            own = np.arange(before, before + len(outcomes.r)) if who is None else identity_rows(who, before=before)
+            arm = policy.decide_by(expected.rule, outcomes, key, rows=own)
             columns = [*(carried.columns if carried else ()), names.take(pa.array(arm))]
             writer.write_table(pa.table(columns + (picked(outcomes, arm) if money else []), schema=schema))
             counts += np.bincount(arm, minlength=len(names))
-    shares = dict(zip(policy.arms, (counts / people.rows).tolist(), strict=True))
-    return FilePlan(people.rows, budget, risk, expected, policy.curve, shares, reduce(add, different))
-
-
-def open_people(source: Path, policy: Policy) -> tuple[Parts, Encoder]:
-    """The features of a policy in a data set, and its encoder.
-
-    Raises:
-        InputError: a policy of a matrix of features, or what `open_parts` refuses.
-    """
-    if policy.encoder is None:
-        refuse("policy", found="one of features without names", expected="one of a table")
-    names = [column.name for column in policy.encoder.columns]
-    return open_parts(source, names, numeric=_numeric(policy)), policy.encoder
-
-
-def features(policy: Policy, table: pa.Table, *, before: int) -> pd.DataFrame:
-    """Features of a batch; rows are named as by `parts.finite`."""
-    for name in _numeric(policy):
-        refuse_infinite(table, name, before=before)
-    return table.to_pandas()
+            different = so_far
+    shares = dict(zip(policy.arms, (counts / rows).tolist(), strict=True))
+    assert different is not None  # there is at least one row
+    return FilePlan(rows, budget, risk, expected, policy.curve, shares, different)
 
 
 def identity_rows(batch: pa.Table, *, before: int) -> np.ndarray:
@@ -182,8 +165,3 @@ def picked(outcomes: Outcomes, arm: np.ndarray) -> list[np.ndarray]:
     """Revenue and cost at the decided treatments, [n] float32 each."""
     people = np.arange(len(arm))
     return [np.asarray(surface, np.float32)[people, arm] for surface in outcomes]
-
-
-def _numeric(policy: Policy) -> list[str]:
-    columns = policy.encoder.columns if policy.encoder else ()
-    return [column.name for column in columns if isinstance(column, NumericColumn) and column.unit == "number"]

@@ -11,17 +11,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 
+from dfcl_jax.data import Reading, Unlike
 from dfcl_jax.data.parts import Parts, finite, numbered, open_parts
 from dfcl_jax.errors import refuse
 from dfcl_jax.files import scratch_file, whole_file
 from dfcl_jax.methods import Policy
+from dfcl_jax.runs.newcomers import Newcomers, open_people
 from dfcl_jax.runs.passes import Pass, passes
 from dfcl_jax.runs.plan_file import (
     BATCH,
     check_output,
     decided_fields,
-    features,
-    open_people,
     picked,
     whole_blocks,
 )
@@ -40,6 +40,7 @@ class PredictedPlan(NamedTuple):
     value: float  # predicted revenue
     bound: float  # no plan within the budget is predicted to bring more
     shares: dict[str, float]  # of each treatment
+    unlike: Unlike | None = None  # how the people differ from those of the policy's trial
 
     @property
     def gap(self) -> float:
@@ -61,10 +62,11 @@ def plan_predictions(
     cost: Sequence[str],
     arms: Sequence[str] = (),
     keep: Sequence[str] = (),
+    reading: Reading | None = None,
     batch: int = BATCH,
     console: Console | None = None,
 ) -> PredictedPlan:
-    """Plan for people whose predicted revenue and cost at each treatment are in a Parquet data set, and write the plan.
+    """Plan for people whose predicted revenue and cost at each treatment are in files, and write the plan.
 
     max_z sum_ij z_ij r_ij  s.t.  sum_ij z_ij c_ij <= n B  (DFCL, D1): the plan of `solvers.allocate(..., top_ups=0)`,
     in three passes over the rows, two of which find the multiplier exactly (`solvers.streamed.find_cut`). `out` has a
@@ -72,13 +74,14 @@ def plan_predictions(
     predicted at it. It appears only when it is complete.
 
     Args:
-        source: a Parquet file or a folder of parts (`data.parts.open_parts`).
+        source: a CSV or Parquet file, or a folder of parts (`data.parts.open_parts`).
         out: the Parquet file to be, in a folder that exists.
         budget: predicted cost per person.
         revenue: column of each treatment's revenue, [m].
         cost: column of each treatment's cost, [m].
         arms: names of the treatments, [m]; "0" to "m-1" if not given.
         keep: columns to carry over.
+        reading: how CSV files are written; found out if not given.
         batch: rows held in memory at a time.
         console: where progress is shown.
 
@@ -96,8 +99,8 @@ def plan_predictions(
     check_budgets(budget)
     check_output(out, keep)
     columns = (*revenue, *cost)
-    parts = open_parts(source, columns, numeric=columns)
-    kept = open_parts(source, keep) if keep else None
+    parts = open_parts(source, columns, numeric=columns, reading=reading)
+    kept = open_parts(source, keep, reading=reading) if keep else None
     predictions = _Predictions(parts, tuple(revenue), tuple(cost), arms, min(batch, parts.rows))
     console = console or Console()
     with whole_file(out, _say(console)) as partial, passes(parts.rows, console) as over:
@@ -111,17 +114,20 @@ def plan_people_by_predictions(
     *,
     budget: float,
     keep: Sequence[str] = (),
+    newcomers: Newcomers | None = None,
+    reading: Reading | None = None,
     batch: int = BATCH,
     console: Console | None = None,
 ) -> PredictedPlan:
-    """`plan_predictions` of what a policy's method predicts for people whose features are in a Parquet data set.
+    """`plan_predictions` of what a policy's method predicts for people whose features are in files.
 
     Predictions are made once and kept beside `out` until the end, 8 m bytes a person: people are then decided for by
     the very numbers that the multiplier was found with.
 
     Args:
-        source: a Parquet file or a folder of parts with the features of the policy.
+        source: a CSV or Parquet file, or a folder of parts, with the features of the policy.
         policy: of a table of features; its spend curve is not used.
+        newcomers: how far people may differ from those of the trial; half of them in any one feature if not given.
         out: the plan; the others as of `plan_predictions`.
 
     Raises:
@@ -132,24 +138,25 @@ def plan_people_by_predictions(
         refuse("method", found=found, expected="one that does, or a plan by measured money")
     check_budgets(budget)
     check_output(out, keep)
-    people, _ = open_people(source, policy)
-    kept = open_parts(source, keep) if keep else None
+    people = open_people(source, policy, newcomers or Newcomers(), reading=reading)
+    rows, different = people.parts.rows, None
+    kept = open_parts(source, keep, reading=reading) if keep else None
     revenue, cost = (tuple(f"{role} {j}" for j in range(len(policy.arms))) for role in ("revenue", "cost"))
     schema = pa.schema([(name, pa.float32()) for name in revenue + cost])
-    console, batch = console or Console(), whole_blocks(min(batch, people.rows))
+    console, batch = console or Console(), whole_blocks(min(batch, rows))
     with (
         whole_file(out, _say(console)) as partial,
         scratch_file(out.with_name(f".{out.name}.predictions.parquet"), _say(console)) as file,
-        passes(people.rows, console) as over,
+        passes(rows, console) as over,
     ):
         # Predictions neither repeat nor compress.
         with pq.ParquetWriter(file, schema, compression="none", use_dictionary=False) as writer:
-            for before, table in numbered(over("predict", people.batches(batch))):
-                surfaces = policy.predict(features(policy, table, before=before))
+            for _, surfaces, so_far in people.predicted(over("predict", people.parts.batches(batch))):
                 columns = np.concatenate([np.asarray(surface, np.float32).T for surface in surfaces])
                 writer.write_table(pa.table(list(columns), schema=schema))
+                different = so_far
         predictions = _Predictions(open_parts(file, schema.names), revenue, cost, policy.arms, batch)
-        return _plan(predictions, kept, budget, partial, over)
+        return _plan(predictions, kept, budget, partial, over)._replace(unlike=different)
 
 
 class _Predictions(NamedTuple):

@@ -1,5 +1,6 @@
 """A simulated trial of any size, written to Parquet in memory that does not grow with it."""
 
+from functools import partial
 from pathlib import Path
 
 from jax import Array
@@ -38,6 +39,7 @@ def write_simulation(
     Raises:
         InputError: no people, or what `data.parts.write_parts` refuses.
     """
+    console = console or Console()
     with passes(n, console) as over:
         tables = (simulation_table(part, columns, truth=truth) for part in stream(population, key, n, chunk=CHUNK))
-        write_parts(over("simulate", tables), folder)
+        write_parts(over("simulate", tables), folder, say=partial(console.print, highlight=False, soft_wrap=True))

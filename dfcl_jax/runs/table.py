@@ -36,6 +36,7 @@ from dfcl_jax.methods.saved import save_policy
 from dfcl_jax.report.summary import proven_best
 from dfcl_jax.report.terminal import number, per_cent
 from dfcl_jax.runs.config import RunConfig
+from dfcl_jax.runs.newcomers import Newcomers
 from dfcl_jax.runs.options import Within
 from dfcl_jax.runs.plan import plan_for
 from dfcl_jax.runs.run_folder import Run, open_run
@@ -67,6 +68,8 @@ class TableConfig(RunConfig):
     scaling: Scaling = "standard"
     people: Path | None = None
     """Table of people to plan for; the test part of the first seed if not given."""
+    newcomers: Newcomers = field(default_factory=Newcomers)
+    """How far those people may differ from the trial's."""
 
 
 class Opened(NamedTuple):
@@ -110,7 +113,7 @@ def run_table(
     opened = _streamed(config, columns) if table is None and not _fits(config) else _in_memory(config, columns, table)
     budgets = chosen_budgets(config.budgets, opened.mean_costs)
     splits = with_budgets(opened.splits, budgets)
-    people = None if config.people is None else _people(config.people, splits[0], config.reading)
+    people = None if config.people is None else _people(config.people, splits[0], config)
     data = {"rows": opened.rows, "checksum": opened.checksum, "arms": opened.arms, "fractions": config.fractions}
     data["judge"] = judge._asdict()
     with open_run(name, config, **data, scaling=config.scaling, streamed=opened.table is None) as run:
@@ -119,7 +122,7 @@ def run_table(
         run.report(study)
         save_policies(run, study, splits[0], opened.arms)
         if plan:
-            _plan(run, study, opened, splits[0], people, budgets)
+            _plan(run, study, opened, splits[0], people, budgets, config.newcomers.clip)
     return study
 
 
@@ -183,10 +186,11 @@ def _streamed(config: TableConfig, columns: Columns) -> Opened:
     return Opened(splits, trial.arms, mean_costs, checksum, trial.rows, None, notes)
 
 
-def _people(path: Path, split: Split, reading: Reading) -> pd.DataFrame:
-    people = read_frame(path, reading=reading)
+def _people(path: Path, split: Split, config: TableConfig) -> pd.DataFrame:
+    people = read_frame(path, reading=config.reading)
     if split.encoder is not None:
         encode(split.encoder, people)  # what it refuses is refused now, not after training
+        config.newcomers.check(unlike(split.encoder, people))
     return people
 
 
@@ -198,7 +202,13 @@ def _checksum(table: Table) -> int:
 
 
 def _plan(
-    run: Run, study: Study, opened: Opened, split: Split, people: pd.DataFrame | None, budgets: Sequence[float]
+    run: Run,
+    study: Study,
+    opened: Opened,
+    split: Split,
+    people: pd.DataFrame | None,
+    budgets: Sequence[float],
+    clip: bool,
 ) -> None:
     """Plan for people of a file, or for the test part of the first seed, by the method that proved best."""
     best = proven_best(study)
@@ -210,7 +220,7 @@ def _plan(
         run.say("No plan: people of a streamed trial are planned for by ./scripts/run plan --people")
         return
     policy = policy_of(study, split, best, arms=opened.arms)
-    plan = plan_for(policy, frame, rows, budgets)
+    plan = plan_for(policy, frame, rows, budgets, clip=clip)
     run.write_table("plan", plan.assignments)
     run.write_table("plan_budgets", plan.budgets)
     base = study.judge.base
@@ -218,7 +228,7 @@ def _plan(
     run.say("", f"Plan for {len(plan.assignments):,} people by {best} ({why}).")
     run.say(f"Spend and revenue per person as measured on {policy.curve.people:,} people that no model was trained on:")
     run.show(shown_plan(plan.budgets))
-    unlike_trial = unlike(policy.encoder, frame).sentences() if policy.encoder is not None else []
+    unlike_trial = unlike(policy.encoder, frame).sentences(clip=clip) if policy.encoder is not None else []
     run.say(*plan.notes, *unlike_trial)
 
 

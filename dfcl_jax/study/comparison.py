@@ -9,7 +9,7 @@ import pandas as pd
 from jax import Array
 
 from dfcl_jax import metrics, scores
-from dfcl_jax.data import Exam, Split
+from dfcl_jax.data import Split
 from dfcl_jax.errors import refuse
 from dfcl_jax.losses import prediction_loss
 from dfcl_jax.methods import TWO_STAGE, Method
@@ -17,7 +17,7 @@ from dfcl_jax.methods.gradient import cost_curve_area, mean_size
 from dfcl_jax.models import Params
 from dfcl_jax.solvers import check_budgets
 from dfcl_jax.study.cells import Cell, Cells
-from dfcl_jax.types import Outcomes, Scores, Trial, Units, in_units
+from dfcl_jax.types import Outcomes, Scores, Units, in_units
 
 ORACLE = "oracle"
 
@@ -81,7 +81,7 @@ def compare(
         if name == judge.base:
             params = [cell.params for cell in trained[name]]
             settling = [
-                settling_scores(judge.settle, split.exam, method, p) for split, p in zip(splits, params, strict=True)
+                settling_scores(judge.settle, split, method, p) for split, p in zip(splits, params, strict=True)
             ]
         for k, (cell, split) in enumerate(zip(trained[name], splits, strict=True)):
             if cell.values is None:
@@ -99,16 +99,21 @@ def check_tasks(splits: Sequence[Split]) -> None:
             refuse("budgets", found=", ".join(map(str, budgets)) or "none", expected="at least one, each different")
 
 
-def settling_scores(settle: Settle, exam: Exam, base: Method, params: Params) -> Scores:
+def settling_scores(settle: Settle, split: Split, base: Method, params: Params) -> Scores:
     """What settles a policy's value on people that no model was fitted on: the truth where it is known."""
-    if exam.truth is not None:
-        return scores.truth(exam.truth)
-    return measured_scores(settle, exam.test, base, params)
+    if split.exam.truth is not None:
+        return scores.truth(split.exam.truth)
+    return measured_scores(settle, split, base, params)
 
 
-def measured_scores(settle: Settle, test: Trial, base: Method, params: Params) -> Scores:
-    """What a trial says of every treatment, doubly robust by the base's predictions or by propensities alone."""
-    return scores.aipw(test, base.predict(params, test.x)) if settle == "aipw" else scores.ipw(test)
+def measured_scores(settle: Settle, split: Split, base: Method, params: Params) -> Scores:
+    """What a trial says of every treatment, doubly robust by the base's predictions or by propensities alone.
+
+    Costs that are known by design need no estimate.
+    """
+    test = split.exam.test
+    surfaces = scores.aipw(test, base.predict(params, test.x)) if settle == "aipw" else scores.ipw(test)
+    return scores.known_costs(surfaces, split.task.costs)
 
 
 def examine(outcomes: Outcomes, split: Split, settling: Scores, loss: Loss) -> pd.DataFrame:

@@ -22,6 +22,6 @@ def policy_of(study: Study, split: Split, name: str, *, arms: tuple[str, ...]) -
         next(cell.params for cell in study.cells[each] if cell.seed == split.task.seed)
         for each in (name, study.judge.base)
     )
-    settling = measured_scores(study.judge.settle, test, study.methods[study.judge.base], base_params)
+    settling = measured_scores(study.judge.settle, split, study.methods[study.judge.base], base_params)
     curve = spend_curve(method.predict(params, test.x), settling)
     return Policy(method, params, split.encoder, arms, curve)

@@ -169,6 +169,7 @@ def _identity(source: Streamed, mesh: Mesh | None) -> dict[str, Any]:
         "scaling": np.array(scaling),
         "p": np.array(trial.p if trial.p is not None else []),
         "row_groups": groups if mesh is None else multihost_utils.process_allgather(groups),  # of each host
+        "rows": np.array(trial.rows),
         "buffer": np.array(source.buffer),
     }
 

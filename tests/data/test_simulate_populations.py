@@ -9,11 +9,12 @@ import pytest
 from dfcl_jax import InputError, metrics, scores, solvers
 from dfcl_jax.data import simulate, sources
 from dfcl_jax.data.parts import open_parts, write_parts
+from dfcl_jax.files import locked
 from dfcl_jax.types import pick, take
 
 KEY = jax.random.key(0)
 PEOPLE = jax.random.key(1)
-N = 100_000
+N = 40_000
 
 
 @pytest.fixture(scope="module")
@@ -259,6 +260,24 @@ def test_parts_that_are_not_complete_do_not_appear(tmp_path, criteo_simulation):
     with pytest.raises(KeyboardInterrupt):
         write_parts(broken(), tmp_path / "trial", rows_per_part=10)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_of_parts_is_removed_and_said(tmp_path, criteo_simulation):
+    table = simulate.simulation_table(simulate.first_people(criteo_simulation, 50))
+    (tmp_path / ".trial.partial").mkdir()
+    (tmp_path / ".trial.partial" / "part-00007.parquet").write_text("half a part")
+    said = []
+    write_parts(iter([table]), tmp_path / "trial", say=said.append)
+    assert said == [f"{tmp_path / '.trial.partial'}: left by a process that was killed, so it is removed"]
+    assert [str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*")] == ["trial", "trial/part-00000.parquet"]
+
+
+def test_parts_that_another_process_writes_are_refused_and_left(tmp_path, criteo_simulation):
+    table = simulate.simulation_table(simulate.first_people(criteo_simulation, 50))
+    (tmp_path / ".trial.partial").mkdir()
+    with locked(tmp_path / ".trial.lock"), pytest.raises(InputError, match="found another process that writes to it"):
+        write_parts(iter([table]), tmp_path / "trial")
+    assert (tmp_path / ".trial.partial").is_dir()
 
 
 def test_columns_have_the_names_asked_for(criteo_simulation):

@@ -36,6 +36,12 @@ def test_what_the_model_never_saw_is_counted_and_named():
     assert found.gaps == {"member": 2, "since": 1}
     assert {name: at[:2] for name, at in found.outside.items()} == {"age": (1, 1), "since": (0, 1)}
     assert found.shares() == {"region": 0.6, "age": 0.4, "since": 0.4, "member": 0.4}
+    assert found.shares(clip=True) == {"region": 0.6, "since": 0.2, "member": 0.4}
+    assert found.only(["age"]).shares() == {"age": 0.4}
+    assert found.only(["age"]).sentences(clip=True) == [
+        "2 of 5 rows have age outside 18 to 80, the range that the model was trained on: down to -999 and up to 81, "
+        "moved to its ends"
+    ]
     assert found.sentences() == [
         "3 of 5 rows have a level of region that the model does not know: NORTH (2), SOUTH (1)",
         "2 of 5 rows have age outside 18 to 80, the range that the model was trained on: down to -999 and up to 81",

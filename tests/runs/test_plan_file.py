@@ -293,22 +293,12 @@ def test_dice_of_an_identity_follow_the_person_through_any_order(tmp_path, polic
 
 def test_a_budget_below_the_cheapest_treatment_is_refused_before_work(tmp_path, policy, monkeypatch):
     dear = policy._replace(curve=policy.curve._replace(spend=policy.curve.spend + 1))
-    monkeypatch.setattr("dfcl_jax.runs.plan_file.open_parts", lambda *args, **options: pytest.fail("data were read"))
+    monkeypatch.setattr("dfcl_jax.runs.plan_file.open_people", lambda *args, **options: pytest.fail("data were read"))
     with pytest.raises(InputError, match=r"budget: found 0\.5, expected at least 1, the estimated spend of"):
         plan_people(tmp_path / "people", dear, tmp_path / "plan", budget=0.5)
     sure = dear._replace(curve=dear.curve._replace(spend_error=dear.curve.spend_error + 0.1))
     with pytest.raises(InputError, match=r"budget: found 1\.1 at risk 0\.05, expected at least 1\.16"):
         plan_people(tmp_path / "people", sure, tmp_path / "plan", budget=1.1, risk=0.05)
-
-
-def test_people_unlike_the_trials_are_counted(tmp_path, policy, people):
-    frame = people(2_000)
-    frame.loc[:9, "region"] = "east"
-    frame.loc[20:22, "age"] = 99.0
-    frame.to_parquet(tmp_path / "people.parquet")
-    said = plan_people(tmp_path / "people.parquet", policy, tmp_path / "plan", budget=BUDGET).unlike.sentences()
-    assert [line for line in said if "10 of 2,000 rows have a level of region" in line and "east (10)" in line], said
-    assert [line for line in said if "rows have age outside" in line and "up to 99" in line], said
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])

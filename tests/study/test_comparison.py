@@ -12,12 +12,13 @@ from dfcl_jax.methods import CHEAPEST, TWO_STAGE, decisions, standard
 from dfcl_jax.methods.decision import mean_value
 from dfcl_jax.methods.gradient import cost_curve_area, count
 from dfcl_jax.models import NetworkConfig
+from dfcl_jax.runs import chosen
 from dfcl_jax.study import ORACLE, Cells, Judge, Watcher, compare
 from dfcl_jax.train import FitConfig
 
 START = TwoStage(NetworkConfig(hidden=(16,)), training=FitConfig(epochs=2, batch_size=200))
 TRAINING = FitConfig(epochs=2, batch_size=500)
-METHODS = standard(START, TRAINING)
+METHODS = chosen(standard(START, TRAINING), ["DFCL-IFD", "PL-centred", "PL-own-units"])
 CENTRED = decisions(START, TRAINING)["PL-centred"]
 BUDGETS = (0.02, 0.05, 0.1)
 SIMULATE = jax.jit(simulate.marketing, static_argnums=1)
@@ -100,10 +101,7 @@ def test_published_constants_and_alpha_are_options(cells):
 
 def test_two_treatments_are_chosen_and_judged_by_cost_curves():
     draw = jax.jit(simulate.criteo_like, static_argnums=1)
-    splits = [
-        split_simulation(draw(jax.random.key(seed), 8000), 4000, 2000, budgets=(0.045, 0.05), seed=seed)
-        for seed in range(2)
-    ]
+    splits = [split_simulation(draw(KEY, 8000), 4000, 2000, budgets=(0.045, 0.05))]
     network = NetworkConfig("shared_trunk", (8,), (4,), "sigmoid")
     start = replace(START, network=network, loss="cross_entropy", select="aucc")
     methods: dict[str, Method] = {TWO_STAGE: start, "PL-centred": replace(CENTRED, start=start, select="aucc")}

@@ -81,16 +81,16 @@ def test_a_null_difference_is_covered_95_percent_of_the_time(everybody):
 
 
 def test_what_groups_bring_is_the_truth_on_average(nobody, everybody):
-    days, people = 40, 20_000
+    days, people = 40, 4_000
     daily = online(
         jax.random.key(2), lambda day: POPULATION, {"none": nobody, "10%": everybody}, [1.0] * days, people=people
     )
-    truth = simulate.draw(POPULATION, jax.random.key(3), 200_000).truth
+    truth = simulate.draw(POPULATION, jax.random.key(3), 50_000).truth
     wide = daily.pivot(index="day", columns="policy", values=["revenue", "cost"])
     for name, arm in (("none", 0), ("10%", 2)):
         for what, surface in (("revenue", truth.r), ("cost", truth.c)):
             seen, expected = wide[what][name], np.asarray(surface[:, arm])
-            error = np.hypot(seen.std() / np.sqrt(days), expected.std() / np.sqrt(200_000))
+            error = np.hypot(seen.std() / np.sqrt(days), expected.std() / np.sqrt(50_000))
             assert abs(seen.mean() - expected.mean()) <= 4.5 * error
     base, rival = online_lifts(daily, "none").to_dict("records")
     assert rival["low"] > 0

@@ -56,7 +56,7 @@ class BiLevel:
 
     Raises:
         InputError: a gate outside [0, 1]; a network or training that this method has no use for; when it learns, what
-            `observed_of` refuses, or an observed outcome that a sigmoid network cannot predict.
+            `observed_of` refuses.
     """
 
     # The upper level: scores and loss on the trial, constants, the teacher, what chooses the checkpoint; and of its

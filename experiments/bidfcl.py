@@ -165,7 +165,10 @@ def beside_published(run: Run, study: Study) -> None:
     """Write and print the paper's figures beside ours."""
     ours = (mean_values(study).mean() / mean_values(study)[study.judge.base].mean()).to_dict()
     areas = study.quality.groupby("method").aucc.mean() if "aucc" in study.quality else pd.Series(dtype=float)
-    minutes = study.history.groupby("method").seconds.sum() / 60 if len(study.history) else pd.Series(dtype=float)
+    minutes = pd.Series(dtype=float)
+    if len(study.history):
+        # Seeds of one program have its seconds each.
+        minutes = study.history.groupby(["method", "seed"]).seconds.sum().groupby("method").mean() / 60
     table = pd.DataFrame(
         [
             {
@@ -180,7 +183,10 @@ def beside_published(run: Run, study: Study) -> None:
         ]
     )
     run.write_table("published", table)
-    run.show(table.apply(lambda column: column.map(number)), f"EOM over {study.judge.base}'s. {CONTEXT}")
+    run.show(
+        table.apply(lambda column: column.map(number)),
+        f"EOM over {study.judge.base}'s; minutes of a training program, all its seeds. {CONTEXT}",
+    )
 
 
 if __name__ == "__main__":

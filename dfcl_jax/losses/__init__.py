@@ -11,16 +11,26 @@ from dfcl_jax.losses.perturbed import fenchel_young_loss, perturbed_loss
 from dfcl_jax.losses.policy_learning import policy_learning_loss
 from dfcl_jax.losses.prediction import prediction_loss
 from dfcl_jax.losses.primal import lams_at_budgets, primal_finite_difference_loss, primal_policy_learning_loss
+from dfcl_jax.losses.pseudo_labels import (
+    LowerLoss,
+    doubly_robust_label_loss,
+    gated_factual_loss,
+    pseudo_label_loss,
+    pseudo_labels,
+)
 
 __all__ = [
     "Constants",
+    "LowerLoss",
     "constants",
     "decision",
     "direct_rank_loss",
+    "doubly_robust_label_loss",
     "dual_finite_difference_loss",
     "dual_loss",
     "fenchel_young_loss",
     "finite_difference_loss",
+    "gated_factual_loss",
     "in_chunks",
     "lams_at_budgets",
     "marginal_utility_loss",
@@ -30,6 +40,8 @@ __all__ = [
     "prediction_loss",
     "primal_finite_difference_loss",
     "primal_policy_learning_loss",
+    "pseudo_label_loss",
+    "pseudo_labels",
     "roi_loss",
     "uplift_rank_loss",
 ]

@@ -39,11 +39,13 @@ from dfcl_jax.train import (
     Fit,
     FitConfig,
     MeanOverRows,
+    Objective,
     Rows,
     Seeds,
     Stage,
     StageLog,
     Streamed,
+    Validate,
     Validation,
     fit,
     mesh_of,
@@ -190,31 +192,13 @@ def train_on(
     method: Decision, begin: Begin, terms: Terms, seeds: Seeds, log: StageLog, *, pace: ArrayLike = 1.0
 ) -> Fit:
     """The decision stage on ready-made terms; `seeds` may have members, and then so have terms and pace."""
-
-    def objective(outcomes: Outcomes, rows: Rows, shared: Terms) -> Array:
-        now = shared.constants
-        if method.annealing is not None:
-            now = constants.annealed(now, method.annealing(shared.epoch))
-        decision = method.loss(outcomes, rows.extra, now)
-        alpha = jnp.asarray(method.alpha(shared.epoch), decision.dtype) if callable(method.alpha) else shared.alpha
-        if alpha is None:
-            return decision
-        return alpha * prediction_loss(outcomes, rows.trial, kind=method.start.loss) + decision
-
-    def renew(params: Params, shared: Terms) -> Terms:
-        now = shared.constants
-        if method.tracked:
-            some, hat = _first(begin, TRACKED_ROWS)
-            now = _tracked(begin.model, begin.seeds, params, now, some, hat)
-        return shared._replace(constants=now, epoch=shared.epoch + 1)
-
-    validate = cost_curve_area if method.select == "aucc" else mean_value
+    objective = objective_of(method)
     stage = Stage(
         begin.model,
         MeanOverRows(objective) if method.by_rows else objective,
-        partial(if_finite, validate),
+        validate_of(method),
         method.training,
-        renew=renew,
+        renew=partial(renewed, method, begin),
     )
     return fit(
         begin.key,
@@ -228,6 +212,36 @@ def train_on(
         mesh=mesh_of(method.training),
         log=log,
     )
+
+
+def objective_of(method: Decision) -> Objective:
+    """The loss of a batch with the scores of its rows, at `Terms`."""
+
+    def objective(outcomes: Outcomes, rows: Rows, shared: Terms) -> Array:
+        now = shared.constants
+        if method.annealing is not None:
+            now = constants.annealed(now, method.annealing(shared.epoch))
+        decision = method.loss(outcomes, rows.extra, now)
+        alpha = jnp.asarray(method.alpha(shared.epoch), decision.dtype) if callable(method.alpha) else shared.alpha
+        if alpha is None:
+            return decision
+        return alpha * prediction_loss(outcomes, rows.trial, kind=method.start.loss) + decision
+
+    return objective
+
+
+def validate_of(method: Decision) -> Validate:
+    """What chooses a method's checkpoint: (predictions of the validation people, `Begin.judge`) -> value."""
+    return partial(if_finite, cost_curve_area if method.select == "aucc" else mean_value)
+
+
+def renewed(method: Decision, begin: Begin, params: Params, shared: Terms) -> Terms:
+    """The terms of the next epoch."""
+    now = shared.constants
+    if method.tracked:
+        some, hat = _first(begin, TRACKED_ROWS)
+        now = _tracked(begin.model, begin.seeds, params, now, some, hat)
+    return shared._replace(constants=now, epoch=shared.epoch + 1)
 
 
 def _rows(method: Decision, begin: Begin) -> Rows | Streamed:

@@ -1,7 +1,7 @@
 """A method is a way from a task to predictions that decide; a log is what it tells on the way."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, TypeGuard, runtime_checkable
 
 import jax
 from jax import Array
@@ -50,9 +50,17 @@ class Log(NamedTuple):
     fitted: Callable[[Method, Array, Sequence[Task]], list[Params]]
 
 
+def learns_together(method: Method, tasks: Sequence[Task]) -> TypeGuard[ManySeeds]:
+    """Whether a method can learn from all tasks in one program: their rows are in memory, and equally many."""
+    sources = [(task.train, task.observed) for task in tasks]
+    in_memory = all(isinstance(source, Trial | None) for pair in sources for source in pair)
+    observed = {0 if logs is None else logs.rows for _, logs in sources}
+    return isinstance(method, ManySeeds) and in_memory and len(observed) <= 1
+
+
 def fit_each(method: Method, key: Array, tasks: Sequence[Task], log: Log) -> list[Params]:
     """Parameters of each task, learned in one program where the method can and the tasks are in memory."""
-    if len(tasks) > 1 and isinstance(method, ManySeeds) and all(isinstance(task.train, Trial) for task in tasks):
+    if len(tasks) > 1 and learns_together(method, tasks):
         many = method.fit_many(key, tasks, log)
         return [jax.tree.map(lambda leaf, k=k: leaf[k], many) for k in range(len(tasks))]
     return [method.fit(key, task, log) for task in tasks]

@@ -6,6 +6,14 @@ from dfcl_jax.solvers.checks import check_budgets
 from dfcl_jax.solvers.constrained import ConstrainedAllocation, allocate_within
 from dfcl_jax.solvers.decision import Rule, decide, dice, hard, priced, soft
 from dfcl_jax.solvers.hull import Hull, upper_hull
+from dfcl_jax.solvers.implicit import (
+    Solution,
+    argmin,
+    conjugate_gradients,
+    gauss_newton_product,
+    hessian_product,
+    implicit_hypergradient,
+)
 from dfcl_jax.solvers.multiplier import Crossing, bisect, lams_for_budgets, largest_multiplier, multiplier
 from dfcl_jax.solvers.path import BudgetPath, PathPoint, budget_path
 from dfcl_jax.solvers.perturbed import perturbed
@@ -23,17 +31,23 @@ __all__ = [
     "PathPoint",
     "Rule",
     "Schedule",
+    "Solution",
     "allocate",
     "allocate_within",
+    "argmin",
     "bisect",
     "budget_path",
     "check_budgets",
     "chosen_budgets",
     "commit",
+    "conjugate_gradients",
     "decide",
     "default_budgets",
     "dice",
+    "gauss_newton_product",
     "hard",
+    "hessian_product",
+    "implicit_hypergradient",
     "lams_for_budgets",
     "largest_multiplier",
     "multiplier",

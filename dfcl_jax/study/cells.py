@@ -24,10 +24,9 @@ from jax import Array
 
 from dfcl_jax.data import Task
 from dfcl_jax.files import npz_bytes, read_npz, write_atomically
-from dfcl_jax.methods import Log, ManySeeds, Method, describe, fit_each
+from dfcl_jax.methods import Log, Method, describe, fit_each, learns_together
 from dfcl_jax.models import Params
 from dfcl_jax.train import Checkpoints, Epoch, RecordFile, StageLog, watch
-from dfcl_jax.types import Trial
 
 CELL = "cell.json"
 PARAMS = "params.npz"
@@ -90,7 +89,7 @@ class Cells:
     def train(self, name: str, method: Method, key: Array, tasks: Sequence[Task]) -> list[Cell]:
         """The cell of each task; those that are missing are trained, in one program where the method can."""
         missing = [task for task in tasks if self._find(name, method, key, task) is None]
-        together = isinstance(method, ManySeeds) and all(isinstance(task.train, Trial) for task in missing)
+        together = learns_together(method, missing)
         for group in [missing] if together else [[task] for task in missing]:
             if group:
                 self._train(name, {name: method}, key, group, lambda _, of, log: [fit_each(method, key, of, log)])
@@ -136,7 +135,7 @@ class Cells:
             "method": describe(method),
             "seed": task.seed,
             "budgets": list(task.budgets),
-            "rows": [task.train.rows, task.valid.rows],
+            "rows": [source.rows for source in (task.train, task.valid, task.observed) if source is not None],
             "key": np.asarray(jax.random.key_data(key)).tolist(),
             "data": self._data,
             "versions": {package: version(package) for package in ("dfcl-jax", "jax", "flax", "optax", "numpy")},

@@ -4,6 +4,14 @@ One step from the outside in: `loop.fit` runs epochs, `source` brings them rows 
 them for one seed or several, `trainer` cuts an epoch into batches, and `step` takes the gradient and updates.
 """
 
+from dfcl_jax.train.bilevel import (
+    Hypergradient,
+    Levels,
+    Upper,
+    hypergradient,
+    make_bilevel_optimiser,
+    make_bilevel_step,
+)
 from dfcl_jax.train.checkpoint import Checkpoints
 from dfcl_jax.train.config import FitConfig
 from dfcl_jax.train.loop import Fit, fit
@@ -24,7 +32,9 @@ __all__ = [
     "Epoch",
     "Fit",
     "FitConfig",
+    "Hypergradient",
     "Learner",
+    "Levels",
     "MeanOverRows",
     "Objective",
     "Record",
@@ -38,11 +48,15 @@ __all__ = [
     "Streamed",
     "TensorBoard",
     "Trainer",
+    "Upper",
     "Validate",
     "Validation",
     "available_memory",
     "data_mesh",
     "fit",
+    "hypergradient",
+    "make_bilevel_optimiser",
+    "make_bilevel_step",
     "make_step",
     "make_trainer",
     "mesh_of",

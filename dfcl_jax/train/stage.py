@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import optax
 from jax import Array
 
 from dfcl_jax.models import Model, Params
 from dfcl_jax.train.checkpoint import Checkpoints
-from dfcl_jax.train.config import FitConfig
+from dfcl_jax.train.config import FitConfig, make_optimiser
 from dfcl_jax.train.step import Objective, Step, make_step
 from dfcl_jax.types import Outcomes
 
@@ -24,6 +25,8 @@ class Stage(NamedTuple):
     config: FitConfig  # epochs, batches, optimiser
     # Another kind of training, such as bi-level training, brings its own, with the arguments of `step.make_step`.
     make_step: Callable[..., Step] = make_step
+    # (configuration, batches of an epoch) -> from gradients to updates
+    make_optimiser: Callable[[FitConfig, int], optax.GradientTransformation] = make_optimiser
     # (parameters, shared) -> what the objective is given as `shared` from now on; called between two epochs
     renew: Callable[[Params, Any], Any] | None = None
 

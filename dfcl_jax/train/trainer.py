@@ -12,7 +12,6 @@ from jax.sharding import Mesh
 from dfcl_jax.errors import refuse
 from dfcl_jax.losses import in_chunks
 from dfcl_jax.models import Model, Params
-from dfcl_jax.train.config import make_optimiser
 from dfcl_jax.train.mesh import AXIS, number_of_devices, predict_on_mesh, step_on_mesh
 from dfcl_jax.train.shuffle import shuffle
 from dfcl_jax.train.stage import Record, Stage, Validation
@@ -60,7 +59,7 @@ def make_trainer(stage: Stage, n: int, *, mesh: Mesh | None = None) -> Trainer:
     each = n // shards
     steps = -(-n // config.batch_size)
     size = each // steps
-    optimiser = make_optimiser(config, steps)
+    optimiser = stage.make_optimiser(config, steps)
     build, predictions = stage.make_step, partial(predict, model)
     if mesh is not None:
         build, predictions = partial(step_on_mesh, build), partial(predict_on_mesh, predictions)

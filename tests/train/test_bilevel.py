@@ -1,0 +1,189 @@
+"""The step of bi-level training: its hypergradient against dense algebra, and its schedule."""
+
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+from dfcl_jax import InputError, Outcomes, Trial, losses
+from dfcl_jax.models import mlp
+from dfcl_jax.train import (
+    FitConfig,
+    Hypergradient,
+    Learner,
+    Levels,
+    Rows,
+    Upper,
+    hypergradient,
+    make_bilevel_optimiser,
+    make_bilevel_step,
+)
+
+N, D, M = 24, 2, 2
+RNG = np.random.default_rng(0)
+TARGET, BRIDGE = mlp(M, hidden=(3,)), mlp(M, hidden=(3,), link="sigmoid")
+
+
+def people(n: int) -> Trial:
+    x, r, c = RNG.normal(size=(n, D)), RNG.normal(size=n), RNG.normal(size=n)
+    return Trial(*(jnp.asarray(a) for a in (x, RNG.integers(M, size=n), r, c, np.full(M, 1 / M))))
+
+
+LOGS, TRIAL = people(N), people(N)
+TEACHER = Outcomes(*(jnp.asarray(RNG.normal(size=(N, M))) for _ in "rc"))
+THETA, PHI = (
+    jax.tree.map(lambda leaf: leaf.astype(jnp.float64), model.init(jax.random.key(k), LOGS.x[:1]))
+    for k, model in enumerate((TARGET, BRIDGE))
+)
+LEVELS = Levels(TARGET, BRIDGE, losses.pseudo_label_loss, Hypergradient(), 10)
+
+
+def lower(phi, outcomes):
+    return LEVELS.lower(outcomes, LOGS, TEACHER, BRIDGE.apply(phi, LOGS.x))
+
+
+def predict(theta):
+    return TARGET.apply(theta, LOGS.x)
+
+
+def upper(theta):
+    return losses.prediction_loss(TARGET.apply(theta, TRIAL.x), TRIAL)
+
+
+def gradient_by(how: Hypergradient):
+    return jax.jit(partial(hypergradient, how, predict=predict, lower=lower, upper=upper))(PHI, THETA)
+
+
+def assert_close(one, other, rtol):
+    one, other = (np.asarray(ravel_pytree(tree)[0]) for tree in (one, other))
+    assert np.abs(other).max() > 1e-6
+    np.testing.assert_allclose(one, other, rtol=0, atol=rtol * np.abs(other).max())
+
+
+def test_the_explicit_hypergradient_is_the_derivative_through_one_step():
+    def through(phi):
+        slope = jax.grad(lambda theta: lower(phi, predict(theta)))(THETA)
+        return upper(jax.tree.map(lambda leaf, g: leaf - 0.1 * g, THETA, slope))
+
+    # Two orders of the same sums in float64.
+    assert_close(gradient_by(Hypergradient("explicit", rate=0.1)), jax.jit(jax.grad(through))(PHI), 1e-9)
+
+
+@pytest.mark.parametrize("curvature", ["gauss_newton", "hessian"])
+def test_the_implicit_hypergradient_is_that_of_dense_algebra_after_the_assumed_steps(curvature):
+    """With so much damping that the Hessian, too, is positive."""
+    how = Hypergradient(k=3, rate=0.05, curvature=curvature, damping=5.0, tolerance=1e-12)
+    theta, unravel = ravel_pytree(THETA)
+    phi, unravel_phi = ravel_pytree(PHI)
+
+    @jax.jit
+    def dense(phi, theta):
+        def loss(phi, theta):
+            return lower(unravel_phi(phi), predict(unravel(theta)))
+
+        for _ in range(how.k):
+            theta = theta - how.rate * jax.grad(loss, 1)(phi, theta)
+        if curvature == "hessian":
+            matrix = jax.hessian(loss, 1)(phi, theta)
+        else:
+            flat, outcomes = ravel_pytree(predict(unravel(theta)))
+            jacobian = jax.jacobian(lambda v: ravel_pytree(predict(unravel(v)))[0])(theta)
+            matrix = jacobian.T @ jax.hessian(lambda y: lower(unravel_phi(phi), outcomes(y)))(flat) @ jacobian
+        g = jax.grad(lambda v: upper(unravel(v)))(theta)
+        v = jnp.linalg.solve(matrix + how.damping * jnp.eye(theta.size), g)
+        mixed = jax.jacobian(lambda phi: jax.grad(loss, 1)(phi, theta))(phi)
+        return -mixed.T @ v
+
+    # The tolerance times the condition, which the damping keeps below 100.
+    assert_close(gradient_by(how), dense(phi, theta), 1e-9)
+
+
+CONFIG = FitConfig(epochs=4, batch_size=N, learning_rate=1e-2, schedule="constant")
+
+
+def steps_of(levels: Levels, number: int, phi=PHI) -> list[Any]:
+    """The learner before and after each of some steps on one batch."""
+    optimiser = make_bilevel_optimiser(CONFIG, 10, k=levels.how.k)
+
+    def objective(outcomes, rows, terms):
+        return losses.prediction_loss(outcomes, rows.trial) + 0 * terms
+
+    step = jax.jit(make_bilevel_step(levels, levels.deployed, objective, optimiser))
+    params = {"target": THETA, "bridge": phi}
+    learners = [Learner(params, optimiser.init(params), jnp.ones(()))]
+    shared = Upper(Rows(TRIAL), jnp.zeros(()), jax.random.key(0))
+    for _ in range(number):
+        learner, loss = step(learners[-1], Rows(LOGS, TEACHER), shared)
+        assert np.isfinite(loss)
+        learners.append(learner)
+    return learners
+
+
+def same(one, other) -> bool:
+    return all(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a == b).all()), one, other)))
+
+
+def test_the_bridge_moves_at_each_kth_batch_and_the_target_at_every_one():
+    learners = steps_of(LEVELS._replace(how=Hypergradient(k=3)), 5)
+    moved = [not same(a.params["bridge"], b.params["bridge"]) for a, b in pairwise(learners)]
+    assert moved == [True, False, False, True, False]
+    states = [not same(a.optimiser.bridge, b.optimiser.bridge) for a, b in pairwise(learners)]
+    assert states == moved
+    assert not any(same(a.params["target"], b.params["target"]) for a, b in pairwise(learners))
+
+
+@pytest.mark.parametrize("gate", [0.0, 1.0])
+def test_a_gate_that_is_held_trains_the_target_on_that_loss_alone(gate):
+    held = steps_of(LEVELS._replace(bridge=gate), 2, phi={})[-1].params["target"]
+    gates = jax.tree.map(lambda leaf: jnp.full_like(leaf, gate), TEACHER)
+
+    optimiser = make_bilevel_optimiser(CONFIG, 10)
+    theta: Any = THETA
+    memory = optimiser.init({"target": THETA, "bridge": {}})
+
+    @jax.jit
+    def step(theta, memory):
+        slope = jax.grad(lambda theta: losses.pseudo_label_loss(predict(theta), LOGS, TEACHER, gates))(theta)
+        updates: Any
+        updates, memory = optimiser.update({"target": slope}, memory, {"target": theta})
+        return jax.tree.map(jnp.add, theta, updates["target"]), memory
+
+    for _ in range(2):
+        theta, memory = step(theta, memory)
+    # The same arithmetic in two programs, which may fuse it otherwise.
+    assert_close(held, theta, 1e-12)
+
+
+def test_bridge_steps_see_every_person_of_the_trial_before_any_twice():
+    seen = []
+
+    def objective(outcomes, rows, terms):
+        jax.debug.callback(lambda r: seen.append(np.asarray(r)), rows.trial.r)
+        return losses.prediction_loss(outcomes, rows.trial) + 0 * terms
+
+    levels = LEVELS._replace(how=Hypergradient("explicit", k=1), batch=N // 3)
+    optimiser = make_bilevel_optimiser(CONFIG, 10)
+    step = jax.jit(make_bilevel_step(levels, levels.deployed, objective, optimiser))
+    params = {"target": THETA, "bridge": PHI}
+    learner = Learner(params, optimiser.init(params), jnp.ones(()))
+    for _ in range(6):
+        learner, _ = step(learner, Rows(LOGS, TEACHER), Upper(Rows(TRIAL), jnp.zeros(()), jax.random.key(0)))
+    jax.effects_barrier()
+    rounds = [np.concatenate(seen[:3]), np.concatenate(seen[3:6])]
+    for one in rounds:
+        np.testing.assert_array_equal(np.sort(one), np.sort(TRIAL.r))
+    assert (rounds[0] != rounds[1]).any()
+
+
+@pytest.mark.parametrize(
+    "option", [{"k": 0}, {"n_cg": 0}, {"damping": -1.0}, {"kind": "unrolled"}, {"curvature": "fisher"}]
+)
+def test_an_option_out_of_its_range_is_named(option):
+    (name,) = option
+    with pytest.raises(InputError, match=f"{name}.*: found"):
+        Hypergradient(**option)

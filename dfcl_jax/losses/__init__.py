@@ -4,6 +4,7 @@ from dfcl_jax.losses import constants, decision
 from dfcl_jax.losses.chunks import in_chunks
 from dfcl_jax.losses.constants import Constants
 from dfcl_jax.losses.direct import direct_rank_loss, marginal_utility_loss, roi_loss, uplift_rank_loss
+from dfcl_jax.losses.directional import directional_loss
 from dfcl_jax.losses.dual import dual_loss
 from dfcl_jax.losses.finite_difference import dual_finite_difference_loss, finite_difference_loss
 from dfcl_jax.losses.naive import naive_finite_difference_loss
@@ -17,6 +18,7 @@ __all__ = [
     "constants",
     "decision",
     "direct_rank_loss",
+    "directional_loss",
     "dual_finite_difference_loss",
     "dual_loss",
     "fenchel_young_loss",

@@ -4,11 +4,13 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from dfcl_jax.losses.constants import Constants
+from dfcl_jax.losses.constants import Constants, score_spread
+from dfcl_jax.losses.directional import Side, directional_loss
 from dfcl_jax.losses.finite_difference import Flips, dual_finite_difference_loss, finite_difference_loss
 from dfcl_jax.losses.perturbed import perturbed_loss
 from dfcl_jax.losses.policy_learning import policy_learning_loss
 from dfcl_jax.losses.primal import primal_finite_difference_loss, primal_policy_learning_loss
+from dfcl_jax.solvers import priced
 from dfcl_jax.types import Outcomes, Scores
 
 
@@ -37,6 +39,21 @@ def dual_finite_difference(outcomes: Outcomes, scores: Scores, constants: Consta
     return dual_finite_difference_loss(
         outcomes, scores, k.lams, flips=flips, temperature=k.temperature, window=k.window, weights=k.weights
     )
+
+
+def directional(outcomes: Outcomes, scores: Scores, constants: Constants, *, side: Side = "central") -> Array:
+    """PG loss (Gupta and Huang 2024): the step towards the scores is as long as the constants' window.
+
+    h_k = window_k / (spread over the batch of G^r - lam_k G^c), so that h g moves predictions by about the window.
+    """
+    k = constants
+
+    def spread(lam: Array) -> Array:
+        return score_spread(priced(Outcomes(scores.r, scores.c), lam))
+
+    gain = jax.vmap(spread)(k.lams)
+    step = k.window / jnp.where(gain > 0, gain, 1)
+    return directional_loss(outcomes, scores, k.lams, step=step, side=side, weights=k.weights)
 
 
 def perturbed(outcomes: Outcomes, scores: Scores, constants: Constants, *, samples: int = 8) -> Array:

@@ -9,6 +9,7 @@ from dfcl_jax.solvers.hull import Hull, upper_hull
 from dfcl_jax.solvers.multiplier import Crossing, bisect, lams_for_budgets, largest_multiplier, multiplier
 from dfcl_jax.solvers.path import BudgetPath, PathPoint, budget_path
 from dfcl_jax.solvers.perturbed import perturbed
+from dfcl_jax.solvers.slopes import surfaces_from_slopes
 from dfcl_jax.solvers.stochastic import Commitment, Schedule, commit, schedule
 from dfcl_jax.solvers.value import optimal_value, soft_multiplier
 
@@ -41,5 +42,6 @@ __all__ = [
     "schedule",
     "soft",
     "soft_multiplier",
+    "surfaces_from_slopes",
     "upper_hull",
 ]

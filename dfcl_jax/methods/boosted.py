@@ -14,8 +14,8 @@ from dfcl_jax.data import Task
 from dfcl_jax.errors import check_option, refuse
 from dfcl_jax.methods.gradient import count, in_memory
 from dfcl_jax.methods.method import Log
-from dfcl_jax.models import Params
 from dfcl_jax.methods.trees import Trees, leaf_sum, stacked_trees
+from dfcl_jax.models import Params
 from dfcl_jax.types import Outcomes, Trial, num_arms, pick
 
 Learner = Literal["single", "per_arm"]
@@ -62,7 +62,7 @@ class Boosted:
         sample = in_memory(task.train)
         m = num_arms(sample)
         rank = np.argsort(np.argsort(np.asarray(scores.ipw(sample).c.mean(axis=0)), kind="stable"))
-        seed = int(jax.random.bits(jax.random.fold_in(key, task.seed)))
+        seed = int(jax.random.bits(jax.random.fold_in(key, task.seed), dtype=jnp.uint32))
         x, t, weight = np.asarray(sample.x), np.asarray(sample.t), _weights(sample)
         if self.learner == "single":
             with_rank, everybody = np.column_stack([x, rank[t].astype(x.dtype)]), np.ones(len(t), bool)
@@ -110,7 +110,9 @@ class Boosted:
             model.fit(x, y, sample_weight=weight)
         # What a tree is made of has no public name in scikit-learn; a test holds the arrays to its predictions.
         trees = [_as_arrays(predictor.nodes) for (predictor,) in model._predictors]
-        return stacked_trees(trees, x.dtype)._asdict() | {"start": np.asarray(model._baseline_prediction[0, 0], x.dtype)}
+        return stacked_trees(trees, x.dtype)._asdict() | {
+            "start": np.asarray(model._baseline_prediction[0, 0], x.dtype)
+        }
 
 
 def _weights(sample: Trial) -> np.ndarray:

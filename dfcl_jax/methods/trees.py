@@ -49,7 +49,9 @@ def stacked_trees(trees: list[Trees], dtype: Any) -> Trees:
     def padded(leaf: np.ndarray) -> np.ndarray:
         return np.pad(leaf, [(0, most - len(leaf)), *[(0, 0)] * (leaf.ndim - 1)])
 
-    columns = (np.stack([padded(np.asarray(leaf)) for leaf in column]) for column in zip(*(t[:5] for t in trees)))
+    columns = (
+        np.stack([padded(np.asarray(leaf)) for leaf in column]) for column in zip(*(t[:5] for t in trees), strict=True)
+    )
     feature, threshold, left, right, value = columns
     return Trees(
         feature.astype(np.int32),

@@ -84,9 +84,7 @@ def per_arm(m: int, *, hidden: Sequence[int] = (64, 32, 32), link: Link = "ident
     return Model(init, apply)
 
 
-def monotone(
-    m: int, *, hidden: Sequence[int] = (64, 32, 32), link: Link = "identity", concave: bool = False
-) -> Model:
+def monotone(m: int, *, hidden: Sequence[int] = (64, 32, 32), link: Link = "identity", concave: bool = False) -> Model:
     """A network whose revenue and cost rise from each treatment to the next, for whatever features (CN).
 
     With a base g and raw steps e_j, y_0 = link(g) and y_j = link(g + sum_{k <= j} softplus(e_k)). With `concave`,

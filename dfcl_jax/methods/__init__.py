@@ -6,6 +6,7 @@ from dfcl_jax.methods.cheapest import CheapestArm
 from dfcl_jax.methods.decision import Decision
 from dfcl_jax.methods.direct import Direct
 from dfcl_jax.methods.dr_learner import DRLearner
+from dfcl_jax.methods.forest import CausalForest
 from dfcl_jax.methods.identity import describe, rebuild
 from dfcl_jax.methods.method import SILENT, Log, ManySeeds, Method, fit_each
 from dfcl_jax.methods.policy import Policy
@@ -21,6 +22,7 @@ __all__ = [
     "SILENT",
     "TWO_STAGE",
     "Boosted",
+    "CausalForest",
     "CheapestArm",
     "DRLearner",
     "Decision",

@@ -1,7 +1,6 @@
 """Gradient-boosted trees (scikit-learn's, the extra `boost`): what most practitioners would use."""
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any, Literal
 
 import jax
@@ -14,7 +13,7 @@ from dfcl_jax.data import Task
 from dfcl_jax.errors import check_option, refuse
 from dfcl_jax.methods.gradient import count, in_memory
 from dfcl_jax.methods.method import Log
-from dfcl_jax.methods.trees import Trees, leaf_sum, stacked_trees
+from dfcl_jax.methods.trees import boosted_arrays, boosted_sum, require
 from dfcl_jax.models import Params
 from dfcl_jax.types import Outcomes, Trial, num_arms, pick
 
@@ -57,8 +56,7 @@ class Boosted:
 
     def fit(self, key: Array, task: Task, log: Log) -> Params:
         """Trees of revenue and of cost, the rank of each treatment by mean cost, and the costs that were seen."""
-        if find_spec("sklearn") is None:
-            refuse("boosted trees", found="no package scikit-learn", expected='it: pip install "dfcl-jax[boost]"')
+        require("boosted trees", package="sklearn", name="scikit-learn", extra="boost")
         sample = in_memory(task.train)
         m = num_arms(sample)
         rank = np.argsort(np.argsort(np.asarray(scores.ipw(sample).c.mean(axis=0)), kind="stable"))
@@ -85,8 +83,8 @@ class Boosted:
 
         def surface(net: Params) -> Array:
             if self.learner == "per_arm":
-                return jnp.stack([_summed(net[str(arm)], x) for arm in range(ranks.shape[0])], axis=1)
-            return jax.lax.map(lambda rank: _summed(net["0"], _with(x, rank)), ranks).T
+                return jnp.stack([boosted_sum(net[str(arm)], x) for arm in range(ranks.shape[0])], axis=1)
+            return jax.lax.map(lambda rank: boosted_sum(net["0"], _with(x, rank)), ranks).T
 
         cost = jnp.clip(surface(params["trees"]["c"]), *params["costs"][:, None])
         return Outcomes(surface(params["trees"]["r"]), cost)
@@ -108,11 +106,7 @@ class Boosted:
         # In one thread sums come in one order; and threads that share a core with others wait for each other in vain.
         with threadpool_limits(1):
             model.fit(x, y, sample_weight=weight)
-        # What a tree is made of has no public name in scikit-learn; a test holds the arrays to its predictions.
-        trees = [_as_arrays(predictor.nodes) for (predictor,) in model._predictors]
-        return stacked_trees(trees, x.dtype)._asdict() | {
-            "start": np.asarray(model._baseline_prediction[0, 0], x.dtype)
-        }
+        return boosted_arrays(model, x.dtype)
 
 
 def _weights(sample: Trial) -> np.ndarray:
@@ -120,17 +114,6 @@ def _weights(sample: Trial) -> np.ndarray:
     return weight / weight.mean()
 
 
-def _as_arrays(nodes: np.ndarray) -> Trees:
-    own, leaf = np.arange(len(nodes)), nodes["is_leaf"].astype(bool)
-    left, right = (np.where(leaf, own, nodes[side]) for side in ("left", "right"))
-    value = np.where(leaf, nodes["value"], 0.0)
-    return Trees(nodes["feature_idx"], nodes["num_threshold"], left, right, value, nodes["depth"].max())
-
-
 def _with(x: Array, rank: Array) -> Array:
     """Features with the rank of a treatment as the last."""
     return jnp.concatenate([x, jnp.broadcast_to(rank.astype(x.dtype), (x.shape[0], 1))], axis=1)
-
-
-def _summed(net: Params, x: Array) -> Array:
-    return net["start"] + leaf_sum(Trees(**{name: jnp.asarray(net[name]) for name in Trees._fields}), x)

@@ -10,6 +10,7 @@ from dfcl_jax.methods.cheapest import CheapestArm
 from dfcl_jax.methods.decision import TRAINING, Decision
 from dfcl_jax.methods.direct import Direct
 from dfcl_jax.methods.dr_learner import DRLearner
+from dfcl_jax.methods.forest import CausalForest
 from dfcl_jax.methods.method import Method
 from dfcl_jax.methods.r_learner import RLearner
 from dfcl_jax.methods.two_stage import TwoStage
@@ -69,6 +70,7 @@ def rivals(start: TwoStage | None = None, training: FitConfig | None = None) -> 
     pg = decisions(start, training)["PL-centred"]
     return {
         "TSM-TL": replace(start, network=replace(network, shape="per_arm")),
+        "TSM-CF": CausalForest(),
         "TSM-SL x5": replace(start, network=replace(network, members=5)),
         "X-learner": XLearner(**known),
         "R-learner": RLearner(**known),

@@ -1,5 +1,7 @@
 """Sums of regression trees as plain arrays: what boosting and forests learn, predicted by JAX and kept as an .npz."""
 
+from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import jax
@@ -7,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from dfcl_jax.errors import refuse
+from dfcl_jax.models import Params
 from dfcl_jax.solvers.checks import rounded_down
 
 
@@ -61,3 +65,34 @@ def stacked_trees(trees: list[Trees], dtype: Any) -> Trees:
         value.astype(dtype),
         np.asarray(max(int(tree.depth) for tree in trees), np.int32),
     )
+
+
+def boosted_arrays(model: Any, dtype: Any) -> dict[str, Any]:
+    """A fitted `HistGradientBoostingRegressor` as arrays for `boosted_sum`."""
+    # What a tree is made of has no public name in scikit-learn; a test holds the arrays to its predictions.
+    trees = [_of_boosting(predictor.nodes) for (predictor,) in model._predictors]
+    start = np.asarray(model._baseline_prediction[0, 0], dtype)
+    return stacked_trees(trees, dtype)._asdict() | {"start": start}
+
+
+def boosted_sum(net: Params, x: Array) -> Array:
+    """Predictions for x [n, d], [n]."""
+    return net["start"] + leaf_sum(as_trees(net), x)
+
+
+def as_trees(net: Mapping[str, Any]) -> Trees:
+    """Trees that were kept as a dictionary."""
+    return Trees(**{name: jnp.asarray(net[name]) for name in Trees._fields})
+
+
+def require(what: str, *, package: str, name: str, extra: str) -> None:
+    """Refuse if a package of an extra is not installed."""
+    if find_spec(package) is None:
+        refuse(what, found=f"no package {name}", expected=f'it: pip install "dfcl-jax[{extra}]"')
+
+
+def _of_boosting(nodes: np.ndarray) -> Trees:
+    own, leaf = np.arange(len(nodes)), nodes["is_leaf"].astype(bool)
+    left, right = (np.where(leaf, own, nodes[side]) for side in ("left", "right"))
+    value = np.where(leaf, nodes["value"], 0.0)
+    return Trees(nodes["feature_idx"], nodes["num_threshold"], left, right, value, nodes["depth"].max())

@@ -8,6 +8,7 @@ import pytest
 from dfcl_jax import InputError, Policy, Trial, load_policy, metrics, save_policy, scores
 from dfcl_jax.data import Task
 from dfcl_jax.methods import SILENT, Boosted
+from dfcl_jax.methods.trees import boosted_arrays, boosted_sum
 from dfcl_jax.types import Outcomes
 
 pytest.importorskip("sklearn", reason='needs scikit-learn: pip install "dfcl-jax[boost]"')
@@ -73,14 +74,12 @@ def test_arrays_of_trees_predict_what_scikit_learn_does():
 
     train = TASK.train.sample(N)
     x, y = np.asarray(train.x), np.asarray(train.r)
-    net = SINGLE._trees(x, y, np.ones(N), 5)
     model = HistGradientBoostingRegressor(
         max_iter=60, learning_rate=0.2, max_leaf_nodes=8, early_stopping=False, random_state=5
-    ).fit(x, y, sample_weight=np.ones(N))
-    from dfcl_jax.methods.boosted import _summed
-
+    ).fit(x, y)
+    net = boosted_arrays(model, x.dtype)
     # The training rows themselves, whose values lie beside thresholds; sums of 60 leaves in float32.
-    np.testing.assert_allclose(_summed(net, jnp.asarray(x)), model.predict(x), rtol=0, atol=2e-5)
+    np.testing.assert_allclose(boosted_sum(net, jnp.asarray(x)), model.predict(x), rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize("name", LEARNERS)
@@ -109,6 +108,6 @@ def test_options_that_contradict_are_refused():
 
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch):
-    monkeypatch.setattr("dfcl_jax.methods.boosted.find_spec", lambda name: None)
+    monkeypatch.setattr("dfcl_jax.methods.trees.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r'no package scikit-learn, expected it: pip install "dfcl-jax\[boost\]"'):
         SINGLE.fit(KEY, TASK, SILENT)

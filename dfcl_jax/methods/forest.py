@@ -74,7 +74,7 @@ class CausalForest:
 
     def predict(self, params: Params, x: Array) -> Outcomes:
         """Revenue and cost of every treatment, [n, m] each; cost within the range that the trial has seen of it."""
-        share = jnp.asarray(params["share"])
+        share = jnp.asarray(params["share"])[None, :]
 
         def surface(name: str) -> Array:
             mean = sum(boosted_sum(net, x) for net in params["mean"][name].values()) / len(params["mean"][name])

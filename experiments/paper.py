@@ -157,7 +157,7 @@ def main(config: Config) -> None:
 
 
 def known_methods(table: Table, config: Config) -> tuple[dict[str, Method], list[str]]:
-    """Methods by name, in the order of the table, and a sentence for each that lacks its package."""
+    """Methods by name, in the order of the table, and a sentence for each that is left out for lack of its package."""
     start, decision = config.two_stage, config.decision
     if config.table == 1:
         training = replace(start.training, batch_size=1000, learning_rate=1e-3)
@@ -171,7 +171,7 @@ def known_methods(table: Table, config: Config) -> tuple[dict[str, Method], list
         package = {Boosted: "sklearn", CausalForest: "econml"}.get(type(method))
         if name in table.left_out:
             del methods[name]
-        elif package is not None and find_spec(package) is None:
+        elif package is not None and find_spec(package) is None and name not in config.methods:
             missing.append(f"{name} is left out: it needs the extra {'boost' if package == 'sklearn' else 'forest'}")
             del methods[name]
         else:
@@ -203,8 +203,8 @@ def report(run: Run, table: Table, study: Study, splits: list[Split], parts: tup
     run.write_table("table", beside)
     text = shown(beside, digits=table.digits, base=TWO_STAGE, signed=table.signed)
     caption = (
-        f"{table.title}. {table.caption} Measured on simulated trials ({parts[0]:,} people to train on, {parts[1]:,} to "
-        f"validate, {parts[2]:,} to judge by): published figures are of other data, context and no target. ±: 95% t "
+        f"{table.title}. {table.caption} Measured on simulated trials ({parts[0]:,} people to train on, {parts[1]:,} "
+        f"to validate, {parts[2]:,} to judge by): published figures are of other data, context and no target. ±: 95% t "
         f"intervals over {len(measured)} seeds, each a fresh trial; behind published figures what the source prints. "
         "% of gain: of the oracle's over the cheapest treatment for all, mean over six budgets. loss: prediction loss, "
         "of methods that predict money."

@@ -91,8 +91,8 @@ class Boosted:
 
     def _trees(self, x: np.ndarray, y: np.ndarray, weight: np.ndarray, seed: int) -> dict[str, Any]:
         """The trees of one boosted model, with the constant that they start from, as arrays."""
-        from sklearn.ensemble import HistGradientBoostingRegressor
-        from threadpoolctl import threadpool_limits
+        from sklearn.ensemble import HistGradientBoostingRegressor  # pyright: ignore[reportMissingImports]
+        from threadpoolctl import threadpool_limits  # pyright: ignore[reportMissingImports]
 
         model = HistGradientBoostingRegressor(
             max_iter=self.trees,

@@ -53,7 +53,7 @@ class CausalForest:
     def fit(self, key: Array, task: Task, log: Log) -> Params:
         """Trees of effects and of mean outcomes, the mean propensities, and the costs that were seen."""
         require("causal forest", package="econml", name="econml", extra="forest")
-        from threadpoolctl import threadpool_limits
+        from threadpoolctl import threadpool_limits  # pyright: ignore[reportMissingImports]
 
         sample = in_memory(task.train)
         seed = int(jax.random.bits(jax.random.fold_in(key, task.seed), dtype=jnp.uint32))
@@ -85,10 +85,10 @@ class CausalForest:
         return Outcomes(surface("r"), jnp.clip(surface("c"), *params["costs"][:, None]))
 
     def _forest(self, sample: Trial, seed: int) -> Any:
-        from econml.dml import CausalForestDML
-        from sklearn.dummy import DummyClassifier
-        from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-        from sklearn.multioutput import MultiOutputRegressor
+        from econml.dml import CausalForestDML  # pyright: ignore[reportMissingImports]
+        from sklearn.dummy import DummyClassifier  # pyright: ignore[reportMissingImports]
+        from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor  # pyright: ignore[reportMissingImports]
+        from sklearn.multioutput import MultiOutputRegressor  # pyright: ignore[reportMissingImports]
 
         outcome = HistGradientBoostingRegressor(early_stopping=False, random_state=seed)
         # Propensities that differ between people have to be predicted; of a plain trial they are its shares.

@@ -86,7 +86,7 @@ def shown(table: pd.DataFrame, *, digits: int, base: str, signed: bool = False) 
 
 
 def draw_published(table: pd.DataFrame, path: Path, *, title: str, x: str) -> None:
-    """Draw measured figures with their intervals, a line for each method, and published ones as diamonds beside them."""
+    """Draw measured figures with their intervals, a line for each method, and published ones as diamonds."""
     with drawn(path, 7.5, 1.2 + 0.32 * len(table)) as figure:
         axes = figure.subplots()
         at = np.arange(len(table))[::-1]

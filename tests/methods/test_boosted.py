@@ -70,7 +70,7 @@ def test_a_monotone_learner_rises_with_the_mean_cost_of_treatments_everywhere(fi
 
 
 def test_arrays_of_trees_predict_what_scikit_learn_does():
-    from sklearn.ensemble import HistGradientBoostingRegressor
+    from sklearn.ensemble import HistGradientBoostingRegressor  # pyright: ignore[reportMissingImports]
 
     train = TASK.train.sample(N)
     x, y = np.asarray(train.x), np.asarray(train.r)

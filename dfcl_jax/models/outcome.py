@@ -87,9 +87,9 @@ def per_arm(m: int, *, hidden: Sequence[int] = (64, 32, 32), link: Link = "ident
 def monotone(m: int, *, hidden: Sequence[int] = (64, 32, 32), link: Link = "identity", concave: bool = False) -> Model:
     """A network whose revenue and cost rise from each treatment to the next, for whatever features (CN).
 
-    With a base g and raw steps e_j, y_0 = link(g) and y_j = link(g + sum_{k <= j} softplus(e_k)). With `concave`,
-    the steps of revenue also fall: step k is sum_{l >= k} softplus(e_l), before the link. After Wang et al. (KDD 2023),
-    whose increments between treatments are constrained to be non-negative.
+    With a base g and raw steps e_j, y_0 = link(g) and y_j = link(g + sum_{k <= j} s(e_k)), s(e) = softplus(10 e) / 10.
+    With `concave`, the steps of revenue also fall: step k is sum_{l >= k} s(e_l), before the link. After Wang et al.
+    (KDD 2023), whose increments between treatments are constrained to be non-negative.
 
     Args:
         m: number of treatments, in the order of their cost.
@@ -100,7 +100,8 @@ def monotone(m: int, *, hidden: Sequence[int] = (64, 32, 32), link: Link = "iden
     raw = mlp(m, hidden=hidden)
 
     def rising(output: Array, falling: bool) -> Array:
-        steps = jax.nn.softplus(output[:, 1:])
+        # Steps are a small part of the model's unit, which a plain softplus would start at 0.7 of.
+        steps = jax.nn.softplus(10 * output[:, 1:]) / 10
         steps = jnp.cumsum(steps[:, ::-1], axis=1)[:, ::-1] if falling else steps
         return _LINKS[link](jnp.cumsum(jnp.concatenate([output[:, :1], steps], axis=1), axis=1))
 

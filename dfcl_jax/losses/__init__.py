@@ -10,7 +10,7 @@ from dfcl_jax.losses.finite_difference import dual_finite_difference_loss, finit
 from dfcl_jax.losses.naive import naive_finite_difference_loss
 from dfcl_jax.losses.perturbed import fenchel_young_loss, perturbed_loss
 from dfcl_jax.losses.policy_learning import policy_learning_loss
-from dfcl_jax.losses.prediction import prediction_loss
+from dfcl_jax.losses.prediction import prediction_loss, surface_loss
 from dfcl_jax.losses.primal import lams_at_budgets, primal_finite_difference_loss, primal_policy_learning_loss
 
 __all__ = [
@@ -33,5 +33,6 @@ __all__ = [
     "primal_finite_difference_loss",
     "primal_policy_learning_loss",
     "roi_loss",
+    "surface_loss",
     "uplift_rank_loss",
 ]

@@ -9,6 +9,7 @@ from dfcl_jax.losses.directional import Side, directional_loss
 from dfcl_jax.losses.finite_difference import Flips, dual_finite_difference_loss, finite_difference_loss
 from dfcl_jax.losses.perturbed import perturbed_loss
 from dfcl_jax.losses.policy_learning import policy_learning_loss
+from dfcl_jax.losses.prediction import surface_loss
 from dfcl_jax.losses.primal import primal_finite_difference_loss, primal_policy_learning_loss
 from dfcl_jax.solvers import priced
 from dfcl_jax.types import Outcomes, Scores
@@ -85,9 +86,4 @@ def primal_finite_difference(
 
 def weighted_squares(outcomes: Outcomes, scores: Scores, constants: Constants) -> Array:
     """sum_ij w_ij (G_ij / w_ij - y_hat_ij)^2 / (n m): with raw scores the prediction loss (D4), no decision in it."""
-    w = scores.w
-
-    def misfit(score: Array, y_hat: Array) -> Array:
-        return w * (score / jnp.where(w > 0, w, 1) - y_hat) ** 2
-
-    return (misfit(scores.r, outcomes.r) + misfit(scores.c, outcomes.c)).mean()
+    return surface_loss(outcomes, scores)

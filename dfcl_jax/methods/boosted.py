@@ -13,7 +13,7 @@ from dfcl_jax.data import Task
 from dfcl_jax.errors import check_option, refuse
 from dfcl_jax.methods.gradient import count, in_memory
 from dfcl_jax.methods.method import Log
-from dfcl_jax.methods.trees import boosted_arrays, boosted_sum, require
+from dfcl_jax.methods.trees import boosted_arrays, boosted_sum, booster, in_one_thread, require
 from dfcl_jax.models import Params
 from dfcl_jax.types import Outcomes, Trial, num_arms, pick
 
@@ -91,20 +91,15 @@ class Boosted:
 
     def _trees(self, x: np.ndarray, y: np.ndarray, weight: np.ndarray, seed: int) -> dict[str, Any]:
         """The trees of one boosted model, with the constant that they start from, as arrays."""
-        from sklearn.ensemble import HistGradientBoostingRegressor  # pyright: ignore[reportMissingImports]
-        from threadpoolctl import threadpool_limits  # pyright: ignore[reportMissingImports]
-
-        model = HistGradientBoostingRegressor(
+        model = booster(
             max_iter=self.trees,
             learning_rate=self.learning_rate,
             max_leaf_nodes=self.leaves,
             min_samples_leaf=self.leaf_size,
-            early_stopping=False,
             random_state=seed,
             monotonic_cst=[0] * (x.shape[1] - 1) + [1] if self.monotone else None,
         )
-        # In one thread sums come in one order; and threads that share a core with others wait for each other in vain.
-        with threadpool_limits(1):
+        with in_one_thread():
             model.fit(x, y, sample_weight=weight)
         return boosted_arrays(model, x.dtype)
 

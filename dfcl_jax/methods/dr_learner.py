@@ -8,7 +8,7 @@ from jax import Array
 from dfcl_jax import scores
 from dfcl_jax.data import Task
 from dfcl_jax.errors import refuse
-from dfcl_jax.losses.decision import weighted_squares
+from dfcl_jax.losses import surface_loss
 from dfcl_jax.methods.gradient import predict_money
 from dfcl_jax.methods.method import Log
 from dfcl_jax.methods.regression import nuisances, person_weights, regress
@@ -47,11 +47,8 @@ class DRLearner:
         known = nuisances(self.nuisance, key, task, log, folds=self.folds)
         parts = ((known.counted.sample, known.hat), (known.counted.valid, known.valid_hat))
 
-        def loss(outcomes: Outcomes, given: Scores) -> Array:
-            return weighted_squares(outcomes, given, None)
-
         return regress(
-            loss,
+            surface_loss,
             key,
             known.counted,
             (self._given(*parts[0]), self._given(*parts[1])),

@@ -1,6 +1,7 @@
 """Causal forest (EconML's, the extra `forest`): TSM-CF."""
 
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import jax
@@ -12,7 +13,17 @@ from dfcl_jax.data import Task
 from dfcl_jax.errors import refuse
 from dfcl_jax.methods.gradient import count, in_memory
 from dfcl_jax.methods.method import Log
-from dfcl_jax.methods.trees import Trees, as_trees, boosted_arrays, boosted_sum, leaf_sum, require, stacked_trees
+from dfcl_jax.methods.trees import (
+    Trees,
+    as_trees,
+    boosted_arrays,
+    boosted_sum,
+    booster,
+    in_one_thread,
+    leaf_sum,
+    require,
+    stacked_trees,
+)
 from dfcl_jax.models import Params
 from dfcl_jax.types import Outcomes, Trial
 
@@ -53,14 +64,11 @@ class CausalForest:
     def fit(self, key: Array, task: Task, log: Log) -> Params:
         """Trees of effects and of mean outcomes, the mean propensities, and the costs that were seen."""
         require("causal forest", package="econml", name="econml", extra="forest")
-        from threadpoolctl import threadpool_limits  # pyright: ignore[reportMissingImports]
-
         sample = in_memory(task.train)
         seed = int(jax.random.bits(jax.random.fold_in(key, task.seed), dtype=jnp.uint32))
         x, y = np.asarray(sample.x), np.column_stack([sample.r, sample.c])
         forest = self._forest(sample, seed)
-        # Sums in one order; and threads that share a core with others wait for each other in vain.
-        with threadpool_limits(1):
+        with in_one_thread():
             forest.fit(y, np.asarray(sample.t), X=x)
         return {
             "effect": {
@@ -77,7 +85,7 @@ class CausalForest:
         share = jnp.asarray(params["share"])[None, :]
 
         def surface(name: str) -> Array:
-            mean = sum(boosted_sum(net, x) for net in params["mean"][name].values()) / len(params["mean"][name])
+            mean = jnp.stack([boosted_sum(net, x) for net in params["mean"][name].values()]).mean(axis=0)
             effect = _effects(as_trees(params["effect"][name]), x)
             tau = jnp.concatenate([jnp.zeros_like(effect[:, :1]), effect], axis=1)
             return mean[:, None] + tau - (share * tau).sum(axis=1, keepdims=True)
@@ -85,17 +93,13 @@ class CausalForest:
         return Outcomes(surface("r"), jnp.clip(surface("c"), *params["costs"][:, None]))
 
     def _forest(self, sample: Trial, seed: int) -> Any:
-        from econml.dml import CausalForestDML  # pyright: ignore[reportMissingImports]
-        from sklearn.dummy import DummyClassifier  # pyright: ignore[reportMissingImports]
-        from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor  # pyright: ignore[reportMissingImports]
-        from sklearn.multioutput import MultiOutputRegressor  # pyright: ignore[reportMissingImports]
-
-        outcome = HistGradientBoostingRegressor(early_stopping=False, random_state=seed)
         # Propensities that differ between people have to be predicted; of a plain trial they are its shares.
-        varies = HistGradientBoostingClassifier(early_stopping=False, random_state=seed)
-        return CausalForestDML(
-            model_y=MultiOutputRegressor(outcome),
-            model_t=varies if sample.p.ndim == 2 else DummyClassifier(),
+        ensemble, dummy = import_module("sklearn.ensemble"), import_module("sklearn.dummy")
+        varies = ensemble.HistGradientBoostingClassifier(early_stopping=False, random_state=seed)
+        outcome = booster(random_state=seed)
+        return import_module("econml.dml").CausalForestDML(
+            model_y=import_module("sklearn.multioutput").MultiOutputRegressor(outcome),
+            model_t=varies if sample.p.ndim == 2 else dummy.DummyClassifier(),
             discrete_treatment=True,
             categories=list(range(sample.p.shape[-1])),
             cv=FOLDS,

@@ -1,6 +1,7 @@
 """Sums of regression trees as plain arrays: what boosting and forests learn, predicted by JAX and kept as an .npz."""
 
 from collections.abc import Mapping
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
@@ -65,6 +66,16 @@ def stacked_trees(trees: list[Trees], dtype: Any) -> Trees:
         value.astype(dtype),
         np.asarray(max(int(tree.depth) for tree in trees), np.int32),
     )
+
+
+def booster(**options: Any) -> Any:
+    """A boosted regressor of scikit-learn's that learns all of its trees."""
+    return import_module("sklearn.ensemble").HistGradientBoostingRegressor(early_stopping=False, **options)
+
+
+def in_one_thread() -> Any:
+    """A context for fits: sums come in one order, and threads do not wait in vain for a core that others use, too."""
+    return import_module("threadpoolctl").threadpool_limits(1)
 
 
 def boosted_arrays(model: Any, dtype: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from jax import Array
 
 from dfcl_jax import scores
 from dfcl_jax.data import Task
-from dfcl_jax.losses.decision import weighted_squares
+from dfcl_jax.losses import surface_loss
 from dfcl_jax.methods.gradient import predict_money
 from dfcl_jax.methods.method import Log
 from dfcl_jax.methods.regression import nuisances, over_control, person_weights, regress
@@ -42,13 +42,10 @@ class XLearner:
         counted = known.counted
         parts = ((counted.sample, known.hat), (counted.valid, known.valid_hat))
 
-        def loss(outcomes: Outcomes, given: Scores) -> Array:
-            return weighted_squares(outcomes, given, None)
-
         def side(name: str) -> Params:
             first, second = (self._imputed(name, *part) for part in parts)
             told = log.stage(name, self.training.epochs, counted.sample.rows)
-            return regress(loss, key, counted, (first, second), self.network, self.training, told)
+            return regress(surface_loss, key, counted, (first, second), self.network, self.training, told)
 
         p = jnp.atleast_2d(counted.sample.p).mean(axis=0)
         return {name: side(name) for name in SIDES} | {"nuisance": known.params, "share": p / (p[0] + p)}

@@ -78,7 +78,7 @@ def test_a_short_step_gives_the_value_of_the_hard_decision(side):
         for lam, weight in zip(LAMS, WEIGHTS, strict=True)
     )
     # No decision changes within 1e-6 of a score; rounding over the step is 1e-10.
-    assert float(loss(OUTCOMES, side, step=1e-6)) == pytest.approx(expected, abs=1e-8)
+    assert float(loss(OUTCOMES, side, step=np.array([1e-6]))) == pytest.approx(expected, abs=1e-8)
 
 
 def test_the_decision_loss_steps_by_the_window_in_spreads_of_the_gain():

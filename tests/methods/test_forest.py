@@ -54,7 +54,7 @@ def test_effects_and_outcomes_are_learned(fitted):
 
 
 def test_arrays_of_trees_predict_the_effects_that_econml_does():
-    forest, train = METHOD._forest(TASK.train, 5), people(1000, 3)
+    forest, train = METHOD._forest(people(1000, 3), 5), people(1000, 3)
     x = np.asarray(train.x)
     forest.fit(np.column_stack([train.r, train.c]), np.asarray(train.t), X=x)
     from dfcl_jax.methods.forest import _effects, _forest_arrays

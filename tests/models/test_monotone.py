@@ -3,14 +3,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dfcl_jax.models import NetworkConfig
+from dfcl_jax.models import Link, NetworkConfig
 
 M = 5
 # Far off what any network was trained on, too.
 X = np.concatenate([scale * np.random.default_rng(0).normal(size=(200, 3)) for scale in (1, 30, 1000)])
 
 
-def surfaces(shape, link="identity"):
+def surfaces(shape, link: Link = "identity"):
     model = NetworkConfig(shape, hidden=(8,), link=link).build(M)
     params = model.init(jax.random.key(1), jnp.asarray(X))
     return jax.jit(model.apply)(params, X)
@@ -38,7 +38,7 @@ def test_a_network_for_each_treatment_shares_nothing():
     params = model.init(jax.random.key(1), jnp.asarray(X))
 
     def of_arm(params, arm):
-        r, c = model.apply(params, X[:200])
+        r, c = model.apply(params, jnp.asarray(X[:200]))
         return (r + c)[:, arm].sum()
 
     gradient = jax.jit(jax.grad(of_arm))(params, 2)

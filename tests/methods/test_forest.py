@@ -6,6 +6,8 @@ import pytest
 from dfcl_jax import InputError, Policy, Trial, load_policy, metrics, save_policy, scores
 from dfcl_jax.data import Task
 from dfcl_jax.methods import SILENT, CausalForest
+from dfcl_jax.methods.forest import _effects, _forest_arrays
+from dfcl_jax.methods.trees import as_trees, in_one_thread
 from dfcl_jax.types import Outcomes
 
 pytest.importorskip("econml", reason='needs EconML: pip install "dfcl-jax[forest]"')
@@ -56,10 +58,8 @@ def test_effects_and_outcomes_are_learned(fitted):
 def test_arrays_of_trees_predict_the_effects_that_econml_does():
     forest, train = METHOD._forest(people(1000, 3), 5), people(1000, 3)
     x = np.asarray(train.x)
-    forest.fit(np.column_stack([train.r, train.c]), np.asarray(train.t), X=x)
-    from dfcl_jax.methods.forest import _effects, _forest_arrays
-    from dfcl_jax.methods.trees import as_trees
-
+    with in_one_thread():
+        forest.fit(np.column_stack([train.r, train.c]), np.asarray(train.t), X=x)
     found = _effects(
         as_trees(_forest_arrays(forest.model_cate.estimators_[0], np.float64)), jnp.asarray(x, jnp.float64)
     )

@@ -4,11 +4,14 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from dfcl_jax.losses.constants import Constants
+from dfcl_jax.losses.constants import Constants, score_spread
+from dfcl_jax.losses.directional import Side, directional_loss
 from dfcl_jax.losses.finite_difference import Flips, dual_finite_difference_loss, finite_difference_loss
 from dfcl_jax.losses.perturbed import perturbed_loss
 from dfcl_jax.losses.policy_learning import policy_learning_loss
+from dfcl_jax.losses.prediction import surface_loss
 from dfcl_jax.losses.primal import primal_finite_difference_loss, primal_policy_learning_loss
+from dfcl_jax.solvers import priced
 from dfcl_jax.types import Outcomes, Scores
 
 
@@ -37,6 +40,21 @@ def dual_finite_difference(outcomes: Outcomes, scores: Scores, constants: Consta
     return dual_finite_difference_loss(
         outcomes, scores, k.lams, flips=flips, temperature=k.temperature, window=k.window, weights=k.weights
     )
+
+
+def directional(outcomes: Outcomes, scores: Scores, constants: Constants, *, side: Side = "central") -> Array:
+    """PG loss (Gupta and Huang 2024): the step towards the scores is as long as the constants' window.
+
+    h_k = window_k / (spread over the batch of G^r - lam_k G^c), so that h g moves predictions by about the window.
+    """
+    k = constants
+
+    def spread(lam: Array) -> Array:
+        return score_spread(priced(Outcomes(scores.r, scores.c), lam))
+
+    gain = jax.vmap(spread)(k.lams)
+    step = k.window / jnp.where(gain > 0, gain, 1)
+    return directional_loss(outcomes, scores, k.lams, step=step, side=side, weights=k.weights)
 
 
 def perturbed(outcomes: Outcomes, scores: Scores, constants: Constants, *, samples: int = 8) -> Array:
@@ -68,9 +86,4 @@ def primal_finite_difference(
 
 def weighted_squares(outcomes: Outcomes, scores: Scores, constants: Constants) -> Array:
     """sum_ij w_ij (G_ij / w_ij - y_hat_ij)^2 / (n m): with raw scores the prediction loss (D4), no decision in it."""
-    w = scores.w
-
-    def misfit(score: Array, y_hat: Array) -> Array:
-        return w * (score / jnp.where(w > 0, w, 1) - y_hat) ** 2
-
-    return (misfit(scores.r, outcomes.r) + misfit(scores.c, outcomes.c)).mean()
+    return surface_loss(outcomes, scores)

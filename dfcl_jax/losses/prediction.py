@@ -7,7 +7,7 @@ from jax import Array
 
 from dfcl_jax.errors import check_option
 from dfcl_jax.scores import observation_weights
-from dfcl_jax.types import Outcomes, Trial, pick
+from dfcl_jax.types import Outcomes, Scores, Trial, pick
 
 Kind = Literal["squares", "cross_entropy"]
 
@@ -33,6 +33,23 @@ def prediction_loss(outcomes: Outcomes, trial: Trial, *, kind: Kind = "squares")
     m = outcomes.r.shape[1]
     misfit = each(trial.r, pick(outcomes.r, trial.t)) + each(trial.c, pick(outcomes.c, trial.t))
     return (pick(observation_weights(trial), trial.t) * misfit).mean() / m
+
+
+def surface_loss(outcomes: Outcomes, scores: Scores) -> Array:
+    """Misfit of predictions to score surfaces: sum_ij w_ij (G_ij / w_ij - y_hat_ij)^2 / (n m), of r plus of c, [].
+
+    Scores without weight count nothing. With `scores.ipw` this is the prediction loss (DFCL, D4) by squares.
+
+    Args:
+        outcomes: predictions, [n, m] each.
+        scores: surfaces G times their weights w, and the weights, [n, m] each.
+    """
+    w = scores.w
+
+    def misfit(score: Array, y_hat: Array) -> Array:
+        return w * (score / jnp.where(w > 0, w, 1) - y_hat) ** 2
+
+    return (misfit(scores.r, outcomes.r) + misfit(scores.c, outcomes.c)).mean()
 
 
 def _square(y: Array, y_hat: Array) -> Array:

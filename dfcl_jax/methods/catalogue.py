@@ -5,14 +5,22 @@ from functools import partial
 
 from dfcl_jax import scores
 from dfcl_jax.losses import decision as losses
+from dfcl_jax.methods.boosted import Boosted
 from dfcl_jax.methods.cheapest import CheapestArm
 from dfcl_jax.methods.decision import TRAINING, Decision
+from dfcl_jax.methods.direct import Direct
+from dfcl_jax.methods.dr_learner import DRLearner
+from dfcl_jax.methods.forest import CausalForest
 from dfcl_jax.methods.method import Method
+from dfcl_jax.methods.r_learner import RLearner
 from dfcl_jax.methods.two_stage import TwoStage
+from dfcl_jax.methods.x_learner import XLearner
 from dfcl_jax.train import FitConfig
 
 TWO_STAGE = "TSM-SL"
 CHEAPEST = "cheapest arm"
+# Rivals that take two treatments only.
+OF_TWO = ("DRP", "Direct Rank", "uplift rank")
 
 
 def decisions(start: TwoStage | None = None, training: FitConfig | None = None) -> dict[str, Decision]:
@@ -45,4 +53,39 @@ def standard(start: TwoStage | None = None, training: FitConfig | None = None) -
     return {TWO_STAGE: start, **decisions(start, training), CHEAPEST: CheapestArm()}
 
 
-METHODS = standard()
+def rivals(start: TwoStage | None = None, training: FitConfig | None = None) -> dict[str, Method]:
+    """What decision methods are compared with beside TSM-SL, by the papers' names where they have one.
+
+    Args:
+        start: two-stage learning, whose network, loss and training the rivals with networks share.
+        training: of the decision stage of those that have one.
+    """
+    start, training = start or TwoStage(), training or TRAINING
+    network = start.network
+    cn = replace(start, network=replace(network, shape="monotone"))
+    # Effects may be negative, whatever outcomes are.
+    effects = replace(network, link="identity")
+    known = {"nuisance": start, "network": effects, "training": start.training}
+    published = decisions(cn, training)["DFCL-PL"]
+    pg = decisions(start, training)["PL-centred"]
+    return {
+        "TSM-TL": replace(start, network=replace(network, shape="per_arm")),
+        "TSM-CF": CausalForest(),
+        "TSM-SL x5": replace(start, network=replace(network, members=5)),
+        "X-learner": XLearner(**known),
+        "R-learner": RLearner(**known),
+        "DR-learner": DRLearner(**known),
+        "boosted S": Boosted(),
+        "boosted S monotone": Boosted(monotone=True),
+        "boosted T": Boosted("per_arm"),
+        "DPM": Direct("marginal_utility"),
+        "DRP": Direct("roi"),
+        "Direct Rank": Direct("direct_rank"),
+        "uplift rank": Direct("uplift_rank"),
+        "CN": cn,
+        "CN + DFCL-PL": replace(published, alpha=1.0),
+        "PG": replace(pg, loss=losses.directional, by_rows=False),
+    }
+
+
+METHODS = standard() | rivals()

@@ -122,6 +122,14 @@ def refuse_unless_two(task: Task, what: str) -> None:
         refuse(what, found=f"'aucc' with {m} treatments", expected="another, or a trial of 2 treatments")
 
 
+def refuse_unless_rising(task: Task) -> None:
+    """Refuse a network that rises from each treatment to the next where they are not in the order of their cost."""
+    cost = np.asarray(scores.ipw(in_memory(task.train)).c.mean(axis=0), np.float64)
+    if (np.diff(cost) < 0).any():
+        found = ", ".join(f"{each:.6g}" for each in cost)
+        refuse("mean costs of the treatments", found=found, expected="rising ones, for a network that rises with them")
+
+
 def cost_curve_area(outcomes: Outcomes, trial: Trial) -> Array:
     """AUCC of the ranking by predicted return, []; the treatment that costs more on average counts as the treated."""
     mean_cost = scores.ipw(trial).c.mean(axis=0)

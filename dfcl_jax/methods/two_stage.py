@@ -17,6 +17,7 @@ from dfcl_jax.methods.gradient import (
     count_all,
     keys_for,
     predict_money,
+    refuse_unless_rising,
     refuse_unless_two,
     with_units,
 )
@@ -72,13 +73,18 @@ class TwoStage:
         A treatment whose cost never varied, such as a free control, has exactly that cost.
         """
         outcomes = predict_money(self.network, params, x)
-        return outcomes._replace(c=jnp.clip(outcomes.c, *params["costs"][:, None]))
+        cost = jnp.clip(outcomes.c, *params["costs"][:, None])
+        # The largest cost that was seen of a treatment may be below that of the one before.
+        return outcomes._replace(c=jax.lax.cummax(cost, axis=1) if self.network.rises else cost)
 
     def _fit(self, key: Array, tasks: Sequence[Task], log: Log, seeds: Seeds) -> Params:
         if self.select == "aucc":
             refuse_unless_two(tasks[0], "select")
         counted = count_all(tasks, self.network.link, seeds, multiple=self.training.devices)
         self._check_outcomes(counted.sample)
+        if self.network.rises:
+            for task in tasks:
+                refuse_unless_rising(task)
         model = build(self.network, num_arms(counted.sample))
         key = jax.random.fold_in(key, 0)
         init_keys, order_keys = (keys_for(jax.random.fold_in(key, k), counted, seeds) for k in (0, 1))

@@ -10,6 +10,8 @@ from dfcl_jax.models.outcome import (
     ensemble,
     in_precision,
     mlp,
+    monotone,
+    per_arm,
     shared_trunk,
     through_revenue,
 )
@@ -25,6 +27,8 @@ __all__ = [
     "ensemble",
     "in_precision",
     "mlp",
+    "monotone",
+    "per_arm",
     "shared_trunk",
     "through_revenue",
 ]

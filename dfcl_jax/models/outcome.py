@@ -67,6 +67,51 @@ def shared_trunk(
     return _from_module(both, link)._replace(apart=apart)
 
 
+def per_arm(m: int, *, hidden: Sequence[int] = (64, 32, 32), link: Link = "identity") -> Model:
+    """A network for each treatment, which shares nothing with the others (T-learner; Kuenzel et al. 2019).
+
+    Trained on the prediction loss (DFCL, D4), each learns from the people of its own treatment alone.
+    """
+    one = mlp(1, hidden=hidden, link=link)
+
+    def init(key: Array, x: Array) -> Params:
+        return jax.vmap(lambda arm: one.init(arm, x))(jax.random.split(key, m))
+
+    def apply(params: Params, x: Array) -> Outcomes:
+        surfaces = jax.vmap(one.apply, in_axes=(0, None))(params, x)
+        return jax.tree.map(lambda surface: surface[:, :, 0].T, surfaces)
+
+    return Model(init, apply)
+
+
+def monotone(m: int, *, hidden: Sequence[int] = (64, 32, 32), link: Link = "identity", concave: bool = False) -> Model:
+    """A network whose revenue and cost rise from each treatment to the next, for whatever features (CN).
+
+    With a base g and raw steps e_j, y_0 = link(g) and y_j = link(g + sum_{k <= j} s(e_k)), s(e) = softplus(10 e) / 10.
+    With `concave`, the steps of revenue also fall: step k is sum_{l >= k} s(e_l), before the link. After Wang et al.
+    (KDD 2023), whose increments between treatments are constrained to be non-negative.
+
+    Args:
+        m: number of treatments, in the order of their cost.
+        hidden: widths of the hidden layers.
+        link: as in `mlp`.
+        concave: whether steps of revenue fall from each treatment to the next, too.
+    """
+    raw = mlp(m, hidden=hidden)
+
+    def rising(output: Array, falling: bool) -> Array:
+        # Steps are a small part of the model's unit, which a plain softplus would start at 0.7 of.
+        steps = jax.nn.softplus(10 * output[:, 1:]) / 10
+        steps = jnp.cumsum(steps[:, ::-1], axis=1)[:, ::-1] if falling else steps
+        return _LINKS[link](jnp.cumsum(jnp.concatenate([output[:, :1], steps], axis=1), axis=1))
+
+    def apply(params: Params, x: Array) -> Outcomes:
+        r, c = raw.apply(params, x)
+        return Outcomes(rising(r, concave), rising(c, False))
+
+    return Model(raw.init, apply)
+
+
 def ensemble(model: Model, k: int) -> Model:
     """The mean of k models of one shape, trained side by side from different starting points.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from dfcl_jax.errors import refuse
-from dfcl_jax.methods import CHEAPEST, TWO_STAGE, Method, TwoStage, standard
+from dfcl_jax.methods import CHEAPEST, TWO_STAGE, Method, TwoStage, rivals, standard
 from dfcl_jax.methods.decision import TRAINING
 from dfcl_jax.runs.options import COUNT, Within
 from dfcl_jax.train import Checkpoints, FitConfig
@@ -29,7 +29,7 @@ class RunConfig(FolderConfig):
     """Seeds, numbered from --first-seed; they train in one program."""
     first_seed: Annotated[int, Within(0)] = 0
     methods: tuple[str, ...] = ()
-    """Names of some methods beside TSM-SL; all if not given."""
+    """Names of some methods beside TSM-SL, rivals among them; all of the experiment's own if not given."""
     two_stage: TwoStage = field(default_factory=TwoStage)
     decision: FitConfig = field(default_factory=lambda: TRAINING)
     """Training of the decision methods; each has its own learning rate as a multiple of this one's."""
@@ -53,12 +53,15 @@ class RunConfig(FolderConfig):
         """The methods asked for, with two-stage learning and the cheapest treatment, which they are measured by.
 
         Args:
-            known: methods by name; the standard ones with the options of this configuration if not given.
+            known: methods by name; the standard ones with the options of this configuration if not given, and rivals
+                that are asked for.
 
         Raises:
             InputError: a name that is not known.
         """
-        known = standard(self.two_stage, self.decision) if known is None else known
+        if known is None:
+            more = rivals(self.two_stage, self.decision) if self.methods else {}
+            known = standard(self.two_stage, self.decision) | more
         return chosen(known, self.methods)
 
 

@@ -17,6 +17,7 @@ from dfcl_jax.solvers.implicit import (
 from dfcl_jax.solvers.multiplier import Crossing, bisect, lams_for_budgets, largest_multiplier, multiplier
 from dfcl_jax.solvers.path import BudgetPath, PathPoint, budget_path
 from dfcl_jax.solvers.perturbed import perturbed
+from dfcl_jax.solvers.slopes import surfaces_from_slopes
 from dfcl_jax.solvers.stochastic import Commitment, Schedule, commit, schedule
 from dfcl_jax.solvers.value import optimal_value, soft_multiplier
 
@@ -57,5 +58,6 @@ __all__ = [
     "schedule",
     "soft",
     "soft_multiplier",
+    "surfaces_from_slopes",
     "upper_hull",
 ]

@@ -81,6 +81,18 @@ def test_predicted_cost_stays_within_what_the_trial_has_seen_of_each_treatment()
         assert cost[:, arm].max() <= seen.max()
 
 
+def test_a_rising_network_predicts_rising_money_everywhere_and_refuses_treatments_out_of_order():
+    rising = replace(TWO_STAGE, network=NetworkConfig("monotone", hidden=(8,)))
+    task = SPLITS[0].task
+    params = rising.fit(KEY, task, SILENT)
+    for surface in rising.predict(params, 100 * SPLITS[0].exam.test.x):
+        assert np.diff(surface, axis=1).min() >= 0
+    train = task.train.sample(600)
+    backwards = task._replace(train=train._replace(t=4 - train.t))
+    with pytest.raises(InputError, match=r"mean costs of the treatments: found .*, expected rising ones"):
+        rising.fit(KEY, backwards, SILENT)
+
+
 def test_a_cost_that_is_known_by_design_is_predicted_for_everybody():
     task = SPLITS[0].task._replace(costs=(0.0, 0.05, float("nan"), float("nan"), float("nan")))
     params = TWO_STAGE.fit(KEY, task, SILENT)

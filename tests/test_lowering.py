@@ -2,6 +2,7 @@
 
 import re
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,22 +14,21 @@ from dfcl_jax.models import mlp
 from dfcl_jax.train import FitConfig, Rows, Stage, Validation, make_trainer
 
 N, M, D = 4096, 4, 6
-NUMBER = jax.ShapeDtypeStruct((), jnp.float32)
-FEW = jax.ShapeDtypeStruct((2,), jnp.float32)
-SURFACE = jax.ShapeDtypeStruct((N, M), jnp.float32)
-PEOPLE = jax.ShapeDtypeStruct((N,), jnp.float32)
-STEPS = jax.ShapeDtypeStruct((N, M - 1), jnp.float32)
-ROWS = jax.ShapeDtypeStruct((N,), jnp.uint32)
+
+
+def of(*shape: int, kind: Any = jnp.float32) -> Any:
+    """An array that nobody needs to fill."""
+    return jax.ShapeDtypeStruct(shape, kind)
+
+
+NUMBER, FEW, SURFACE, PEOPLE, STEPS = of(), of(2), of(N, M), of(N), of(N, M - 1)
+ROWS = of(N, kind=jnp.uint32)
 KEY = jax.eval_shape(lambda: jax.random.key(0))
 OUTCOMES, SCORES = Outcomes(SURFACE, SURFACE), Scores(SURFACE, SURFACE, SURFACE)
 
 
 def trial_of(m: int) -> Trial:
-    x, t, p = (
-        jax.ShapeDtypeStruct(shape, kind)
-        for shape, kind in (((N, D), jnp.float32), ((N,), jnp.int32), ((m,), jnp.float32))
-    )
-    return Trial(x, t, PEOPLE, PEOPLE, p)  # pyright: ignore[reportArgumentType]
+    return Trial(of(N, D), of(N, kind=jnp.int32), PEOPLE, PEOPLE, of(m))
 
 
 TRIAL, TWO = trial_of(M), trial_of(2)

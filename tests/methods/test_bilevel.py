@@ -164,7 +164,7 @@ def streamed(trial: Trial, folder: Path) -> StreamedTrial:
     """The same people in a file, with features as they are."""
     names = tuple(f"x{k}" for k in range(trial.x.shape[1]))
     people = pd.DataFrame(np.asarray(trial.x), columns=list(names))
-    people = people.assign(t=trial.t, r=np.asarray(trial.r), c=np.asarray(trial.c))
+    people = people.assign(t=np.asarray(trial.t), r=np.asarray(trial.r), c=np.asarray(trial.c))
     people.to_parquet(folder / "logs.parquet", row_group_size=400)
     logs = open_trial(folder / "logs.parquet", Columns("t", "r", "c", names))
     return logs._replace(encoder=Encoder(tuple(NumericColumn(name, 0.0, 0.0, 1.0, False) for name in names)))

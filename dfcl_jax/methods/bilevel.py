@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 from jax import Array
 
 from dfcl_jax import losses, scores
@@ -13,12 +12,11 @@ from dfcl_jax.data import StreamedTrial, Task
 from dfcl_jax.errors import refuse
 from dfcl_jax.losses import LowerLoss
 from dfcl_jax.losses.decision import primal_policy_learning
-from dfcl_jax.methods.decision import Begin, Decision, begin_from, objective_of, renewed, validate_of
-from dfcl_jax.methods.gradient import build, keys_for, predict_counted, predict_money, with_units
+from dfcl_jax.methods.decision import Begin, Decision, begin_from, objective_of, renewed, scored, validate_of
+from dfcl_jax.methods.gradient import build, keys_for, predict_counted, predict_money, with_units, within_seen
 from dfcl_jax.methods.method import Log
 from dfcl_jax.methods.observed import observed_of
 from dfcl_jax.models import Model, NetworkConfig, Params
-from dfcl_jax.scores.surfaces import Estimator
 from dfcl_jax.train import (
     ALL_SEEDS,
     ONE_SEED,
@@ -36,7 +34,7 @@ from dfcl_jax.train import (
     make_bilevel_step,
     predict,
 )
-from dfcl_jax.types import Outcomes, Scores, Source, Trial, Units, in_units, num_arms, stack
+from dfcl_jax.types import Outcomes, Source, Trial, Units, in_units, num_arms, stack
 
 TRAINING = FitConfig(epochs=12, batch_size=1024, learning_rate=1e-3)
 
@@ -98,8 +96,7 @@ class BiLevel:
 
     def predict(self, params: Params, x: Array) -> Outcomes:
         """Revenue and cost of every treatment, [n, m] each; cost within the range that the trial has seen of it."""
-        outcomes = predict_money(self.network, params, x)
-        return outcomes._replace(c=jnp.clip(outcomes.c, *params["costs"][:, None]))
+        return within_seen(predict_money(self.network, params, x), params["costs"])
 
     def _fit(self, key: Array, tasks: Sequence[Task], log: Log, seeds: Seeds) -> Params:
         observed = [observed_of(task, "BiLevel") for task in tasks]
@@ -107,7 +104,7 @@ class BiLevel:
         sample, counted = begin.counted.sample, begin.counted
         bridge, phi = self._bridge(jax.random.fold_in(key, 2), begin)
         levels = Levels(begin.model, bridge, self.lower, self.hypergradient, self.upper.training.batch_size)
-        rows = Rows(sample, _scores(self.upper.scores, seeds, sample, begin.sample_hat))
+        rows = Rows(sample, scored(self.upper, seeds, sample, begin.sample_hat))
         trial_keys = keys_for(jax.random.fold_in(key, 3), counted, seeds)
         stage = Stage(
             levels.deployed,
@@ -140,11 +137,6 @@ class BiLevel:
 
     def _renewed(self, begin: Begin, params: Params, shared: Upper) -> Upper:
         return shared._replace(terms=renewed(self.upper, begin, params["target"], shared.terms))
-
-
-@partial(jax.jit, static_argnums=(0, 1))
-def _scores(of: Estimator, seeds: Seeds, sample: Trial, sample_hat: Outcomes) -> Scores:
-    return seeds.each(of)(sample, sample_hat)
 
 
 def _observed_rows(observed: list[Source], begin: Begin) -> Rows | Streamed:

@@ -11,7 +11,7 @@ from jax import Array
 from dfcl_jax import scores
 from dfcl_jax.data import Task
 from dfcl_jax.errors import check_option, refuse
-from dfcl_jax.methods.gradient import count, in_memory
+from dfcl_jax.methods.gradient import count, in_memory, within_seen
 from dfcl_jax.methods.method import Log
 from dfcl_jax.methods.trees import boosted_arrays, boosted_sum, booster, in_one_thread, require
 from dfcl_jax.models import Params
@@ -86,8 +86,7 @@ class Boosted:
                 return jnp.stack([boosted_sum(net[str(arm)], x) for arm in range(ranks.shape[0])], axis=1)
             return jax.lax.map(lambda rank: boosted_sum(net["0"], _with(x, rank)), ranks).T
 
-        cost = jnp.clip(surface(params["trees"]["c"]), *params["costs"][:, None])
-        return Outcomes(surface(params["trees"]["r"]), cost)
+        return within_seen(Outcomes(surface(params["trees"]["r"]), surface(params["trees"]["c"])), params["costs"])
 
     def _trees(self, x: np.ndarray, y: np.ndarray, weight: np.ndarray, seed: int) -> dict[str, Any]:
         """The trees of one boosted model, with the constant that they start from, as arrays."""

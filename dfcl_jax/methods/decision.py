@@ -244,13 +244,17 @@ def renewed(method: Decision, begin: Begin, params: Params, shared: Terms) -> Te
     return shared._replace(constants=now, epoch=shared.epoch + 1)
 
 
+def scored(method: Decision, seeds: Seeds, sample: Trial, sample_hat: Outcomes) -> Scores:
+    """A method's scores of people in memory, of every seed."""
+    # An estimator may be an object that `jit` cannot refer to.
+    return jax.jit(lambda *rows: seeds.each(method.scores)(*rows))(sample, sample_hat)
+
+
 def _rows(method: Decision, begin: Begin) -> Rows | Streamed:
     """Training rows with the scores of their decisions."""
-    sample, each = begin.counted.sample, begin.seeds.each
+    sample = begin.counted.sample
     if begin.source is None:
-        # An estimator may be an object that `jit` cannot refer to.
-        scores = jax.jit(lambda *rows: each(method.scores)(*rows))
-        return Rows(sample, scores(sample, begin.sample_hat))
+        return Rows(sample, scored(method, begin.seeds, sample, begin.sample_hat))
     statistic = jax.jit(partial(learn, method.scores))(sample, begin.sample_hat)
 
     def prepare(trial: Trial, context: tuple[Units, Params, Any]) -> Rows:

@@ -11,7 +11,7 @@ from jax import Array
 
 from dfcl_jax.data import Task
 from dfcl_jax.errors import refuse
-from dfcl_jax.methods.gradient import count, in_memory
+from dfcl_jax.methods.gradient import count, in_memory, within_seen
 from dfcl_jax.methods.method import Log
 from dfcl_jax.methods.trees import (
     Trees,
@@ -90,7 +90,7 @@ class CausalForest:
             tau = jnp.concatenate([jnp.zeros_like(effect[:, :1]), effect], axis=1)
             return mean[:, None] + tau - (share * tau).sum(axis=1, keepdims=True)
 
-        return Outcomes(surface("r"), jnp.clip(surface("c"), *params["costs"][:, None]))
+        return within_seen(Outcomes(surface("r"), surface("c")), params["costs"])
 
     def _forest(self, sample: Trial, seed: int) -> Any:
         # Propensities that differ between people have to be predicted; of a plain trial they are its shares.

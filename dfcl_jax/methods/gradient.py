@@ -109,6 +109,11 @@ def predict_money(network: NetworkConfig, params: Params, x: Array) -> Outcomes:
     return Outcomes(r * params["units"]["r"], c * params["units"]["c"])
 
 
+def within_seen(outcomes: Outcomes, costs: Array) -> Outcomes:
+    """Predictions with each treatment's cost within the range [2, m] that the trial has seen of it."""
+    return outcomes._replace(c=jnp.clip(outcomes.c, *costs[:, None]))
+
+
 @partial(jax.jit, static_argnums=(0, 1))
 def predict_counted(model: Model, seeds: Seeds, net: Params, x: Array) -> Outcomes:
     """Predictions in the model's units, of every seed's network on its own rows."""

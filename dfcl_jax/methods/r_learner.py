@@ -1,6 +1,6 @@
 """R-learner: effects from what is left of outcomes and of treatments once both are predicted."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
@@ -8,13 +8,10 @@ import jax.numpy as jnp
 from jax import Array
 
 from dfcl_jax.data import Task
-from dfcl_jax.errors import refuse
 from dfcl_jax.methods.gradient import predict_money
 from dfcl_jax.methods.method import Log
-from dfcl_jax.methods.regression import nuisances, over_control, person_weights, regress
-from dfcl_jax.methods.two_stage import TwoStage
-from dfcl_jax.models import NetworkConfig, Params
-from dfcl_jax.train import FitConfig
+from dfcl_jax.methods.regression import CrossFitted, over_control, person_weights
+from dfcl_jax.models import Params
 from dfcl_jax.types import Outcomes, Trial
 
 
@@ -41,41 +38,15 @@ def residual_loss(effect: Outcomes, given: Residuals) -> Array:
 
 
 @dataclass(frozen=True)
-class RLearner:
+class RLearner(CrossFitted):
     """Effects by `residual_loss`, added to the predicted outcomes of treatment 0.
 
     m(x) = sum_j p_j y_hat_j(x), y_hat of models that have not seen the person.
-
-    Raises:
-        InputError: fewer than two folds.
     """
-
-    nuisance: TwoStage = field(default_factory=TwoStage)
-    network: NetworkConfig = field(default_factory=NetworkConfig)
-    training: FitConfig = field(default_factory=lambda: TwoStage().training)
-    folds: int = 2
-    own_units: bool = False  # people weigh w = 1 / s(x)^2, as precise as their outcomes are; not all alike
-
-    money = True
-
-    def __post_init__(self) -> None:
-        """Check the number of folds."""
-        if self.folds < 2:
-            refuse("folds", found=self.folds, expected="at least 2: a model fits the people whom it has seen too well")
 
     def fit(self, key: Array, task: Task, log: Log) -> Params:
         """Parameters of the effects, of two-stage learning, and units of money."""
-        known = nuisances(self.nuisance, key, task, log, folds=self.folds)
-        parts = ((known.counted.sample, known.hat), (known.counted.valid, known.valid_hat))
-        effect = regress(
-            residual_loss,
-            key,
-            known.counted,
-            (self._given(*parts[0]), self._given(*parts[1])),
-            self.network,
-            self.training,
-            log.stage("", self.training.epochs, known.counted.sample.rows),
-        )
+        effect, known = self.regressed(residual_loss, self._given, key, task, log)
         return {"effect": effect, "nuisance": known.params}
 
     def predict(self, params: Params, x: Array) -> Outcomes:

@@ -1,6 +1,7 @@
 """What meta-learners share: nuisances that predict people they have not seen, and networks regressed on scores."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import count as numbers
 from typing import Any, NamedTuple
@@ -10,13 +11,14 @@ import jax.numpy as jnp
 from jax import Array
 
 from dfcl_jax.data import Task
-from dfcl_jax.methods.gradient import Counted, build, count, keys_for, with_units
+from dfcl_jax.errors import refuse
+from dfcl_jax.methods.gradient import Counted, build, count, keys_for, with_units, within_seen
 from dfcl_jax.methods.method import Log
 from dfcl_jax.methods.two_stage import TwoStage
 from dfcl_jax.models import NetworkConfig, Params
 from dfcl_jax.scores import crossfit, outcome_scale
 from dfcl_jax.train import ONE_SEED, FitConfig, MeanOverRows, Rows, Stage, StageLog, Validation, fit, mesh_of
-from dfcl_jax.types import Outcomes, Units, num_arms
+from dfcl_jax.types import Outcomes, Trial, Units, num_arms
 
 # (predictions, whatever the loss needs of the same people) -> loss, []
 RegressionLoss = Callable[[Outcomes, Any], Array]
@@ -118,4 +120,36 @@ def regress(
 def over_control(control: Outcomes, effect: Outcomes, costs: Array) -> Outcomes:
     """Surfaces from predictions of treatment 0 and effects over it, [n, m] each; cost within what was seen, [2, m]."""
     r, c = (y[:, :1] + tau - tau[:, :1] for y, tau in zip(control, effect, strict=True))
-    return Outcomes(r, jnp.clip(c, *costs[:, None]))
+    return within_seen(Outcomes(r, c), costs)
+
+
+@dataclass(frozen=True)
+class CrossFitted:
+    """A learner that is regressed on what nuisance models say of people whom they have not seen.
+
+    Raises:
+        InputError: fewer than two folds.
+    """
+
+    nuisance: TwoStage = field(default_factory=TwoStage)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    training: FitConfig = field(default_factory=lambda: TwoStage().training)
+    folds: int = 2
+    own_units: bool = False  # people weigh w = 1 / s(x)^2, as precise as their outcomes are; not all alike
+
+    money = True
+
+    def __post_init__(self) -> None:
+        """Check the number of folds."""
+        if self.folds < 2:
+            refuse("folds", found=self.folds, expected="at least 2: a model fits the people whom it has seen too well")
+
+    def regressed(
+        self, loss: RegressionLoss, given: Callable[[Trial, Outcomes], Any], key: Array, task: Task, log: Log
+    ) -> tuple[Params, Nuisances]:
+        """The network's parameters and the nuisances; `given` makes what the loss needs of people and predictions."""
+        known = nuisances(self.nuisance, key, task, log, folds=self.folds)
+        counted = known.counted
+        parts = given(counted.sample, known.hat), given(counted.valid, known.valid_hat)
+        told = log.stage("", self.training.epochs, counted.sample.rows)
+        return regress(loss, key, counted, parts, self.network, self.training, told), known

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import jax
-import jax.numpy as jnp
 from jax import Array
 
 from dfcl_jax.data import StreamedTrial, Task
@@ -20,6 +19,7 @@ from dfcl_jax.methods.gradient import (
     refuse_unless_rising,
     refuse_unless_two,
     with_units,
+    within_seen,
 )
 from dfcl_jax.methods.method import Log
 from dfcl_jax.models import NetworkConfig, Params
@@ -72,10 +72,11 @@ class TwoStage:
 
         A treatment whose cost never varied, such as a free control, has exactly that cost.
         """
-        outcomes = predict_money(self.network, params, x)
-        cost = jnp.clip(outcomes.c, *params["costs"][:, None])
+        outcomes = within_seen(predict_money(self.network, params, x), params["costs"])
+        if not self.network.rises:
+            return outcomes
         # The largest cost that was seen of a treatment may be below that of the one before.
-        return outcomes._replace(c=jax.lax.cummax(cost, axis=1) if self.network.rises else cost)
+        return outcomes._replace(c=jax.lax.cummax(outcomes.c, axis=1))
 
     def _fit(self, key: Array, tasks: Sequence[Task], log: Log, seeds: Seeds) -> Params:
         if self.select == "aucc":

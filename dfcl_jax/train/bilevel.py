@@ -2,7 +2,7 @@
 
 The lower level fits the target on observed people, at gates that the bridge gives each of them; the upper level moves
 the bridge so that the target's decisions do well on a randomised trial (Bi-DFCL, B8 to B10). An epoch runs over the
-observed people; `make_bilevel_step` is the step of `fit`, and has the arguments of `step.make_step` after its own.
+observed people; `make_bilevel_step` makes the step of `fit`.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from jax import Array
 
 from dfcl_jax.errors import check_option, refuse
 from dfcl_jax.losses import LowerLoss
-from dfcl_jax.models import Compute, Model, Params, Through
+from dfcl_jax.models import Model, Params
 from dfcl_jax.solvers import (
     conjugate_gradients,
     gauss_newton_product,
@@ -26,7 +26,7 @@ from dfcl_jax.solvers import (
 )
 from dfcl_jax.train.config import FitConfig, make_optimiser
 from dfcl_jax.train.shuffle import shuffle
-from dfcl_jax.train.step import Learner, Objective, Rows, Step, rows_at
+from dfcl_jax.train.step import Learner, Objective, Rows, Step, moved, rows_at
 from dfcl_jax.types import Outcomes
 
 Kind = Literal["implicit", "explicit"]
@@ -80,7 +80,12 @@ class Levels(NamedTuple):
     @property
     def deployed(self) -> Model:
         """The model whose parameters are those of both networks, and which predicts by the target alone."""
-        return Model(_no_init, lambda params, x: self.target.apply(params["target"], x))
+        return Model(self._init, lambda params, x: self.target.apply(params["target"], x))
+
+    def _init(self, key: Array, x: Array) -> Params:
+        target, bridge = jax.random.split(key)
+        gates = self.bridge.init(bridge, x) if isinstance(self.bridge, Model) else {}
+        return {"target": self.target.init(target, x), "bridge": gates}
 
 
 class Upper(NamedTuple):
@@ -144,7 +149,7 @@ def hypergradient(
 def make_bilevel_optimiser(
     config: FitConfig, steps: int, *, k: int = 1, bridge_pace: float = 1.0
 ) -> optax.GradientTransformation:
-    """The optimisers of both networks, which update those of them that a gradient {"target", "bridge"} is given for.
+    """The optimisers of both networks; one that a gradient {"target", "bridge"} is not given for stays as it is.
 
     Args:
         config: of the target.
@@ -161,7 +166,8 @@ def make_bilevel_optimiser(
     def update(gradient: Params, memory: Memory, params: Params) -> tuple[Params, Memory]:
         new = {name: parts[name].update(slope, getattr(memory, name), params[name]) for name, slope in gradient.items()}
         states = {name: state for name, (_, state) in new.items()}
-        return {name: updates for name, (updates, _) in new.items()}, memory._replace(**states)
+        updates = {name: updates for name, (updates, _) in new.items()}
+        return jax.tree.map(jnp.zeros_like, params) | updates, memory._replace(**states)
 
     return optax.GradientTransformation(init, update)  # pyright: ignore
 
@@ -171,10 +177,6 @@ def make_bilevel_step(
     model: Model,
     objective: Objective,
     optimiser: optax.GradientTransformation,
-    *,
-    chunk: int | None = None,
-    through: Through = "both",
-    compute: Compute = "float32",
 ) -> Step:
     """Make the step of bi-level training (B10).
 
@@ -185,24 +187,18 @@ def make_bilevel_step(
 
     Args:
         levels: what the two levels are made of.
-        model: not used; `levels.target` is the network.
+        model: `levels.deployed`.
         objective: the upper loss: (predictions of people of the trial, their rows, `Upper.terms`) -> [].
         optimiser: of `make_bilevel_optimiser`.
-        chunk: None: a batch is computed at once.
-        through: "both".
-        compute: "float32".
     """
-    how, apply = levels.how, levels.target.apply
+    how = levels.how
+
+    def apply(theta: Params, x: Array) -> Outcomes:
+        return model.apply({"target": theta}, x)
 
     def lower(phi: Params, outcomes: Outcomes, batch: Rows) -> Array:
         gates = levels.gates(phi, batch.trial.x, outcomes.r)
         return levels.lower(outcomes, batch.trial, batch.extra, gates)
-
-    def moved(learner: Learner, gradient: Params) -> Learner:
-        updates, memory = optimiser.update(gradient, learner.optimiser, learner.params)
-        paced = jax.tree.map(lambda update: learner.pace * update, updates)
-        new = {name: optax.apply_updates(learner.params[name], paced[name]) for name in paced}
-        return Learner(learner.params | new, memory, learner.pace)
 
     def bridge_step(learner: Learner, batch: Rows, shared: Upper) -> Learner:
         people = _upper_batch(shared, _memory(learner).batch // how.k, levels.batch)
@@ -214,7 +210,7 @@ def make_bilevel_step(
             lower=lambda phi, outcomes: lower(phi, outcomes, batch),
             upper=lambda theta: objective(apply(theta, people.trial.x), people, shared.terms),
         )
-        return moved(learner, {"bridge": slope})
+        return moved(learner, {"bridge": slope}, optimiser)
 
     def step(learner: Learner, batch: Rows, shared: Upper) -> tuple[Learner, Array]:
         if isinstance(levels.bridge, Model):
@@ -222,7 +218,7 @@ def make_bilevel_step(
             learner = jax.lax.cond(due, bridge_step, lambda learner, *_: learner, learner, batch, shared)
         phi, theta = learner.params["bridge"], learner.params["target"]
         loss, slope = jax.value_and_grad(lambda theta: lower(phi, apply(theta, batch.trial.x), batch))(theta)
-        learner = moved(learner, {"target": slope})
+        learner = moved(learner, {"target": slope}, optimiser)
         memory = _memory(learner)
         return learner._replace(optimiser=memory._replace(batch=memory.batch + 1)), loss
 
@@ -240,8 +236,3 @@ def _upper_batch(shared: Upper, number: Array, size: int) -> Rows:
     batches = n // size
     order = shuffle(jax.random.fold_in(shared.key, number // batches), n)
     return rows_at(shared.rows, order(number % batches * size + jnp.arange(size)))
-
-
-def _no_init(key: Array, x: Array) -> Params:
-    """Both networks start from parameters that are given."""
-    raise NotImplementedError

@@ -9,7 +9,7 @@ from jax import Array
 from dfcl_jax.models import Model, Params
 from dfcl_jax.train.checkpoint import Checkpoints
 from dfcl_jax.train.config import FitConfig, make_optimiser
-from dfcl_jax.train.step import Objective, Step, make_step
+from dfcl_jax.train.step import Objective, Step
 from dfcl_jax.types import Outcomes
 
 # (predictions of the validation rows, `Validation.judge`) -> scalar, higher is better
@@ -23,8 +23,9 @@ class Stage(NamedTuple):
     objective: Objective  # loss of a batch
     validate: Validate  # value of the validation rows, higher is better
     config: FitConfig  # epochs, batches, optimiser
-    # Another kind of training, such as bi-level training, brings its own, with the arguments of `step.make_step`.
-    make_step: Callable[..., Step] = make_step
+    # (model, objective, optimiser) -> step, of another kind of training, such as bi-level training; None:
+    # `step.make_step` with the options of `config`
+    make_step: Callable[[Model, Objective, optax.GradientTransformation], Step] | None = None
     # (configuration, batches of an epoch) -> from gradients to updates
     make_optimiser: Callable[[FitConfig, int], optax.GradientTransformation] = make_optimiser
     # (parameters, shared) -> what the objective is given as `shared` from now on; called between two epochs

@@ -115,12 +115,17 @@ def make_step(
 
     def step(learner: Learner, batch: Rows, shared: Any) -> tuple[Learner, Array]:
         loss, gradient = value_and_gradient(learner.params, batch, shared)
-        updates, memory = optimiser.update(gradient, learner.optimiser, learner.params)
-        # The learning rate of AdamW only scales its updates.
-        updates = jax.tree.map(lambda update: learner.pace * update, updates)
-        return Learner(optax.apply_updates(learner.params, updates), memory, learner.pace), loss
+        return moved(learner, gradient, optimiser), loss
 
     return step
+
+
+def moved(learner: Learner, gradient: Params, optimiser: optax.GradientTransformation) -> Learner:
+    """Take one step of an optimiser along a gradient."""
+    updates, memory = optimiser.update(gradient, learner.optimiser, learner.params)
+    # The learning rate of AdamW only scales its updates.
+    updates = jax.tree.map(lambda update: learner.pace * update, updates)
+    return Learner(optax.apply_updates(learner.params, updates), memory, learner.pace)
 
 
 def rows_at(rows: Rows, index: Array) -> Rows:

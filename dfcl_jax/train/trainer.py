@@ -15,7 +15,7 @@ from dfcl_jax.models import Model, Params
 from dfcl_jax.train.mesh import AXIS, number_of_devices, predict_on_mesh, step_on_mesh
 from dfcl_jax.train.shuffle import shuffle
 from dfcl_jax.train.stage import Record, Stage, Validation
-from dfcl_jax.train.step import Learner, Rows, Step, default_chunk, rows_at
+from dfcl_jax.train.step import Learner, Rows, Step, default_chunk, make_step, rows_at
 from dfcl_jax.types import Outcomes
 
 
@@ -60,10 +60,11 @@ def make_trainer(stage: Stage, n: int, *, mesh: Mesh | None = None) -> Trainer:
     steps = -(-n // config.batch_size)
     size = each // steps
     optimiser = stage.make_optimiser(config, steps)
-    build, predictions = stage.make_step, partial(predict, model)
+    usual = partial(make_step, chunk=config.chunk, through=config.through, compute=config.compute)
+    build, predictions = stage.make_step or usual, partial(predict, model)
     if mesh is not None:
         build, predictions = partial(step_on_mesh, build), partial(predict_on_mesh, predictions)
-    step = build(model, stage.objective, optimiser, chunk=config.chunk, through=config.through, compute=config.compute)
+    step = build(model, stage.objective, optimiser)
 
     def start(key: Array, params: Params, valid: Validation, pace: Array) -> State:
         value = _or_least(stage.validate(predict(model, params, valid.x), valid.judge))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dfcl_jax import InputError, Policy, Trial, load_policy, metrics, save_policy, scores
+from dfcl_jax import InputError, Trial
 from dfcl_jax.data import Task
 from dfcl_jax.methods import SILENT, Boosted
 from dfcl_jax.methods.trees import boosted_arrays, boosted_sum, booster, in_one_thread
@@ -81,14 +81,8 @@ def test_arrays_of_trees_predict_what_scikit_learn_does():
 
 
 @pytest.mark.parametrize("name", LEARNERS)
-def test_a_saved_learner_decides_alike(name, fitted, tmp_path):
-    method, params = LEARNERS[name], fitted[name]
-    curve = metrics.spend_curve(method.predict(params, jnp.asarray(X)), scores.truth(truth(X)))
-    policy = Policy(method, params, None, ("a", "b", "c"), curve)
-    save_policy(policy, tmp_path / "policy")
-    decided = policy(X, 0.2)
-    assert len(set(decided)) > 1
-    np.testing.assert_array_equal(load_policy(tmp_path / "policy")(X, 0.2), decided)
+def test_a_saved_learner_decides_alike(name, fitted, decides_alike_once_saved):
+    decides_alike_once_saved(LEARNERS[name], fitted[name], X, truth(X), 0.2)
 
 
 def test_the_same_key_gives_the_same_trees(fitted):

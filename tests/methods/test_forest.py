@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dfcl_jax import InputError, Policy, Trial, load_policy, metrics, save_policy, scores
+from dfcl_jax import InputError, Trial
 from dfcl_jax.data import Task
 from dfcl_jax.methods import SILENT, CausalForest
 from dfcl_jax.methods.forest import _effects, _forest_arrays
@@ -67,13 +67,8 @@ def test_arrays_of_trees_predict_the_effects_that_econml_does():
     np.testing.assert_allclose(found, forest.const_marginal_effect(x)[:, 0, :], rtol=1e-8, atol=1e-10)
 
 
-def test_a_saved_forest_decides_alike(fitted, tmp_path):
-    curve = metrics.spend_curve(METHOD.predict(fitted, jnp.asarray(X)), scores.truth(truth(X)))
-    policy = Policy(METHOD, fitted, None, ("a", "b", "c"), curve)
-    save_policy(policy, tmp_path / "policy")
-    decided = policy(X, 0.2)
-    assert len(set(decided)) > 1
-    np.testing.assert_array_equal(load_policy(tmp_path / "policy")(X, 0.2), decided)
+def test_a_saved_forest_decides_alike(fitted, decides_alike_once_saved):
+    decides_alike_once_saved(METHOD, fitted, X, truth(X), 0.2)
 
 
 def test_the_same_key_gives_the_same_forest(fitted):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dfcl_jax import InputError, Outcomes, Policy, Trial, TwoStage, load_policy, metrics, save_policy, scores
+from dfcl_jax import InputError, Outcomes, Trial, TwoStage
 from dfcl_jax.data import Task
 from dfcl_jax.methods import SILENT, DRLearner, RLearner, XLearner
 from dfcl_jax.methods.r_learner import Residuals, residual_loss
@@ -73,14 +73,8 @@ def test_linear_effects_are_recovered(name, fitted):
 
 
 @pytest.mark.parametrize("name", ["X", "R", "DR"])
-def test_a_saved_learner_decides_alike(name, fitted, tmp_path):
-    method, params = LEARNERS[name], fitted[name]
-    curve = metrics.spend_curve(method.predict(params, jnp.asarray(X)), scores.truth(truth(X)))
-    policy = Policy(method, params, None, ("a", "b", "c"), curve)
-    save_policy(policy, tmp_path / "policy")
-    decided = policy(X, 0.4)
-    assert len(set(decided)) > 1
-    np.testing.assert_array_equal(load_policy(tmp_path / "policy")(X, 0.4), decided)
+def test_a_saved_learner_decides_alike(name, fitted, decides_alike_once_saved):
+    decides_alike_once_saved(LEARNERS[name], fitted[name], X, truth(X), 0.4)
 
 
 def test_the_same_key_gives_the_same_learner(fitted, log):

@@ -124,6 +124,14 @@ def steps_of(levels: Levels, number: int, phi=PHI) -> list[Any]:
     return learners
 
 
+def test_what_is_deployed_starts_both_networks_and_predicts_by_the_target():
+    params = LEVELS.deployed.init(jax.random.key(5), LOGS.x[:1])
+    assert jax.tree.map(jnp.shape, params) == jax.tree.map(jnp.shape, {"target": THETA, "bridge": PHI})
+    outcomes = LEVELS.deployed.apply(params, LOGS.x)
+    jax.tree.map(np.testing.assert_array_equal, outcomes, TARGET.apply(params["target"], LOGS.x))
+    assert LEVELS._replace(bridge=0.5).deployed.init(jax.random.key(5), LOGS.x[:1])["bridge"] == {}
+
+
 def same(one, other) -> bool:
     return all(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a == b).all()), one, other)))
 

@@ -2,13 +2,13 @@
 
 from typing import Literal
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
 from dfcl_jax.errors import check_option
 from dfcl_jax.losses.dual import People, Term, Totals, dual_loss
+from dfcl_jax.losses.finite_difference import best
 from dfcl_jax.types import Outcomes, Scores
 
 Side = Literal["central", "forward", "backward"]
@@ -56,15 +56,11 @@ def _term(above: float, below: float) -> Term:
         over, under = people.score + above * step * people.gain, people.score - below * step * people.gain
         length = (above + below) * step
         value = (over.max(axis=0, keepdims=True) - under.max(axis=0, keepdims=True)) / length
-        slope = (_best(over) - _best(under)) / (length * totals.size)
+        # 1[j = argmax] above less 1[j = argmax] below.
+        slope = (best(over).astype(length.dtype) - best(under)) / (length * totals.size)
         return Totals(value, jnp.ones_like(value), jnp.zeros_like(value)), Outcomes(r=slope, c=-lam * slope)
 
     return Term(difference)
-
-
-def _best(score: Array) -> Array:
-    """1[j = argmax_k score_k], [m, b]; a tie goes to the lower treatment."""
-    return jax.nn.one_hot(score.argmax(axis=0), score.shape[0], axis=0, dtype=score.dtype)
 
 
 _TERMS = {"central": _term(1.0, 1.0), "forward": _term(1.0, 0.0), "backward": _term(0.0, 1.0)}

@@ -69,7 +69,6 @@ def gated_factual_loss(outcomes: Outcomes, trial: Trial, teacher: Outcomes, gate
         teacher: not used.
         gates: w of revenue and of cost, [n, m] each.
     """
-    del teacher
 
     def misfit(y: Array, y_hat: Array, w: Array) -> Array:
         return (pick(w, trial.t) * (y - pick(y_hat, trial.t)) ** 2).mean()

@@ -97,9 +97,3 @@ def test_options_that_contradict_are_refused():
         Boosted(trees=0)
     with pytest.raises(InputError, match="learning_rate: found 2"):
         Boosted(learning_rate=2)
-
-
-def test_a_missing_package_is_named_with_its_extra(monkeypatch):
-    monkeypatch.setattr("dfcl_jax.methods.trees.find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r'no package scikit-learn, expected it: pip install "dfcl-jax\[boost\]"'):
-        SINGLE.fit(KEY, TASK, SILENT)

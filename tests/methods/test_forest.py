@@ -81,9 +81,3 @@ def test_numbers_out_of_their_range_are_refused():
         CausalForest(trees=30)
     with pytest.raises(InputError, match="leaf_size: found 0"):
         CausalForest(leaf_size=0)
-
-
-def test_a_missing_package_is_named_with_its_extra(monkeypatch):
-    monkeypatch.setattr("dfcl_jax.methods.trees.find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r'no package econml, expected it: pip install "dfcl-jax\[forest\]"'):
-        METHOD.fit(KEY, TASK, SILENT)

@@ -4,6 +4,7 @@ from dfcl_jax.data import simulate, sources
 from dfcl_jax.data.columns import Columns
 from dfcl_jax.data.delimited import Reading
 from dfcl_jax.data.encode import Encoder, encode, fit_encoder
+from dfcl_jax.data.folds import split_folds
 from dfcl_jax.data.frames import read_frame
 from dfcl_jax.data.leaks import check_leaks
 from dfcl_jax.data.opened import open_trial
@@ -37,6 +38,7 @@ __all__ = [
     "read_frame",
     "simulate",
     "sources",
+    "split_folds",
     "split_rows",
     "split_simulation",
     "split_table",

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from dfcl_jax.data.encode import Encoder, Scaling, encode, fit_encoder
 from dfcl_jax.data.simulate import Simulation
@@ -29,6 +30,7 @@ class Exam(NamedTuple):
 
     test: Trial
     truth: Outcomes | None  # true expected outcomes of the test people, in a simulation
+    weight: Array | None = None  # [n] how many people each test row stands for; None: one
 
 
 class Split(NamedTuple):
@@ -76,7 +78,22 @@ def split_table(
     Raises:
         InputError: what `split_rows` and `fit_encoder` refuse, or a training part without rows of a treatment.
     """
-    rows = split_rows(len(table.t), seed, fractions)
+    return split_at(table, seed, split_rows(len(table.t), seed, fractions), budgets=budgets, scaling=scaling)
+
+
+def split_at(
+    table: Table,
+    seed: int,
+    rows: tuple[np.ndarray, np.ndarray, np.ndarray],
+    *,
+    budgets: Sequence[float] = (),
+    scaling: Scaling = "standard",
+) -> Split:
+    """Split a table at training, validation and test `rows`, with features encoded as its training rows say.
+
+    Raises:
+        InputError: what `fit_encoder` refuses, or a training part without rows of a treatment.
+    """
     counts = np.bincount(table.t[rows[0]], minlength=len(table.arms))
     if (counts == 0).any():
         empty = table.arms[int(np.argmin(counts))]
@@ -86,7 +103,8 @@ def split_table(
     whole = Trial(*(jnp.asarray(part) for part in (x, table.t, table.r, table.c, table.p)))
     train, valid, test = (take(whole, jnp.asarray(part)) for part in rows)
     task = Task(train, valid, tuple(budgets), seed, costs=tuple(table.known_costs))
-    return Split(task, Exam(test, None), encoder, rows[2])
+    weight = None if table.weight is None else jnp.asarray(table.weight[rows[2]])
+    return Split(task, Exam(test, None, weight), encoder, rows[2])
 
 
 def split_simulation(

@@ -84,7 +84,7 @@ def fold_value(folds: Sequence[Fold], budgets: ArrayLike) -> FoldValue:
             )  # [2, b, n]
             mean = np.where(met, each @ w / w.sum(), np.nan)
             off = (each - mean[:, :, None]) * w * people / total
-            own.append((off[0] - slope[:, None] * off[1]).T)
+            own.append((off[0] - slope[:, None] * off[1]).T.astype(np.float32))
             values += [mean] if len(own) == 1 else []
         parts.append(np.stack(own))
     revenue, cost = np.tensordot(shares, np.stack(values), axes=1)

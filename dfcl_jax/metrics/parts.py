@@ -1,7 +1,7 @@
 """Intervals from the part that each person, or each cluster of people, has in the error of an estimate.
 
-Parts are [k, g, ...]: those of g independent people or clusters, first by the model that they are judged by, then, where
-known, by each of the k - 1 models that have seen them (`FoldValue.parts`).
+Parts are [k, g, ...] of g independent people or clusters: first by the model that judges them, then, where known, by
+each of the k - 1 models that have seen them (`FoldValue.parts`).
 """
 
 from functools import cache
@@ -39,10 +39,10 @@ def standard_error(parts: np.ndarray, people: int, *, folds: int = 1) -> np.ndar
         folds: K.
     """
     own, groups = parts[0], parts.shape[1]
-    square = (own**2).sum(axis=0)
+    square = (own**2).sum(axis=0, dtype=np.float64)
     variance = square * groups / max(groups - folds, 1)
     if len(parts) > 1:
-        shared = (own * parts[1:].mean(axis=0)).sum(axis=0)
+        shared = (own * parts[1:].mean(axis=0)).sum(axis=0, dtype=np.float64)
         rho = np.clip(shared / np.where(square > 0, square, 1), 0, 1)
         variance = variance * np.where(square > 0, 1 + instability(len(parts)) * (1 - rho), 1)
     return np.sqrt(variance) / people

@@ -5,7 +5,7 @@ from dfcl_jax.study.comparison import ORACLE, Judge, Study, compare
 from dfcl_jax.study.evaluation import Evaluation, evaluate
 from dfcl_jax.study.online import online, online_lifts
 from dfcl_jax.study.policies import mixture_of, policy_of
-from dfcl_jax.study.proof import AUTO, Proof, prove, rows_needed
+from dfcl_jax.study.proof import AUTO, Proof, calibration_slopes, prove, rows_needed
 from dfcl_jax.study.sweep import Setting, Sweep, grid, sweep
 from dfcl_jax.study.variance import variances
 
@@ -21,6 +21,7 @@ __all__ = [
     "Study",
     "Sweep",
     "Watcher",
+    "calibration_slopes",
     "compare",
     "evaluate",
     "grid",

@@ -94,6 +94,37 @@ def prove(study: Study, splits: Sequence[Split], *, folds: int, clusters: np.nda
     return Proof(*tables, chosen, choices, budgets, people, number, folds, len(judged))
 
 
+def calibration_slopes(study: Study, splits: Sequence[Split]) -> pd.DataFrame:
+    """How far predicted effects over the control are measured: method, outcome, slope, low, high.
+
+    The least-squares slope of the scores' differences to the first treatment on the predicted ones, both less their
+    mean in each fold at each treatment: 1 where predictions are right on average, 0 where they say nothing of who gains
+    more.
+    Methods that predict money alone; of people whom models have not seen; errors are robust to unequal variances.
+    """
+    base, rows = study.judge.base, []
+    for name, method in study.methods.items():
+        if not method.money:
+            continue
+        products = {"revenue": [], "cost": []}
+        for split in splits:
+            predicted = method.predict(_params(study, name, split), split.exam.test.x)
+            measured = measured_scores(study.judge.settle, split, study.methods[base], _params(study, base, split))
+            for outcome, hat, score in zip(products, predicted, (measured.r, measured.c), strict=True):
+                pair = (np.asarray(surface, np.float64) for surface in (hat, score))
+                x, y = (surface[:, 1:] - surface[:, :1] for surface in pair)
+                products[outcome].append((x - x.mean(axis=0), y - y.mean(axis=0)))
+        for outcome, pairs in products.items():
+            x, y = (np.concatenate(side) for side in zip(*pairs, strict=True))
+            size = (x**2).sum()
+            if size > 0:
+                slope = (x * y).sum() / size
+                error = np.sqrt(((x * (y - slope * x)).sum(axis=1) ** 2).sum()) / size
+                reach = metrics.intervals.z_score(LEVEL) * error
+                rows.append((name, outcome, slope, slope - reach, slope + reach))
+    return pd.DataFrame(rows, columns=["method", "outcome", "slope", "low", "high"])
+
+
 def rows_needed(error: float, lift: float, people: int) -> float:
     """People of a trial that tells a lift, with probability 80%, from 0 at the level of 95%.
 

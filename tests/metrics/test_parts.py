@@ -25,9 +25,7 @@ def test_models_that_agree_leave_the_error_as_it_is_and_models_that_do_not_widen
     at_odds = np.stack([own, -own, -own, -own, -own])
     assert standard_error(agreeing, 1000) == pytest.approx(standard_error(own[None], 1000))
     # rho is not taken below 0.
-    assert standard_error(at_odds, 1000) == pytest.approx(
-        np.sqrt(1 + instability(5)) * standard_error(own[None], 1000)
-    )
+    assert standard_error(at_odds, 1000) == pytest.approx(np.sqrt(1 + instability(5)) * standard_error(own[None], 1000))
 
 
 @pytest.mark.parametrize(("folds", "kappa"), [(2, 0.637), (5, 1.50), (10, 3.16)])

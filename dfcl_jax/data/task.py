@@ -55,14 +55,19 @@ def split_rows(n: int, seed: int, fractions: tuple[float, float, float]) -> tupl
     """
     if seed < 0:
         refuse("seed", found=seed, expected="at least 0")
-    if not (min(fractions) > 0 and abs(sum(fractions) - 1) < 1e-9):
-        refuse("fractions", found=fractions, expected="three positive numbers that sum to 1")
+    check_fractions(fractions)
     order = np.random.default_rng(seed).permutation(n)
     first, second = round(n * fractions[0]), round(n * (fractions[0] + fractions[1]))
     parts = order[:first], order[first:second], order[second:]
     if min(map(len, parts)) == 0:
         refuse("table", found=f"{n} rows", expected="enough rows for training, validation and test parts")
     return parts
+
+
+def check_fractions(fractions: tuple[float, float, float]) -> None:
+    """Refuse fractions of three parts that are not positive with sum 1."""
+    if not (min(fractions) > 0 and abs(sum(fractions) - 1) < 1e-9):
+        refuse("fractions", found=fractions, expected="three positive numbers that sum to 1")
 
 
 def split_table(

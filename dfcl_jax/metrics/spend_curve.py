@@ -256,6 +256,6 @@ def _design_effects(
         for part, surface in enumerate((scores.c, scores.r)):
             earned = np.asarray(surface, np.float64)[np.arange(len(w)), arm]
             off = w * (earned - w @ earned / w.sum())
-            alone, together = (off**2).sum(), (by_cluster(off, clusters) ** 2).sum()
+            alone, together = (off**2).sum(), (by_cluster(off[None], clusters) ** 2).sum()
             found[part, k] = together / alone if alone > 0 else 1.0
     return np.stack([np.interp(np.arange(len(lam)), at, row) for row in found])

@@ -30,7 +30,7 @@ def summary(proof: Proof, study: Study) -> Table:
     rows = []
     for method in values.index:
         value = values.loc[method]
-        row = [method, f"{number(value.revenue)} ±{number(value.high - value.revenue, 2)}"]
+        row = [method, f"{number(value.revenue)} {_half(value.high - value.revenue)}".strip()]
         if method == base:
             row += ["+0.00"] + ["-"] * (unit == "%")
         else:
@@ -92,6 +92,10 @@ def verdict(proof: Proof, study: Study) -> str:
     base = study.judge.base
     rivals = len(proof.lifts[proof.lifts.together_low.notna()].method.unique()) if len(proof.lifts) else 0
     of = "its rival" if rivals == 1 else f"all {rivals} rivals"
+    if proof.why_withheld:
+        return f"{proof.why_withheld}, so nothing is proved."
+    if not rivals:
+        return f"Nothing to compare with {base}."
     if proof.chosen == base:
         return f"No method is proved better than {base}: no interval for {of} together lies above 0."
     lifts = lifts_shown(proof)
@@ -123,5 +127,11 @@ CALIBRATION = (
 def _lift(row: pd.Series, unit: str) -> str:
     half = row.high - row.lift
     if unit == "%":
-        return f"{row.lift:+.2f} ±{half:.2f}".replace("-0.00", "+0.00")
-    return f"{'+' if row.lift >= 0 else ''}{number(row.lift, 3)} ±{number(half, 2)}"
+        reach = "" if np.isnan(half) else f" ±{half:.2f}"
+        return f"{row.lift:+.2f}{reach}".replace("-0.00", "+0.00")
+    return f"{'+' if row.lift >= 0 else ''}{number(row.lift, 3)} {_half(half)}".strip()
+
+
+def _half(half: float) -> str:
+    """Half the width of an interval; empty where it is withheld."""
+    return "" if np.isnan(half) else f"±{number(half, 2)}"

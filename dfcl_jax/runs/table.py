@@ -35,6 +35,7 @@ from dfcl_jax.data import (
 )
 from dfcl_jax.data.encode import Scaling
 from dfcl_jax.data.streamed import Choice
+from dfcl_jax.data.task import check_fractions
 from dfcl_jax.errors import refuse
 from dfcl_jax.methods import Method, Mixture, Policy
 from dfcl_jax.methods.saved import save_policy
@@ -83,6 +84,11 @@ class TableConfig(RunConfig):
     """Table of people to plan for; those of the trial if not given, each by models that have not seen them."""
     newcomers: Newcomers = field(default_factory=Newcomers)
     """How far those people may differ from the trial's."""
+
+    def __post_init__(self) -> None:
+        """Check now what would be refused when the data are read."""
+        super().__post_init__()
+        check_fractions(self.fractions)
 
     @property
     def seed_numbers(self) -> range:

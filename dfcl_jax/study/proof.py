@@ -34,6 +34,7 @@ class Proof(NamedTuple):
     clusters: int | None
     folds: int
     partitions: int
+    why_withheld: str  # why there are no intervals, and nothing is chosen; empty where there are
 
 
 class _Judged(NamedTuple):
@@ -90,8 +91,22 @@ def prove(study: Study, splits: Sequence[Split], *, folds: int, clusters: np.nda
         per_cent.append(_over(name, at, [_ratio(v, b, people) for v, b in pairs], people, folds, "lift", reach))
     tables = [pd.concat(rows, ignore_index=True) if rows else pd.DataFrame() for rows in (values, lifts, per_cent)]
     number = None if clusters is None else len(np.unique(clusters))
-    chosen = _chosen(tables[1], study.judge.base, rivals)
-    return Proof(*tables, chosen, choices, budgets, people, number, folds, len(judged))
+    why = _why_withheld(splits[:folds])
+    if why:
+        for table in tables:
+            ends = [name for name in table if str(name).endswith(("low", "high"))]
+            table[ends] = np.nan
+    chosen = study.judge.base if why else _chosen(tables[1], study.judge.base, rivals)
+    return Proof(*tables, chosen, choices, budgets, people, number, folds, len(judged), why)
+
+
+def _why_withheld(splits: Sequence[Split]) -> str:
+    """Why there are no intervals: those that rest on hardly anybody would be narrow for no reason."""
+    m = splits[0].exam.test.p.shape[-1]
+    least = int(sum(np.bincount(np.asarray(split.exam.test.t), minlength=m) for split in splits).min())
+    if least >= metrics.LEAST_PEOPLE:
+        return ""
+    return f"No intervals: a treatment was given to only {least} people"
 
 
 def calibration_slopes(study: Study, splits: Sequence[Split]) -> pd.DataFrame:

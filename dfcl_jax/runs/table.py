@@ -85,11 +85,6 @@ class TableConfig(RunConfig):
     newcomers: Newcomers = field(default_factory=Newcomers)
     """How far those people may differ from the trial's."""
 
-    def __post_init__(self) -> None:
-        """Check now what would be refused when the data are read."""
-        super().__post_init__()
-        check_fractions(self.fractions)
-
     @property
     def seed_numbers(self) -> range:
         """The numbers of the partitions, or of the splits."""
@@ -142,6 +137,7 @@ def run_table(
     Raises:
         InputError: bad budgets, fractions, features or people, before anything is written.
     """
+    check_fractions(config.fractions)
     methods = config.chosen_methods(methods)
     judge = judge or Judge(loss=config.two_stage.loss)
     if columns.of_rows and table is None and not _fits(config):

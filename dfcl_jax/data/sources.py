@@ -36,6 +36,16 @@ KARLAN_LIST = Columns(
     arms=("0", "1", "2", "3"),
 )
 
+# Cash offers for collecting a test result (Thornton 2008): the offer was drawn person by person, in villages.
+THORNTON = Columns(
+    treatment="offer",
+    revenue="got",
+    cost="paid",
+    features=("distvct", "age", "hiv2004"),
+    arms=("none", "up to $1", "up to $2", "more"),
+    cluster="villnum",
+)
+
 
 def criteo(source: str | Path | pd.DataFrame) -> Table:
     """CRITEO-UPLIFT v2.1: revenue `conversion`, cost `visit`, propensities the arm shares."""
@@ -69,3 +79,16 @@ def karlan_list(source: str | Path | pd.DataFrame) -> Table:
     kept = [c for c in frame.columns if not c.startswith(after_treatment) and not c.endswith("_missing")]
     covariates = frame[kept].replace(-999, np.nan)
     return trial_table(covariates.assign(ratio=ratio, out_amountgive=gift, matched_amount=ratio * gift), KARLAN_LIST)
+
+
+def thornton(source: str | Path | pd.DataFrame) -> Table:
+    """Thornton's cash offers: revenue whether the result was collected, cost the offer, paid to those who did.
+
+    Offers of 0 to 2.84 dollars are binned: none, up to 1, up to 2 and more. People whose offer or outcome is missing are
+    left out. Villages are clusters.
+    """
+    frame = read_frame(source, ["tinc", "got", "villnum"])
+    frame = frame[frame["tinc"].notna() & frame["got"].notna() & frame["villnum"].notna()].reset_index(drop=True)
+    offer = finite(frame["tinc"])
+    arm = np.asarray(THORNTON.arms)[np.searchsorted([0.0, 1.0, 2.0], offer)]
+    return trial_table(frame.assign(offer=arm, paid=offer * finite(frame["got"])), THORNTON)

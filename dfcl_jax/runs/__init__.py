@@ -10,7 +10,7 @@ from dfcl_jax.runs.options import Within
 from dfcl_jax.runs.plan import Plan, plan_for
 from dfcl_jax.runs.plan_file import FilePlan, plan_people
 from dfcl_jax.runs.predicted_plan import PredictedPlan, plan_people_by_predictions, plan_predictions
-from dfcl_jax.runs.run_folder import Run, open_run
+from dfcl_jax.runs.run_folder import Run, open_run, run_path
 from dfcl_jax.runs.simulated import DISCOUNT_ARMS, DRAWS, Draw, draw_splits
 from dfcl_jax.runs.simulated_file import write_simulation
 from dfcl_jax.runs.table import TableConfig, run_table, save_policies
@@ -40,6 +40,7 @@ __all__ = [
     "plan_people_by_predictions",
     "plan_predictions",
     "run_evaluation",
+    "run_path",
     "run_table",
     "save_policies",
     "save_policy",

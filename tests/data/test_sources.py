@@ -122,3 +122,16 @@ def test_what_happens_after_treatment_is_no_feature_of_criteo(criteo):
     table, published = criteo
     assert list(table.features) == [f"f{k}" for k in range(12)]
     pd.testing.assert_frame_equal(sources.criteo(published.drop(columns="exposure")).features, table.features)
+
+
+def test_thornton_pays_its_offer_to_those_who_come_and_villages_are_clusters(data_folder: Path):
+    file = data_folder / "thornton_hiv.csv"
+    table, published = sources.thornton(file), pd.read_csv(file)
+    known = published[published.tinc.notna() & published.got.notna() & published.villnum.notna()]
+    assert len(table.t) == len(known)
+    paid = (known.tinc * known.got).to_numpy()
+    np.testing.assert_allclose(table.c.mean(dtype=np.float64), paid.mean(), rtol=FLOAT32)
+    assert table.c[table.t == 0].max() == 0
+    assert table.cluster is not None
+    assert len(np.unique(table.cluster)) == known.villnum.nunique()
+    assert set(table.features) == {"distvct", "age", "hiv2004"}

@@ -84,8 +84,8 @@ def karlan_list(source: str | Path | pd.DataFrame) -> Table:
 def thornton(source: str | Path | pd.DataFrame) -> Table:
     """Thornton's cash offers: revenue whether the result was collected, cost the offer, paid to those who did.
 
-    Offers of 0 to 2.84 dollars are binned: none, up to 1, up to 2 and more. People whose offer or outcome is missing are
-    left out. Villages are clusters.
+    Offers of 0 to 2.84 dollars are binned: none, up to 1, up to 2 and more. People whose offer or outcome is missing
+    are left out. Villages are clusters.
     """
     frame = read_frame(source, ["tinc", "got", "villnum"])
     frame = frame[frame["tinc"].notna() & frame["got"].notna() & frame["villnum"].notna()].reset_index(drop=True)

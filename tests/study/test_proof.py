@@ -17,6 +17,8 @@ from dfcl_jax.study import AUTO, calibration_slopes, compare, mixture_of, prove,
 KEY = jax.random.key(0)
 BUDGETS = (0.05, 0.1, 0.2)
 K = 5
+# Rows of most trials here: programs are compiled for one length.
+N = 2000
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def frame(seed: int, n: int, *, gain: float = 1.0) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     x, t = rng.standard_normal((n, 2)), rng.integers(0, 2, n)
     effect = 0.4 + 0.4 * gain * np.tanh(2 * x[:, 1])
-    r = np.exp(0.3 * x[:, 0]) + t * effect + rng.standard_normal(n)
+    r = np.exp(0.3 * x[:, 0]) + t * effect + 0.7 * rng.standard_normal(n)
     return pd.DataFrame({"x0": x[:, 0], "x1": x[:, 1], "t": t, "r": r, "c": 0.3 * t})
 
 
@@ -72,7 +74,7 @@ METHODS = {TWO_STAGE: BLIND, "seeing": SEEING, "wrong": WRONG}
 
 @pytest.fixture(scope="module")
 def clear():
-    return proved(frame(0, 4000), METHODS)
+    return proved(frame(0, N), METHODS)
 
 
 def mean_of(table: pd.DataFrame, method: str) -> pd.Series:
@@ -108,14 +110,14 @@ def test_per_cent_are_the_money_over_the_base(clear):
 
 
 def test_where_nothing_is_gained_nothing_is_chosen():
-    _, _, proof = proved(frame(1, 2000, gain=0.0), METHODS)
+    _, _, proof = proved(frame(1, N, gain=0.0), METHODS)
     assert proof.chosen == TWO_STAGE
     assert set(proof.choices.values()) == {TWO_STAGE}
     assert mean_of(proof.lifts, AUTO).lift == pytest.approx(0, abs=1e-9)
 
 
 def test_people_who_are_there_twice_prove_no_more_than_once():
-    once = frame(2, 1500).assign(home=np.arange(1500))
+    once = frame(2, N // 2).assign(home=np.arange(N // 2))
     twice = pd.concat([once, once], ignore_index=True)
     alone, clustered, naive = (
         mean_of(proved(data, METHODS, **columns)[2].lifts, "seeing").error
@@ -128,7 +130,7 @@ def test_people_who_are_there_twice_prove_no_more_than_once():
 
 def test_estimates_over_partitions_are_medians_with_the_spread_between_them():
     methods = {TWO_STAGE: BLIND, "seeing": SEEING}
-    data = frame(3, 1500)
+    data = frame(3, N)
     _, _, three = proved(data, methods, partitions=3)
     table = trial_table(data, Columns("t", "r", "c", ("x0", "x1"), propensities=(0.5, 0.5)))
     singles = []

@@ -7,6 +7,7 @@ from dfcl_jax.methods.cheapest import CheapestArm
 from dfcl_jax.methods.decision import Decision
 from dfcl_jax.methods.direct import Direct
 from dfcl_jax.methods.dr_learner import DRLearner
+from dfcl_jax.methods.ensemble import Ensemble
 from dfcl_jax.methods.forest import CausalForest
 from dfcl_jax.methods.identity import describe, rebuild
 from dfcl_jax.methods.method import SILENT, Log, ManySeeds, Method, fit_each, learns_together
@@ -15,6 +16,7 @@ from dfcl_jax.methods.pooled import Pooled
 from dfcl_jax.methods.r_learner import RLearner
 from dfcl_jax.methods.saved import load_policy, save_policy
 from dfcl_jax.methods.two_stage import TwoStage
+from dfcl_jax.methods.weighted import WeightedTwoStage
 from dfcl_jax.methods.x_learner import XLearner
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "DRLearner",
     "Decision",
     "Direct",
+    "Ensemble",
     "Log",
     "ManySeeds",
     "Method",
@@ -37,6 +40,7 @@ __all__ = [
     "Pooled",
     "RLearner",
     "TwoStage",
+    "WeightedTwoStage",
     "XLearner",
     "decisions",
     "describe",

@@ -30,6 +30,7 @@ from dfcl_jax.methods.gradient import (
 )
 from dfcl_jax.methods.method import Log
 from dfcl_jax.methods.two_stage import TwoStage
+from dfcl_jax.methods.weighted import WeightedTwoStage
 from dfcl_jax.models import Model, Params
 from dfcl_jax.scores.surfaces import Estimator, apply, learn
 from dfcl_jax.solvers import check_budgets
@@ -82,7 +83,7 @@ class Decision:
 
     scores: Estimator  # (training rows, two-stage predictions) -> what decisions earn
     loss: DecisionLoss  # (predictions, scores, constants) -> loss, []
-    start: TwoStage = field(default_factory=TwoStage)
+    start: TwoStage | WeightedTwoStage = field(default_factory=TwoStage)
     training: FitConfig = field(default_factory=lambda: TRAINING)
     constants: Callable[[Outcomes, Array], Constants] = constants.fitted  # (predictions, budgets) -> constants
     by_rows: bool = False  # the loss is a mean over rows, so that chunks of a large batch need not know of each other

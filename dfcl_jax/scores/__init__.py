@@ -11,6 +11,7 @@ from dfcl_jax.scores.spread import in_own_units, outcome_level, outcome_scale, t
 from dfcl_jax.scores.surfaces import (
     Estimator,
     OnSample,
+    aipw_in_own_units,
     centred_in_own_units,
     centred_winsorised,
     raw,
@@ -23,6 +24,7 @@ __all__ = [
     "Estimator",
     "OnSample",
     "aipw",
+    "aipw_in_own_units",
     "centred",
     "centred_in_own_units",
     "centred_winsorised",

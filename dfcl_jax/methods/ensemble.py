@@ -27,8 +27,8 @@ class Ensemble:
 
     Predicted money is in such units already. What was trained on decisions is not: r - lam c decides alike in whatever
     unit it is counted, and so it does if cost is counted in another unit than revenue and lam moves with it. A mean
-    would then listen most to the member whose scores happen to be largest, at no common price. So members are brought to
-    one price and one spread, on the validation people: with lam_kb the multiplier at which member k spends budget b,
+    would then listen most to the member whose scores happen to be largest, at no common price. So members are brought
+    to one price and one spread, on the validation people: with lam_kb the multiplier at which member k spends budget b,
 
         kappa_k = exp mean_b log (lam_kb / mean_k lam_kb),  s_k = mean_b spread(r_k - lam_kb c_k)
         r = mean_k r_k / s_k,  c = mean_k kappa_k c_k / s_k

@@ -83,9 +83,7 @@ def nuisances(
     return Nuisances(seeds, counted, params, in_units(counted.units, hat), valid_hat)
 
 
-def _of_others(
-    two_stage: TwoStage, key: Array, tasks: Sequence[Task], log: Log, seeds: Seeds, folds: int
-) -> Outcomes:
+def _of_others(two_stage: TwoStage, key: Array, tasks: Sequence[Task], log: Log, seeds: Seeds, folds: int) -> Outcomes:
     """Predictions of the training people by models of the other folds, all of which are trained in one program."""
     fold_key = jax.random.fold_in(jax.random.fold_in(key, 2), folds)
     samples = [in_memory(task.train) for task in tasks]

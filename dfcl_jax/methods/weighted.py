@@ -19,7 +19,7 @@ from dfcl_jax.types import Outcomes
 
 @dataclass(frozen=True)
 class WeightedTwoStage(OverSeeds):
-    """Least squares with weights 1 / s(x_i)^2, s the `scores.outcome_scale` of two-stage learning, which it starts from.
+    """Least squares with weights 1 / s(x_i)^2, s the `scores.outcome_scale` of the two-stage learning it starts from.
 
     With noise proportional to s these weights are those of least variance (Aitken 1936). There is no decision in it:
     what it gains over two-stage learning is owed to heavy tails alone.

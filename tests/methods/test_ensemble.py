@@ -49,9 +49,7 @@ def test_the_first_member_is_the_method_itself_and_the_others_are_others(many):
 def test_a_seed_alone_is_that_seed_among_others(many):
     ensemble, params = many
     alone = ensemble.fit(KEY, TASKS[1], SILENT)
-    jax.tree.map(
-        lambda one, both: np.testing.assert_allclose(one, both[1], rtol=1e-9, atol=1e-12), alone, params
-    )
+    jax.tree.map(lambda one, both: np.testing.assert_allclose(one, both[1], rtol=1e-9, atol=1e-12), alone, params)
 
 
 def test_it_decides_alike_once_saved(many, tmp_path):

@@ -93,9 +93,7 @@ def test_a_seed_alone_is_that_seed_among_others(name, fitted):
     """One program rounds as the other does but where its loops are fused otherwise."""
     other = Task(people(N, 3), people(500, 4), (0.2,), seed=1)
     many = LEARNERS[name].fit_many(KEY, [TASK, other], SILENT)
-    jax.tree.map(
-        lambda one, both: np.testing.assert_allclose(one, both[0], rtol=1e-9, atol=1e-9), fitted[name], many
-    )
+    jax.tree.map(lambda one, both: np.testing.assert_allclose(one, both[0], rtol=1e-9, atol=1e-9), fitted[name], many)
 
 
 def test_nobody_is_predicted_by_a_model_that_has_seen_them():

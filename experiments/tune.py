@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from dfcl_jax.data import Split
-from dfcl_jax.methods import TWO_STAGE, Ensemble, Method, TwoStage
+from dfcl_jax.methods import TWO_STAGE, Method, TwoStage
 from dfcl_jax.methods.contenders import contenders
-from dfcl_jax.methods.tuning import choices_text, read_choices, trials, tuned, tuned_start
+from dfcl_jax.methods.tuning import choices_text, member_of, read_choices, trials, tuned, tuned_start
 from dfcl_jax.report.summary import mean_values
 from dfcl_jax.runs import RunConfig, chosen, command, draw_splits, open_run
 from dfcl_jax.runs.options import COUNT
@@ -63,7 +63,7 @@ def main(config: Config) -> None:
         groups = contenders(tuned_start(start, best), config.decision)
         every = {TWO_STAGE: start} | {name: method for of in groups.values() for name, method in of.items()}
         asked = chosen(every, config.methods).items()
-        tune({name: method for name, method in asked if name not in best and not isinstance(method, Ensemble)})
+        tune({name: method for name, method in asked if name not in best and member_of(name) == name})
         table = pd.concat(tables, ignore_index=True)
         run.write_table("trials", table)
         run.write_text("tuned.json", choices_text(best))

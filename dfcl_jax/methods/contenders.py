@@ -8,13 +8,16 @@ from dfcl_jax.losses import constants
 from dfcl_jax.losses import decision as losses
 from dfcl_jax.methods.catalogue import TWO_STAGE, decisions
 from dfcl_jax.methods.decision import Decision
+from dfcl_jax.methods.distilled import Distilled
 from dfcl_jax.methods.dr_learner import DRLearner
 from dfcl_jax.methods.ensemble import Ensemble
 from dfcl_jax.methods.method import Method
 from dfcl_jax.methods.r_learner import RLearner
+from dfcl_jax.methods.two_headed import TwoHeaded
 from dfcl_jax.methods.two_stage import TwoStage
 from dfcl_jax.methods.weighted import WeightedTwoStage
 from dfcl_jax.methods.x_learner import XLearner
+from dfcl_jax.models import NetworkConfig
 from dfcl_jax.train import FitConfig
 
 Group = dict[str, Method]
@@ -84,6 +87,8 @@ def without_decisions(start: TwoStage, training: FitConfig) -> Group:
         "TSM-long": replace(start, training=long),
         "TSM-TL": replace(start, network=replace(network, shape="per_arm")),
         "CN": replace(start, network=replace(network, shape="monotone")),
+        "CN-concave": replace(start, network=_concave(start)),
+        "CN-concave-own-units": WeightedTwoStage(replace(start, network=_concave(start)), training),
         **{name: of(**known) for name, of in learners.items()},
         **{f"{name}-own-units": of(**known, own_units=True) for name, of in learners.items()},
     }
@@ -96,26 +101,50 @@ def ensembles(start: TwoStage, training: FitConfig, members: int = 5) -> Group:
     of: Group = {
         TWO_STAGE: start,
         "TSM-own-units": WeightedTwoStage(start, training),
+        "CN-concave-own-units": WeightedTwoStage(replace(start, network=_concave(start)), training),
         "DR-learner-own-units": DRLearner(**known, own_units=True),
         "PL-centred": usual["PL-centred"],
         "PL-own-units": usual["PL-own-units"],
     }
-    return {f"{name} x{members}": Ensemble(method, members) for name, method in of.items()}
-
-
-def gains(start: TwoStage, training: FitConfig) -> Group:
-    """What was tried to gain more than `PL-own-units`."""
-    base = decisions(start, training)["PL-own-units"]
-    of = partial(replace, base)
-    weighted = WeightedTwoStage(start, training)
-    concave = replace(start, network=replace(start.network, shape="concave"))
-    doubly = scores.aipw_in_own_units
-    return {
-        "own-AIPW": of(scores=doubly),
-        "own-weighted": of(start=weighted),
-        "own-weighted-AIPW": of(scores=doubly, start=weighted),
-        "own-concave": of(start=concave),
+    resplit: Group = {
+        f"{name} resplit x{members}": Ensemble(of[name], members, resplit=True)
+        for name in (TWO_STAGE, "TSM-own-units", "CN-concave-own-units")
     }
+    return {f"{name} x{members}": Ensemble(method, members) for name, method in of.items()} | resplit
+
+
+def gains(start: TwoStage, training: FitConfig, members: int = 5) -> Group:
+    """What was tried to gain more than `PL-own-units`, from its parts to their sum.
+
+    Each is that method with doubly robust scores in own units ("DR"), begun from weighted two-stage learning
+    ("weighted"), or both ("both"), and one thing more. "concave" ones have a network whose revenue rises from treatment
+    to treatment in ever smaller steps; so has a rival in `without_decisions`.
+    """
+    doubly = partial(replace, decisions(start, training)["PL-own-units"], scores=scores.aipw_in_own_units)
+    weighted = WeightedTwoStage(start, training)
+    both = doubly(start=weighted)
+    concave = replace(both, start=replace(weighted, start=replace(start, network=_concave(start))))
+    of: Group = {
+        "PL-DR": doubly(),
+        "PL-weighted": replace(both, scores=scores.centred_in_own_units),
+        "PL-both": both,
+        "PL-both crossfitted": replace(both, folds=2),
+        "PL-both averaged": replace(both, training=replace(training, average=0.998)),
+        "PL-both large batches": replace(both, training=replace(training, batch_size=4 * training.batch_size)),
+        "PL-both concave": concave,
+        f"PL-both x{members}": Ensemble(both, members),
+        f"PL-both resplit x{members}": Ensemble(both, members, resplit=True),
+        f"PL-both concave x{members}": Ensemble(concave, members),
+        f"PL-both concave resplit x{members}": Ensemble(concave, members, resplit=True),
+        "PL-both distilled": Distilled(Ensemble(both, members), weighted, start.training),
+    }
+    if start.network.shape == "mlp":
+        of["PL-both two-headed"] = TwoHeaded(both)
+    return of
+
+
+def _concave(start: TwoStage) -> NetworkConfig:
+    return replace(start.network, shape="concave")
 
 
 def at_pace(method: Decision, training: FitConfig, pace: float) -> Decision:

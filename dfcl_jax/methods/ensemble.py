@@ -12,13 +12,15 @@ from dfcl_jax.data import Task
 from dfcl_jax.errors import refuse
 from dfcl_jax.losses import lams_at_budgets
 from dfcl_jax.losses.constants import score_spread
+from dfcl_jax.methods.gradient import in_memory
 from dfcl_jax.methods.method import Log, ManySeeds, Method
 from dfcl_jax.models import Params
 from dfcl_jax.solvers import priced
-from dfcl_jax.types import Outcomes, Scores, Units, stack
+from dfcl_jax.types import Outcomes, Scores, Trial, Units, stack, take
 
 # Members beyond the first learn from the same task under a number of their own, which no seed of a study has.
 STRIDE = 2**20
+MOST = 2**9  # members
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,13 @@ class Ensemble:
 
     of: Method
     members: int = 5
+    # Members beyond the first cut training and validation people anew, so that all of them serve to learn from.
+    resplit: bool = False
 
     def __post_init__(self) -> None:
         """Check the number of members."""
-        if self.members < 2:
-            refuse("members of an ensemble", found=self.members, expected="at least 2")
+        if not 2 <= self.members <= MOST:
+            refuse("members of an ensemble", found=self.members, expected=f"2 to {MOST}")
         if not isinstance(self.of, ManySeeds):
             refuse("method of an ensemble", found=type(self.of).__name__, expected="one that has `fit_many`")
 
@@ -76,13 +80,26 @@ class Ensemble:
         for task in tasks:
             if task.seed >= STRIDE:
                 refuse("seed of an ensemble", found=task.seed, expected=f"below {STRIDE}")
-        every = [task._replace(seed=task.seed + k * STRIDE) for task in tasks for k in range(self.members)]
+        every = [self._task(key, task, k) for task in tasks for k in range(self.members)]
         fitted = log.fitted(self.of, key, every)
         groups = [fitted[first : first + self.members] for first in range(0, len(fitted), self.members)]
         return [
             {str(k): member for k, member in enumerate(group)} | {"units": self._units(group, task)._asdict()}
             for group, task in zip(groups, tasks, strict=True)
         ]
+
+    def _task(self, key: Array, task: Task, k: int) -> Task:
+        """What member k learns from."""
+        if not (self.resplit and k):
+            return task._replace(seed=task.seed + k * STRIDE)
+        seed = task.seed + (MOST + k) * STRIDE
+        train, valid = in_memory(task.train), task.valid
+        order = jax.random.permutation(jax.random.fold_in(key, seed), train.rows + valid.rows)
+        whole = Trial(*(jnp.concatenate(parts) for parts in zip(train[:4], valid[:4], strict=True)), train.p)
+        if train.p.ndim == 2:
+            whole = whole._replace(p=jnp.concatenate([train.p, valid.p]))
+        first, rest = (take(whole, part) for part in (order[: train.rows], order[train.rows :]))
+        return task._replace(train=first, valid=rest, seed=seed)
 
     def _units(self, members: Sequence[Params], task: Task) -> Units:
         """What each member's revenue and cost are divided by, [k] each."""

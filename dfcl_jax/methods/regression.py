@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from jax import Array
 from dfcl_jax.data import Task
 from dfcl_jax.errors import refuse
 from dfcl_jax.methods.gradient import Counted, build, count_all, in_memory, keys_for, with_units, within_seen
-from dfcl_jax.methods.method import Log
+from dfcl_jax.methods.method import Log, Method
 from dfcl_jax.methods.two_stage import TwoStage
 from dfcl_jax.models import NetworkConfig, Params
 from dfcl_jax.scores import outcome_scale
@@ -33,6 +33,15 @@ from dfcl_jax.types import Outcomes, Trial, Units, num_arms, stack, take
 
 # (predictions, whatever the loss needs of the same people) -> loss, []
 RegressionLoss = Callable[[Outcomes, Any], Array]
+
+
+class PredictsMoney(Method, Protocol):
+    """A method with one network that predicts money: two-stage learning, weighted or not."""
+
+    @property
+    def network(self) -> NetworkConfig:
+        """The network, whose parameters are "net" among the method's."""
+        ...
 
 
 class Nuisances(NamedTuple):
@@ -61,7 +70,7 @@ class OverSeeds:
 
 
 def nuisances(
-    two_stage: TwoStage, key: Array, tasks: Sequence[Task], log: Log, seeds: Seeds, *, folds: int = 1
+    two_stage: PredictsMoney, key: Array, tasks: Sequence[Task], log: Log, seeds: Seeds, *, folds: int = 1
 ) -> Nuisances:
     """Predict the outcomes that a meta-learner takes as known.
 
@@ -77,14 +86,14 @@ def nuisances(
     params = stack(fitted) if seeds.axes else fitted[0]
     counted = count_all(tasks, two_stage.network.link, seeds)
     predict = seeds.each(two_stage.predict)
-    hat = _of_others(two_stage, key, tasks, log, seeds, folds) if folds > 1 else predict(params, counted.sample.x)
+    hat = of_others(two_stage, key, tasks, log, seeds, folds) if folds > 1 else predict(params, counted.sample.x)
     in_units = seeds.each(counted_in)
     valid_hat = in_units(counted.units, predict(params, counted.valid.x))
     return Nuisances(seeds, counted, params, in_units(counted.units, hat), valid_hat)
 
 
-def _of_others(two_stage: TwoStage, key: Array, tasks: Sequence[Task], log: Log, seeds: Seeds, folds: int) -> Outcomes:
-    """Predictions of the training people by models of the other folds, all of which are trained in one program."""
+def of_others(two_stage: TwoStage, key: Array, tasks: Sequence[Task], log: Log, seeds: Seeds, folds: int) -> Outcomes:
+    """Predictions of the training people, in money, by models of the other folds: all are trained in one program."""
     fold_key = jax.random.fold_in(jax.random.fold_in(key, 2), folds)
     samples = [in_memory(task.train) for task in tasks]
     parts = [

@@ -1,6 +1,7 @@
 """What is tuned of every method, and how: the same choices for all, in multiples of what each has already."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
@@ -11,8 +12,10 @@ import numpy as np
 
 from dfcl_jax.errors import refuse
 from dfcl_jax.methods.catalogue import TWO_STAGE
+from dfcl_jax.methods.distilled import Distilled
 from dfcl_jax.methods.ensemble import Ensemble
 from dfcl_jax.methods.method import Method
+from dfcl_jax.methods.two_headed import TwoHeaded
 from dfcl_jax.methods.two_stage import TwoStage
 from dfcl_jax.models import NetworkConfig
 from dfcl_jax.train import FitConfig
@@ -77,8 +80,10 @@ def tuned(method: Any, choice: Choice) -> Any:
 
     What is trained before keeps its training. Effects keep their link, as they may be negative whatever outcomes are.
     """
-    if isinstance(method, Ensemble):
+    if isinstance(method, Ensemble | TwoHeaded):
         return replace(method, of=tuned(method.of, choice))
+    if isinstance(method, Distilled):
+        return replace(method, of=tuned(method.of, choice), start=_networks(method.start, choice))
     names = {f.name for f in fields(method)}
     changed = {name: _networks(getattr(method, name), choice) for name in BEFORE if name in names}
     if "training" in names:
@@ -94,14 +99,20 @@ def _networks(method: Any, choice: Choice) -> Any:
     return replace(method, start=_networks(method.start, choice))
 
 
+def member_of(name: str) -> str:
+    """NAME of "NAME x5", "NAME resplit x5" and "NAME distilled", which take what NAME is tuned to."""
+    return re.sub(r"( resplit)? x\d+$| distilled$", "", name)
+
+
 def tuned_all(methods: Mapping[str, Method], best: Mapping[str, Choice]) -> dict[str, Method]:
-    """Methods by name, each with the choice of its name; an ensemble "NAME xK" is of NAME as it was tuned."""
-    done = {name: tuned(method, best[name]) if name in best else method for name, method in methods.items()}
+    """Methods by name, each with the choice of its name, or of what it is made of."""
+    done = {}
     for name, method in methods.items():
-        member = name.rpartition(" x")[0]
-        if isinstance(method, Ensemble) and (member in done or member in best):
-            of = done[member] if member in done else tuned(method.of, best[member])
-            done[name] = replace(method, of=of)
+        choice = best.get(member_of(name))
+        done[name] = method if choice is None else tuned(method, choice)
+        if isinstance(method, Ensemble) and member_of(name) == TWO_STAGE and TWO_STAGE in done:
+            # Its members are no start of another method, whose training is tuned before it is.
+            done[name] = replace(method, of=done[TWO_STAGE])
     return done
 
 

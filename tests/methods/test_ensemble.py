@@ -76,6 +76,19 @@ def test_predicted_money_is_the_mean_of_the_members_and_fits_no_worse_than_they_
     assert ensemble.money
 
 
+def test_members_of_new_parts_have_the_same_people_between_them_and_the_first_is_the_method_itself():
+    task, ensemble = TASKS[0], Ensemble(TWO_STAGE, members=3, resplit=True)
+    parts = [ensemble._task(KEY, task, k) for k in range(3)]
+    assert parts[0].train is task.train
+    whole = np.sort(np.concatenate([task.train.r, task.valid.r]))
+    for part in parts[1:]:
+        assert (part.train.rows, part.valid.rows) == (task.train.rows, task.valid.rows)
+        np.testing.assert_array_equal(np.sort(np.concatenate([part.train.r, part.valid.r])), whole)
+        # By chance a third of 300 people, with a standard deviation of 7, are in both validation parts.
+        assert 50 < np.isin(part.valid.r, task.valid.r).sum() < 150
+    assert len({part.seed for part in parts}) == 3
+
+
 UNITS = [(1.0, 1.0), (1000.0, 1.0), (0.01, 5.0), (3.0, 0.2)]
 
 
@@ -120,7 +133,7 @@ def test_the_mean_decides_alike_in_whatever_unit_a_member_counts(two, size, pric
 
 
 def test_what_cannot_be_an_ensemble_is_refused():
-    with pytest.raises(InputError, match="members of an ensemble: found 1, expected at least 2"):
+    with pytest.raises(InputError, match="members of an ensemble: found 1, expected 2 to 512"):
         Ensemble(TWO_STAGE, members=1)
     with pytest.raises(InputError, match="method of an ensemble: found CheapestArm, expected one that has `fit_many`"):
         Ensemble(CheapestArm())

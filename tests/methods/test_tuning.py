@@ -3,10 +3,10 @@
 import pytest
 
 from dfcl_jax import InputError, TwoStage
-from dfcl_jax.methods import DRLearner, Ensemble, WeightedTwoStage
+from dfcl_jax.methods import Distilled, DRLearner, Ensemble, TwoHeaded, WeightedTwoStage
 from dfcl_jax.methods.contenders import contenders
 from dfcl_jax.methods.decision import TRAINING
-from dfcl_jax.methods.tuning import Choice, choices_text, read_choices, trials, tuned, tuned_all, tuned_start
+from dfcl_jax.methods.tuning import Choice, choices_text, member_of, read_choices, trials, tuned, tuned_all, tuned_start
 from dfcl_jax.models import NetworkConfig
 
 START = TwoStage()
@@ -17,7 +17,8 @@ CHOICE = Choice(hidden=(8, 4), link="softplus", epochs=0.5, batch=2.0, rate=3.0)
 
 def stages(method):
     """The method and what is trained before it."""
-    method = method.of if isinstance(method, Ensemble) else method
+    while isinstance(method, Ensemble | TwoHeaded):
+        method = method.of
     before = getattr(method, "start", getattr(method, "nuisance", None))
     return [method, *(stages(before) if before is not None else [])]
 
@@ -41,7 +42,9 @@ def test_a_choice_reaches_every_network_and_the_last_training_alone(name):
     for k, (old, new) in enumerate(zip(before, after, strict=True)):
         if hasattr(new, "network"):
             assert new.network.hidden == (8, 4)
-        assert new.training == (CHOICE.trained(old.training) if k == 0 else old.training)
+        # A distilled network learns without noise, whatever its teacher was tuned to.
+        last = k == 0 and not isinstance(new, Distilled)
+        assert new.training == (CHOICE.trained(old.training) if last else old.training)
     assert after[-1].network.link == "softplus"
     assert tuned(EVERY[name], Choice()) == EVERY[name]
 
@@ -61,7 +64,14 @@ def test_an_ensemble_is_of_what_its_members_were_tuned_to():
     assert done["TSM-SL"] == tuned(START, CHOICE)
     assert done["TSM-SL x5"] == Ensemble(tuned(START, CHOICE), 5)
     assert done["TSM-own-units x5"] == Ensemble(tuned(WeightedTwoStage(start, TRAINING), Choice(rate=0.3)), 5)
+    assert done["TSM-own-units resplit x5"].of == done["TSM-own-units x5"].of
     assert done["PL-centred x5"] == methods["PL-centred x5"]
+
+
+@pytest.mark.parametrize("name", ["PL-both", "PL-both x5", "PL-both resplit x5", "PL-both distilled"])
+def test_what_is_made_of_another_is_tuned_with_it(name):
+    assert member_of(name) == "PL-both"
+    assert tuned_all(EVERY, {"PL-both": CHOICE})[name] == tuned(EVERY[name], CHOICE) != EVERY[name]
 
 
 def test_choices_are_read_as_they_were_written_and_others_are_refused(tmp_path):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import jax
 
-from dfcl_jax.methods import CHEAPEST, TWO_STAGE, CheapestArm, Decision, Method, TwoStage
+from dfcl_jax.methods import CHEAPEST, TWO_STAGE, CheapestArm, Decision, Ensemble, Method, TwoStage
 from dfcl_jax.methods.contenders import at_pace, contenders
 from dfcl_jax.methods.tuning import read_choices, tuned_all, tuned_start
 from dfcl_jax.runs import RunConfig, chosen, command, draw_splits, open_run
@@ -14,7 +14,7 @@ from dfcl_jax.runs.options import COUNT, Within
 from dfcl_jax.runs.regimes import REGIMES, RegimeName
 from dfcl_jax.study import Judge, compare
 
-GroupName = Literal["published", "scores", "rivals", "ensembles", "gains"]
+GroupName = Literal["published", "scores", "rivals", "ensembles", "gains", "all"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +52,10 @@ def known(config: Config, start: TwoStage) -> dict[str, Method]:
     """The methods to choose from: those of the groups, or all where --methods names some."""
     best = read_choices(*config.tuned)
     groups = contenders(tuned_start(start, best), config.decision)
-    asked = list(groups) if config.methods else config.contenders
+    asked = list(groups) if config.methods or "all" in config.contenders else config.contenders
     rest = {name: method for group in asked for name, method in groups[group].items()}
+    # An ensemble trains in one program with its first member, which the study finds when it comes to that alone.
+    rest = dict(sorted(rest.items(), key=lambda named: not isinstance(named[1], Ensemble)))
     return {**tuned_all({TWO_STAGE: start, **rest}, best), CHEAPEST: CheapestArm()}
 
 

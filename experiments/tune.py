@@ -54,9 +54,8 @@ def main(config: Config) -> None:
         def tune(methods: Mapping[str, Method]) -> None:
             table = values_of_trials(start, methods, config.trials, splits, cells)
             tables.append(table)
-            best.update(
-                {row.contender: trials(config.trials)[row.trial] for row in best_of(table, config.by).itertuples()}
-            )
+            rows = best_of(table, config.by).to_dict("records")
+            best.update({row["contender"]: trials(config.trials)[row["trial"]] for row in rows})
 
         if TWO_STAGE not in best:
             tune({TWO_STAGE: start})

@@ -95,9 +95,8 @@ class Ensemble:
         seed = task.seed + (MOST + k) * STRIDE
         train, valid = in_memory(task.train), task.valid
         order = jax.random.permutation(jax.random.fold_in(key, seed), train.rows + valid.rows)
-        whole = Trial(*(jnp.concatenate(parts) for parts in zip(train[:4], valid[:4], strict=True)), train.p)
-        if train.p.ndim == 2:
-            whole = whole._replace(p=jnp.concatenate([train.p, valid.p]))
+        x, t, r, c = (jnp.concatenate(parts) for parts in zip(train[:4], valid[:4], strict=True))
+        whole = Trial(x, t, r, c, train.p if train.p.ndim == 1 else jnp.concatenate([train.p, valid.p]))
         first, rest = (take(whole, part) for part in (order[: train.rows], order[train.rows :]))
         return task._replace(train=first, valid=rest, seed=seed)
 

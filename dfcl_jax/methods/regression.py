@@ -92,7 +92,9 @@ def nuisances(
     return Nuisances(seeds, counted, params, in_units(counted.units, hat), valid_hat)
 
 
-def of_others(two_stage: TwoStage, key: Array, tasks: Sequence[Task], log: Log, seeds: Seeds, folds: int) -> Outcomes:
+def of_others(
+    two_stage: PredictsMoney, key: Array, tasks: Sequence[Task], log: Log, seeds: Seeds, folds: int
+) -> Outcomes:
     """Predictions of the training people, in money, by models of the other folds: all are trained in one program."""
     fold_key = jax.random.fold_in(jax.random.fold_in(key, 2), folds)
     samples = [in_memory(task.train) for task in tasks]
@@ -130,7 +132,7 @@ def person_weights(hat: Outcomes, own_units: bool) -> Array:
 
 def regress(
     loss: RegressionLoss,
-    given: Callable[[Trial, Outcomes], Any],
+    given: Callable[[Trial, Any], Any],
     key: Array,
     known: Nuisances,
     network: NetworkConfig,
@@ -143,7 +145,7 @@ def regress(
 
     Args:
         loss: of predictions in the model's units.
-        given: what the loss needs of people and of predictions for them, leaves [n, ...].
+        given: what the loss needs of people and of what is predicted for them, leaves [n, ...].
         key: initial parameters and the order of batches.
         known: the tasks in these units with their nuisances.
         network: to train.

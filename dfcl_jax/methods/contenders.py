@@ -116,16 +116,18 @@ def ensembles(start: TwoStage, training: FitConfig, members: int = 5) -> Group:
 def gains(start: TwoStage, training: FitConfig, members: int = 5) -> Group:
     """What was tried to gain more than `PL-own-units`, from its parts to their sum.
 
-    Each is that method with doubly robust scores in own units ("DR"), begun from weighted two-stage learning
-    ("weighted"), or both ("both"), and one thing more. "concave" ones have a network whose revenue rises from treatment
-    to treatment in ever smaller steps; so has a rival in `without_decisions`.
+    Each is that method with doubly robust scores in own units ("DR") or in their roots ("root"), begun from weighted
+    two-stage learning ("weighted"), or with the first and the last ("both"), and one thing more. "concave" ones have a
+    network whose revenue rises from treatment to treatment in ever smaller steps; so have rivals without decisions.
     """
-    doubly = partial(replace, decisions(start, training)["PL-own-units"], scores=scores.aipw_in_own_units)
+    doubly = partial(replace, replace(decisions(start, training)["PL-own-units"], scores=scores.aipw_in_own_units))
     weighted = WeightedTwoStage(start, training)
     both = doubly(start=weighted)
     concave = replace(both, start=replace(weighted, start=replace(start, network=_concave(start))))
     of: Group = {
         "PL-DR": doubly(),
+        "PL-root": doubly(scores=scores.aipw_in_root_units),
+        f"PL-root x{members}": Ensemble(doubly(scores=scores.aipw_in_root_units), members),
         "PL-weighted": replace(both, scores=scores.centred_in_own_units),
         "PL-both": both,
         "PL-both crossfitted": replace(both, folds=2),

@@ -52,6 +52,8 @@ def main(config: Config) -> None:
         tables = [pd.DataFrame()]
 
         def tune(methods: Mapping[str, Method]) -> None:
+            if not methods:
+                return
             table = values_of_trials(start, methods, config.trials, splits, cells)
             tables.append(table)
             rows = best_of(table, config.by).to_dict("records")

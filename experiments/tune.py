@@ -23,7 +23,7 @@ from dfcl_jax.study.tuning import validation_values
 
 @dataclass(frozen=True, kw_only=True)
 class Config(RunConfig):
-    """Tune depth, width, link, epochs, batch and learning rate of every contender by the same random trials.
+    """Tune how every contender is built and trained (`methods.tuning.AXES`) by the same random trials.
 
     Two-stage learning comes first: the others start from it as it was tuned. Ensembles take what their members are
     tuned to. Choices are written to tuned.json, for `quality --tuned`.

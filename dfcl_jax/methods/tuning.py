@@ -26,7 +26,7 @@ BEFORE = ("start", "nuisance")
 
 @dataclass(frozen=True)
 class Choice:
-    """Depth, width and link of a method's networks, and how its last stage is trained.
+    """Depth, width and link of a method's networks, and how its last stage is trained, in multiples of what it has.
 
     Every stage keeps the checkpoint that the validation part likes best, which is early stopping; `epochs` sets how
     slowly the learning rate falls.
@@ -34,9 +34,10 @@ class Choice:
 
     hidden: tuple[int, ...] | None = None  # widths of the layers; None: as they are
     link: Literal["identity", "softplus"] | None = None  # of outcomes; None: as it is
-    epochs: float = 1.0  # in multiples of the method's
+    epochs: float = 1.0
     batch: float = 1.0
     rate: float = 1.0
+    decay: float = 1.0  # of weights
 
     def trained(self, training: FitConfig) -> FitConfig:
         """A training with this choice."""
@@ -45,6 +46,7 @@ class Choice:
             epochs=max(round(self.epochs * training.epochs), 1),
             batch_size=max(round(self.batch * training.batch_size), 1),
             learning_rate=self.rate * training.learning_rate,
+            weight_decay=self.decay * training.weight_decay,
         )
 
     def built(self, network: NetworkConfig, *, link: bool = True) -> NetworkConfig:
@@ -59,6 +61,7 @@ AXES: dict[str, tuple[Any, ...]] = {
     "epochs": (1.0, 0.5, 2.0),
     "batch": (1.0, 0.5, 2.0, 4.0),
     "rate": (1.0, 0.3, 3.0),
+    "decay": (1.0, 100.0, 1000.0),
 }
 
 

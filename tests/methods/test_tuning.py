@@ -12,7 +12,7 @@ from dfcl_jax.models import NetworkConfig
 START = TwoStage()
 GROUPS = contenders(START, TRAINING)
 EVERY = {name: method for of in GROUPS.values() for name, method in of.items()}
-CHOICE = Choice(hidden=(8, 4), link="softplus", epochs=0.5, batch=2.0, rate=3.0)
+CHOICE = Choice(hidden=(8, 4), link="softplus", epochs=0.5, batch=2.0, rate=3.0, decay=100.0)
 
 
 def stages(method):
@@ -32,7 +32,7 @@ def test_trials_begin_with_the_method_as_it_is_and_more_of_them_go_on_with_the_f
     assert trials(1) == [Choice()]
     assert trials(30)[:8] == trials(8)
     assert len(set(trials(30))) == 30
-    with pytest.raises(InputError, match="trials: found 0, expected 1 to 288"):
+    with pytest.raises(InputError, match="trials: found 0, expected 1 to 864"):
         trials(0)
 
 

@@ -123,7 +123,8 @@ def gains(start: TwoStage, training: FitConfig, members: int = 5) -> Group:
     doubly = partial(replace, replace(decisions(start, training)["PL-own-units"], scores=scores.aipw_in_own_units))
     weighted = WeightedTwoStage(start, training)
     both = doubly(start=weighted)
-    concave = replace(both, start=replace(weighted, start=replace(start, network=_concave(start))))
+    rising = replace(start, network=_concave(start))
+    concave = replace(both, start=replace(weighted, start=rising))
     of: Group = {
         "PL-DR": doubly(),
         "PL-root": doubly(scores=scores.aipw_in_root_units),
@@ -131,14 +132,18 @@ def gains(start: TwoStage, training: FitConfig, members: int = 5) -> Group:
         "PL-weighted": replace(both, scores=scores.centred_in_own_units),
         "PL-both": both,
         "PL-both crossfitted": replace(both, folds=2),
-        "PL-both averaged": replace(both, training=replace(training, average=0.998)),
-        "PL-both large batches": replace(both, training=replace(training, batch_size=4 * training.batch_size)),
+        "PL-both averaged": replace(both, training=replace(training, average=0.99)),
+        # Steps grow as the root of the batch, as those of Adam should.
+        "PL-both large batches": replace(both, training=_batches(training, 4)),
         "PL-both concave": concave,
         f"PL-both x{members}": Ensemble(both, members),
         f"PL-both resplit x{members}": Ensemble(both, members, resplit=True),
         f"PL-both concave x{members}": Ensemble(concave, members),
         f"PL-both concave resplit x{members}": Ensemble(concave, members, resplit=True),
         "PL-both distilled": Distilled(Ensemble(both, members), weighted, start.training),
+        "PL-both concave resplit distilled": Distilled(
+            Ensemble(concave, members, resplit=True), replace(weighted, start=rising), start.training
+        ),
     }
     if start.network.shape == "mlp":
         of["PL-both two-headed"] = TwoHeaded(both)
@@ -147,6 +152,10 @@ def gains(start: TwoStage, training: FitConfig, members: int = 5) -> Group:
 
 def _concave(start: TwoStage) -> NetworkConfig:
     return replace(start.network, shape="concave")
+
+
+def _batches(training: FitConfig, times: int) -> FitConfig:
+    return replace(training, batch_size=times * training.batch_size, learning_rate=times**0.5 * training.learning_rate)
 
 
 def at_pace(method: Decision, training: FitConfig, pace: float) -> Decision:

@@ -103,8 +103,8 @@ def _networks(method: Any, choice: Choice) -> Any:
 
 
 def member_of(name: str) -> str:
-    """NAME of "NAME x5", "NAME resplit x5" and "NAME distilled", which take what NAME is tuned to."""
-    return re.sub(r"( resplit)? x\d+$| distilled$", "", name)
+    """NAME of "NAME x5", "NAME resplit x5", "NAME distilled" and so on, which take what NAME is tuned to."""
+    return re.sub(r"( resplit)?( x\d+| distilled)$", "", name)
 
 
 def tuned_all(methods: Mapping[str, Method], best: Mapping[str, Choice]) -> dict[str, Method]:

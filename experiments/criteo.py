@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import jax
 
@@ -13,6 +14,7 @@ from dfcl_jax.losses import constants
 from dfcl_jax.methods import Decision, Method, TwoStage, standard
 from dfcl_jax.models import PUBLISHED_CRITEO
 from dfcl_jax.runs import DRAWS, TableConfig, command, draw_splits, open_run, run_table
+from dfcl_jax.runs.options import Within
 from dfcl_jax.study import Judge, compare
 from dfcl_jax.train import FitConfig
 
@@ -30,7 +32,8 @@ class Config(TableConfig):
     """The published file as CSV (also .csv.gz) or Parquet, or a folder of parts; this or --simulate."""
     simulate: int = 0
     """Rows of a simulated trial instead."""
-    seeds: int = 1
+    splits: Annotated[int, Within(0)] = 1
+    """Random splits of a file's rows, by --fractions; 0: folds."""
     scaling: Scaling = "minmax"
     two_stage: TwoStage = field(default_factory=lambda: TWO_STAGE)
     decision: FitConfig = field(default_factory=lambda: DECISION)

@@ -9,7 +9,7 @@ import jax
 from dfcl_jax.data import simulate
 from dfcl_jax.runs import DISCOUNT_ARMS, RunConfig, command, draw_splits, open_run, save_policies
 from dfcl_jax.runs.options import COUNT, Within
-from dfcl_jax.study import compare
+from dfcl_jax.study import compare, policy_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ def main(config: Config) -> None:
         splits = draw_splits(run, config, draw, parts)
         study = compare(jax.random.key(0), splits, methods, cells=run.cells())
         run.report(study)
-        save_policies(run, study, splits[0], DISCOUNT_ARMS)
+        save_policies(run, {name: policy_of(study, splits[0], name, arms=DISCOUNT_ARMS) for name in study.methods})
 
 
 if __name__ == "__main__":

@@ -24,6 +24,10 @@ class Config(TableConfig):
     """The treatment that comes first where --arms are not given."""
     costs: tuple[float, ...] = ()
     """What each treatment costs by design, whoever has it, in the order of --arms; nan: estimated from the data."""
+    cluster: str = ""
+    """Column of what belongs together, such as a household or a shop: it is in one fold, and errors respect it."""
+    weight: str = ""
+    """Column of how many people a row stands for, in values, budgets and spend; training takes rows alike."""
     propensities: tuple[float, ...] = ()
     """Probability of each treatment by design, in the order of --arms; the shares of the table if not given."""
     propensity_columns: tuple[str, ...] = ()
@@ -41,6 +45,8 @@ def main(config: Config) -> None:
         arms=config.arms,
         control=config.control,
         costs=config.costs,
+        cluster=config.cluster,
+        weight=config.weight,
         propensities=config.propensities,
         propensity_columns=config.propensity_columns,
     )

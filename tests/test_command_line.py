@@ -11,14 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dfcl_jax.data import split_rows
+from dfcl_jax.methods import Mixture
 from dfcl_jax.runs import command, load_policy
 
 SCRIPT = Path(__file__).parents[1] / "experiments" / "trial.py"
 ARMS = ("none", "small", "large")
 METHODS = ("TSM-SL", "DFCL-MER", "cheapest arm")
 ROLES = ("--treatment", "arm", "--revenue", "sales", "--cost", "spend")
-FRACTIONS = (0.6, 0.1, 0.3)
 
 
 def _trial_of(n: int) -> pd.DataFrame:
@@ -152,7 +151,7 @@ def runs(trial: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     training = "--two-stage.training"
     warm = [f"{training}.epochs", "10", f"{training}.batch-size", "32", f"{training}.learning-rate", "0.01"]
     decision = ["--decision.epochs", "3", "--decision.batch-size", "64", "--decision.learning-rate", "0.05"]
-    options = [*ROLES, "--arms", *ARMS, *network, *warm, *decision, "--seeds", "2", "--methods", "DFCL-MER"]
+    options = [*ROLES, "--arms", *ARMS, *network, *warm, *decision, "--folds", "2", "--methods", "DFCL-MER"]
     said = io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
         # Lines of the terminal are not to be broken.
@@ -165,13 +164,9 @@ def runs(trial: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     return Runs(folder / "first", folder / "second", said.getvalue())
 
 
-def _test_rows(seed: int) -> np.ndarray:
-    return split_rows(len(LARGE), seed, FRACTIONS)[2]
-
-
 def _people() -> pd.DataFrame:
-    """The first 40 people of the first seed's test part, and one from a region that the trial does not know."""
-    people = LARGE.iloc[_test_rows(0)[:40]][["age", "region"]]
+    """The first 40 people of the trial, and one from a region that the trial does not know."""
+    people = LARGE.iloc[:40][["age", "region"]]
     return pd.concat([people, pd.DataFrame({"age": [1.5], "region": ["moon"]})])
 
 
@@ -183,6 +178,8 @@ def test_a_run_folder_holds_everything_that_came_of_the_run(runs: Runs):
         "metrics.csv",
         "quality.csv",
         "table.md",
+        *(f"proof_{table}.csv" for table in ("values", "lifts", "per_cent")),
+        "calibration.csv",
         "value_by_budget.png",
         "plan.csv",
         "plan_budgets.csv",
@@ -225,14 +222,14 @@ def test_the_configuration_of_a_run_says_what_determines_it(runs: Runs):
 def test_the_table_and_the_figure_can_be_read(runs: Runs):
     lines = (runs.first / "table.md").read_text().splitlines()
     rows = [line for line in lines if line.startswith("| ")]
-    assert [row.split(" | ")[0] for row in rows[2:]] == ["| TSM-SL", "| DFCL-MER", "| cheapest arm"]
+    assert [row.split(" | ")[0] for row in rows[2:6]] == ["| TSM-SL", "| DFCL-MER", "| cheapest arm", "| auto"]
     assert (runs.first / "value_by_budget.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
 
 
-def test_the_plan_has_a_row_for_each_test_person_with_arms_by_name(runs: Runs):
+def test_the_plan_has_a_row_for_each_person_of_the_trial_with_arms_by_name(runs: Runs):
     plan = pd.read_csv(runs.first / "plan.csv", keep_default_na=False)
     assert list(plan) == ["row", "budget 0.2", "budget 100"]
-    np.testing.assert_array_equal(plan.row, 1 + _test_rows(0))
+    np.testing.assert_array_equal(plan.row, 1 + np.arange(len(LARGE)))
     assert set(plan["budget 0.2"]) | set(plan["budget 100"]) <= set(ARMS)
 
 
@@ -266,28 +263,35 @@ def test_the_same_seeds_give_the_same_bytes(runs: Runs, table: str):
     assert (runs.first / table).read_bytes() == (runs.second / table).read_bytes()
 
 
-def test_people_of_a_file_are_planned_for_as_they_would_be_in_the_trial(runs: Runs):
+def test_people_of_a_file_are_planned_for_by_the_models_of_the_trial(runs: Runs):
     plan = pd.read_csv(runs.second / "plan.csv", keep_default_na=False)
     np.testing.assert_array_equal(plan.row, np.arange(1, 42))
     assert set(plan["budget 0.2"]) <= set(ARMS)
-    # A budget that does not bind leaves every decision to the person alone, whoever else is planned for.
-    in_the_trial = pd.read_csv(runs.first / "plan.csv", keep_default_na=False)
-    assert plan["budget 100"].tolist()[:40] == in_the_trial["budget 100"].tolist()[:40]
+    # A budget that does not bind leaves every decision to the person and the model alone, whoever else is planned for.
+    models = [policy(_people(), 100.0) for policy in _mixture(runs, "TSM-SL").policies]
+    assert (np.stack(models) == plan["budget 100"].to_numpy()).any(axis=0).all()
     assert plan["budget 100"].nunique() > 1
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_policy_of_a_run_decides_as_the_run_was_judged(runs: Runs, method: str):
-    """On the exam's people the spend that the curve foretells is the one that the values table has."""
-    policy = load_policy(runs.first / "policies" / method)
-    metrics = pd.read_csv(runs.first / "metrics.csv")
-    row = metrics[(metrics.method == method) & (metrics.seed == 0) & (metrics.budget == 0.2)].iloc[0]
+    """What the curve foretells of both folds' people is what the values table and the proof have."""
+    policy = _mixture(runs, method)
+    metrics, proof = (pd.read_csv(runs.first / f"{name}.csv") for name in ("metrics", "proof_values"))
+    rows = metrics[(metrics.method == method) & (metrics.budget == 0.2)]
     expected = policy.curve.at(0.2)
-    # Sums over 180 people in float32 in the one, in float64 of float32 numbers in the other.
-    np.testing.assert_allclose([expected.spend, expected.revenue], [row.cost, row.revenue], rtol=1e-5)
+    # Sums over 300 people in float32 in the one, in float64 of float32 numbers in the other.
+    np.testing.assert_allclose([expected.spend, expected.revenue], [rows.cost.mean(), rows.revenue.mean()], rtol=1e-5)
+    proved = proof[(proof.method == method) & (proof.budget == 0.2)].revenue.iloc[0]
+    assert expected.revenue == pytest.approx(proved, rel=1e-5)
     assert policy.arms == ARMS
-    people = LARGE.iloc[_test_rows(0)]
-    assert set(policy(people, 0.2)) <= set(ARMS)
+    assert set(policy(LARGE, 0.2)) <= set(ARMS)
+
+
+def _mixture(runs: Runs, method: str) -> Mixture:
+    policy = load_policy(runs.first / "policies" / method)
+    assert isinstance(policy, Mixture)
+    return policy
 
 
 def test_people_without_a_feature_of_the_trial_are_refused(runs: Runs):

@@ -4,12 +4,13 @@ from dfcl_jax.data import simulate, sources
 from dfcl_jax.data.columns import Columns
 from dfcl_jax.data.delimited import Reading
 from dfcl_jax.data.encode import Encoder, encode, fit_encoder
+from dfcl_jax.data.folds import split_folds
 from dfcl_jax.data.frames import read_frame
 from dfcl_jax.data.leaks import check_leaks
 from dfcl_jax.data.opened import open_trial
 from dfcl_jax.data.parts import open_parts
 from dfcl_jax.data.predictions import PredictedColumns, PredictedTrial, predicted_trial
-from dfcl_jax.data.rows import part_of
+from dfcl_jax.data.rows import fold_of, part_of
 from dfcl_jax.data.streamed import StreamedTrial
 from dfcl_jax.data.tables import Table, trial_table
 from dfcl_jax.data.task import Exam, Split, Task, split_rows, split_simulation, split_table, with_budgets
@@ -30,6 +31,7 @@ __all__ = [
     "check_leaks",
     "encode",
     "fit_encoder",
+    "fold_of",
     "open_parts",
     "open_trial",
     "part_of",
@@ -37,6 +39,7 @@ __all__ = [
     "read_frame",
     "simulate",
     "sources",
+    "split_folds",
     "split_rows",
     "split_simulation",
     "split_table",

@@ -51,3 +51,37 @@ def part_of(seed: int, fractions: tuple[float, float, float], k: int) -> Hashed:
         refuse("part", found=k, expected="0, 1 or 2")
     cuts = [0, int(fractions[0] * 2**64), int((fractions[0] + fractions[1]) * 2**64), 2**64]
     return Hashed(seed, cuts[k], cuts[k + 1] - 1)
+
+
+@dataclass(frozen=True)
+class Outside:
+    """Rows that another choice leaves, and a second one has."""
+
+    left: Hashed
+    also: Hashed
+
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        """Which of the rows are meant, [n] bool."""
+        return ~self.left(rows) & self.also(rows)
+
+
+def fold_of(partition: int, folds: int, k: int, *, valid: float) -> tuple[Outside, Outside, Hashed]:
+    """Training, validation and test rows of fold k: every row is a test row of exactly one fold.
+
+    Args:
+        partition: number of the partition.
+        folds: K.
+        k: from 0.
+        valid: validation rows, as a share of the rows outside the fold.
+
+    Raises:
+        InputError: a negative partition or fewer than two folds.
+    """
+    if partition < 0:
+        refuse("partition", found=partition, expected="at least 0")
+    if folds < 2:
+        refuse("folds", found=folds, expected="at least 2")
+    # Who of the rest is for validation is drawn by another hash than the fold.
+    test = Hashed(2 * partition, k * 2**64 // folds, (k + 1) * 2**64 // folds - 1)
+    cut, seed = int(valid * 2**64), 2 * partition + 1
+    return Outside(test, Hashed(seed, cut, _LAST)), Outside(test, Hashed(seed, 0, cut - 1)), test

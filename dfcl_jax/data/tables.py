@@ -30,6 +30,8 @@ class Table(NamedTuple):
     known_costs: np.ndarray = np.zeros(0)  # [m] float64: what a treatment is known to cost, NaN where to be estimated
     notes: tuple[str, ...] = ()  # sentences of what was found out or decided here
     order_stated: bool = True  # the order of `arms` was known before costs were seen (`data.treatments`)
+    cluster: np.ndarray | None = None  # [n] int, the cluster of each row; None: every row is one
+    weight: np.ndarray | None = None  # [n] float32, how many people each row stands for; None: one
 
 
 def trial_table(source: str | Path | pd.DataFrame, columns: Columns, *, reading: Reading | None = None) -> Table:
@@ -43,10 +45,10 @@ def trial_table(source: str | Path | pd.DataFrame, columns: Columns, *, reading:
     Raises:
         InputError: what `read_frame` refuses; revenue or cost that is not a finite number; a treatment that is missing
             or none of `columns.arms`; a single treatment, one without rows, too many; propensities that are not
-            positive or do not sum to 1; numbers for treatments in no stated order. The message names the column and
-            the first row, counted from 1.
+            positive or do not sum to 1; numbers for treatments in no stated order; a row without a cluster; a
+            weight that is negative, or none above 0. The message names the column and the first row, counted from 1.
     """
-    frame, read = read_noted(source, (*columns.roles, *columns.features), reading=reading)
+    frame, read = read_noted(source, (*columns.roles, *columns.of_rows, *columns.features), reading=reading)
     names, left_out = chosen_features(frame, columns)
     r, c = finite(frame[columns.revenue]), finite(frame[columns.cost])
     given = treatments(levels_of(frame[columns.treatment], c), columns)
@@ -72,6 +74,8 @@ def trial_table(source: str | Path | pd.DataFrame, columns: Columns, *, reading:
             *feature_notes(features),
         ),
         order_stated=given.stated,
+        cluster=_clusters(frame[columns.cluster]) if columns.cluster else None,
+        weight=_weights(frame[columns.weight]) if columns.weight else None,
     )
 
 
@@ -85,6 +89,26 @@ def finite(column: pd.Series) -> np.ndarray:
         where = f"column {column.name!r}, row {row + 1}"
         refuse(where, found=shown(column.iloc[row]), expected="a finite number (float32)")
     return found
+
+
+def _clusters(column: pd.Series) -> np.ndarray:
+    gap = column.isna().to_numpy()
+    if gap.any():
+        where = f"column {column.name!r}, row {int(np.argmax(gap)) + 1}"
+        refuse(where, found="a gap", expected="the cluster of the row")
+    return pd.factorize(column)[0]
+
+
+def _weights(column: pd.Series) -> np.ndarray:
+    weight = finite(column)
+    if (weight < 0).any():
+        row = int(np.argmax(weight < 0))
+        refuse(
+            f"column {column.name!r}, row {row + 1}", found=shown(column.iloc[row]), expected="a weight of at least 0"
+        )
+    if not weight.any():
+        refuse(f"column {column.name!r}", found="only zeros", expected="a weight above 0")
+    return weight
 
 
 def _propensities(frame: pd.DataFrame, columns: Columns, given: Treatments) -> np.ndarray:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from dfcl_jax.data.encode import Encoder, Scaling, encode, fit_encoder
 from dfcl_jax.data.simulate import Simulation
@@ -29,6 +30,7 @@ class Exam(NamedTuple):
 
     test: Trial
     truth: Outcomes | None  # true expected outcomes of the test people, in a simulation
+    weight: Array | None = None  # [n] how many people each test row stands for; None: one
 
 
 class Split(NamedTuple):
@@ -53,14 +55,19 @@ def split_rows(n: int, seed: int, fractions: tuple[float, float, float]) -> tupl
     """
     if seed < 0:
         refuse("seed", found=seed, expected="at least 0")
-    if not (min(fractions) > 0 and abs(sum(fractions) - 1) < 1e-9):
-        refuse("fractions", found=fractions, expected="three positive numbers that sum to 1")
+    check_fractions(fractions)
     order = np.random.default_rng(seed).permutation(n)
     first, second = round(n * fractions[0]), round(n * (fractions[0] + fractions[1]))
     parts = order[:first], order[first:second], order[second:]
     if min(map(len, parts)) == 0:
         refuse("table", found=f"{n} rows", expected="enough rows for training, validation and test parts")
     return parts
+
+
+def check_fractions(fractions: tuple[float, float, float]) -> None:
+    """Refuse fractions of three parts that are not positive with sum 1."""
+    if not (min(fractions) > 0 and abs(sum(fractions) - 1) < 1e-9):
+        refuse("fractions", found=fractions, expected="three positive numbers that sum to 1")
 
 
 def split_table(
@@ -76,7 +83,22 @@ def split_table(
     Raises:
         InputError: what `split_rows` and `fit_encoder` refuse, or a training part without rows of a treatment.
     """
-    rows = split_rows(len(table.t), seed, fractions)
+    return split_at(table, seed, split_rows(len(table.t), seed, fractions), budgets=budgets, scaling=scaling)
+
+
+def split_at(
+    table: Table,
+    seed: int,
+    rows: tuple[np.ndarray, np.ndarray, np.ndarray],
+    *,
+    budgets: Sequence[float] = (),
+    scaling: Scaling = "standard",
+) -> Split:
+    """Split a table at training, validation and test `rows`, with features encoded as its training rows say.
+
+    Raises:
+        InputError: what `fit_encoder` refuses, or a training part without rows of a treatment.
+    """
     counts = np.bincount(table.t[rows[0]], minlength=len(table.arms))
     if (counts == 0).any():
         empty = table.arms[int(np.argmin(counts))]
@@ -86,7 +108,8 @@ def split_table(
     whole = Trial(*(jnp.asarray(part) for part in (x, table.t, table.r, table.c, table.p)))
     train, valid, test = (take(whole, jnp.asarray(part)) for part in rows)
     task = Task(train, valid, tuple(budgets), seed, costs=tuple(table.known_costs))
-    return Split(task, Exam(test, None), encoder, rows[2])
+    weight = None if table.weight is None else jnp.asarray(table.weight[rows[2]])
+    return Split(task, Exam(test, None, weight), encoder, rows[2])
 
 
 def split_simulation(

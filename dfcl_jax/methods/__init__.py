@@ -12,6 +12,7 @@ from dfcl_jax.methods.ensemble import Ensemble
 from dfcl_jax.methods.forest import CausalForest
 from dfcl_jax.methods.identity import describe, rebuild
 from dfcl_jax.methods.method import SILENT, Log, ManySeeds, Method, fit_each, learns_together
+from dfcl_jax.methods.mixture import Mixture
 from dfcl_jax.methods.policy import Policy
 from dfcl_jax.methods.pooled import Pooled
 from dfcl_jax.methods.r_learner import RLearner
@@ -39,6 +40,7 @@ __all__ = [
     "Log",
     "ManySeeds",
     "Method",
+    "Mixture",
     "Policy",
     "Pooled",
     "RLearner",

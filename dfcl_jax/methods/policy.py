@@ -82,6 +82,11 @@ class Policy(NamedTuple):
         n = len(people)
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:n], *blocks)
 
+    def own(self, outcomes: Outcomes, rows: np.ndarray) -> Outcomes:
+        """What decides for each of the people `rows`: all that was predicted, for there is one model."""
+        del rows
+        return outcomes
+
     def features(self, people: People, *, clip: bool = False) -> np.ndarray:
         """The matrix of features, [n, d]; with `clip`, see `predict`."""
         if not isinstance(people, pd.DataFrame):

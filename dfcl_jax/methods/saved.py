@@ -15,6 +15,7 @@ from dfcl_jax.data import Encoder
 from dfcl_jax.errors import refuse
 from dfcl_jax.files import npz_bytes, read_npz, write_atomically
 from dfcl_jax.methods.identity import describe, rebuild
+from dfcl_jax.methods.mixture import Mixture
 from dfcl_jax.methods.policy import Policy
 from dfcl_jax.metrics import SpendCurve
 
@@ -22,23 +23,25 @@ POLICY = "policy.json"
 PARAMS = "params.npz"
 
 
-def save_policy(policy: Policy, folder: str | Path) -> None:
+def save_policy(policy: Policy | Mixture, folder: str | Path) -> None:
     """Write a policy to a folder, which appears or is replaced only when it is complete.
 
     Args:
-        policy: with parameters that are nested dictionaries of arrays.
+        policy: with parameters that are nested dictionaries of arrays; or a mixture of such.
         folder: to be; a policy that is there already is replaced.
 
     Raises:
         InputError: the folder exists and holds no policy.
     """
-    params = npz_bytes(policy.params)
-    about = {"method": describe(policy.method), **plain_parts(policy), PARAMS: zlib.crc32(params)}
+    policies = policy.policies if isinstance(policy, Mixture) else (policy,)
+    params = npz_bytes({f"model {k}": each.params for k, each in enumerate(policies)})
+    models = [plain_parts(each) for each in policies]
+    about = {"method": describe(policy.method), "models": models, PARAMS: zlib.crc32(params)}
     write_folder(Path(folder), {PARAMS: params, POLICY: with_checksum(about)}, replaces=POLICY)
 
 
-def load_policy(folder: str | Path) -> Policy:
-    """The policy of a folder: the same decisions bit for bit, on the same kind of processor.
+def load_policy(folder: str | Path) -> Policy | Mixture:
+    """The policy or mixture of a folder: the same decisions bit for bit, on the same kind of processor.
 
     What it is made of is imported by name, so load policies only from where you would load code.
 
@@ -47,15 +50,19 @@ def load_policy(folder: str | Path) -> Policy:
     """
     folder = Path(folder)
     about = read_json(folder / POLICY)
-    params = read_checked(folder / PARAMS, about[PARAMS])
-    encoder = about["encoder"]
-    return Policy(
-        method=rebuild(about["method"]),
-        params=jax.tree.map(jnp.asarray, read_npz(params)),
-        encoder=None if encoder is None else Encoder.from_json(encoder),
-        arms=tuple(about["arms"]),
-        curve=_curve(about["curve"]),
+    params = jax.tree.map(jnp.asarray, read_npz(read_checked(folder / PARAMS, about[PARAMS])))
+    method = rebuild(about["method"])
+    policies = tuple(
+        Policy(
+            method=method,
+            params=params[f"model {k}"],
+            encoder=None if model["encoder"] is None else Encoder.from_json(model["encoder"]),
+            arms=tuple(model["arms"]),
+            curve=_curve(model["curve"]),
+        )
+        for k, model in enumerate(about["models"])
     )
+    return policies[0] if len(policies) == 1 else Mixture(policies)
 
 
 def plain_parts(policy: Policy) -> dict[str, Any]:

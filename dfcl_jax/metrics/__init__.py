@@ -4,6 +4,7 @@ from dfcl_jax.metrics import diagnostics
 from dfcl_jax.metrics.bootstrap import Replicates, bootstrap, draw_weights
 from dfcl_jax.metrics.checks import check_scores, check_trial
 from dfcl_jax.metrics.cost_curve import aucc, exact_aucc, marginal_roi_score, mt_aucc, roi_score
+from dfcl_jax.metrics.crossfitted import Fold, FoldValue, fold_statistic, fold_value
 from dfcl_jax.metrics.doubts import doubts
 from dfcl_jax.metrics.gain import contrasts, qini, qini_area, untargeted, with_control
 from dfcl_jax.metrics.intervals import (
@@ -14,10 +15,11 @@ from dfcl_jax.metrics.intervals import (
     per_cent,
     seeds_interval,
 )
+from dfcl_jax.metrics.parts import by_cluster, largest_t, parts_interval, standard_error
 from dfcl_jax.metrics.policy_value import eom, influence, policy_value
 from dfcl_jax.metrics.regret import Regret, regret
 from dfcl_jax.metrics.rests import LEAST_PEOPLE, rests_on, trustworthy, why_withheld
-from dfcl_jax.metrics.spend_curve import Expected, SpendCurve, spend_curve
+from dfcl_jax.metrics.spend_curve import Expected, MixedCurve, SpendCurve, spend_curve
 from dfcl_jax.metrics.undefined import why_undefined
 from dfcl_jax.metrics.uplift import causalml_auuc, causalml_qini, sklift_auuc, sklift_qini
 from dfcl_jax.metrics.value_steps import Curve, Normalise, PolicyValue, ValueSteps, value_steps
@@ -26,7 +28,10 @@ __all__ = [
     "LEAST_PEOPLE",
     "Curve",
     "Expected",
+    "Fold",
+    "FoldValue",
     "Interval",
+    "MixedCurve",
     "Normalise",
     "PolicyValue",
     "Regret",
@@ -35,6 +40,7 @@ __all__ = [
     "ValueSteps",
     "aucc",
     "bootstrap",
+    "by_cluster",
     "causalml_auuc",
     "causalml_qini",
     "check_scores",
@@ -46,11 +52,15 @@ __all__ = [
     "draw_weights",
     "eom",
     "exact_aucc",
+    "fold_statistic",
+    "fold_value",
     "influence",
+    "largest_t",
     "marginal_roi_score",
     "mt_aucc",
     "normal_interval",
     "paired_interval",
+    "parts_interval",
     "per_cent",
     "policy_value",
     "qini",
@@ -62,6 +72,7 @@ __all__ = [
     "sklift_auuc",
     "sklift_qini",
     "spend_curve",
+    "standard_error",
     "trustworthy",
     "untargeted",
     "value_steps",

@@ -15,8 +15,9 @@ from matplotlib.figure import Figure
 from dfcl_jax.files import write_atomically
 from dfcl_jax.methods import CHEAPEST
 from dfcl_jax.metrics import paired_interval
+from dfcl_jax.report.proof import lifts_shown, unit_of
 from dfcl_jax.report.summary import is_clearly_positive, lift_unit, mean_values
-from dfcl_jax.study import ORACLE, Study
+from dfcl_jax.study import AUTO, ORACLE, Proof, Study
 
 # Okabe and Ito's colours, told apart with any colour vision, and a marker each for print in grey.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442")
@@ -52,6 +53,31 @@ def value_against_budget(study: Study, path: Path) -> None:
         right.axhline(0, color=styles[base]["color"], linewidth=1.5)
         unit = "% over" if lift_unit(study) == "%" else "revenue above"
         label(right, f"Lift over {base}, paired over seeds", "budget per person", f"{unit} {base}, 95% interval")
+        handles, labels = left.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 7), frameon=False)
+
+
+def proof_against_budget(proof: Proof, base: str, path: Path) -> None:
+    """Draw a proof's revenue against budget for each method, and beside it each method's lift with intervals."""
+    values, lifts = (table[table.budget.notna()] for table in (proof.values, lifts_shown(proof)))
+    methods = [method for method in dict.fromkeys(values.method) if method not in (CHEAPEST, AUTO)]
+    styles = {method: style(k) for k, method in enumerate(methods)}
+    with drawn(path, 11, 4.4) as figure:
+        left, right = figure.subplots(1, 2)
+        for method in methods:
+            own = values[values.method == method]
+            left.plot(own.budget, own.revenue, label=method, linewidth=1.5, **styles[method])
+        label(left, "Value of the policy", "budget per person", "revenue per person")
+        others = [method for method in methods if method != base]
+        for k, method in enumerate(others):
+            own = lifts[lifts.method == method]
+            step = 0.012 * (own.budget.max() - own.budget.min() or 1) * (k - (len(others) - 1) / 2)
+            right.errorbar(
+                own.budget + step, own.lift, yerr=own.high - own.lift, linewidth=1.2, capsize=2, **styles[method]
+            )
+        right.axhline(0, color=styles[base]["color"], linewidth=1.5)
+        unit = "% over" if unit_of(proof) == "%" else "revenue above"
+        label(right, f"Lift over {base}, everybody judged once", "budget per person", f"{unit} {base}, 95% interval")
         handles, labels = left.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 7), frameon=False)
 

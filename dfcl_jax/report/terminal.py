@@ -1,14 +1,21 @@
 """Tables of text for a terminal: nothing is cut, whatever its width, and names are printed as they are."""
 
+import io
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 PADDING = 1
+# What numbers begin with.
+_NUMBER = tuple("0123456789.+-")
+# Where a table is measured: wider than any.
+_WIDE = Console(width=100_000, file=io.StringIO())
 
 
 def number(value: object, digits: int = 4) -> str:
@@ -68,15 +75,15 @@ def _columns(
 
 
 def _natural_width(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
-    columns = zip(headers, *rows, strict=True)
-    return 1 + sum(max(Text(cell).cell_len for cell in column) + PADDING for column in columns)
+    return Measurement.get(_WIDE, _WIDE.options, _table(headers, rows)).maximum
 
 
 def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     table = Table(box=SIMPLE_HEAD, padding=(0, PADDING, 0, 0))
     for k, header in enumerate(headers):
         # Names may break over lines; numbers may not.
-        table.add_column(Text(header), justify="right" if k else "left", no_wrap=k > 0, overflow="fold")
+        whole = k > 0 or all(row[0][:1] in _NUMBER for row in rows)
+        table.add_column(Text(header), justify="right" if k else "left", no_wrap=whole, overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
     return table

@@ -9,7 +9,7 @@ from jax import Array
 
 from dfcl_jax.data import Encoder
 from dfcl_jax.errors import refuse
-from dfcl_jax.methods import Policy
+from dfcl_jax.methods import Mixture, Policy
 from dfcl_jax.methods.saved import POLICY, plain_parts, with_checksum, write_folder
 from dfcl_jax.runs import serve
 from dfcl_jax.solvers import Rule, decide, dice
@@ -20,7 +20,7 @@ SERVE = "serve.py"
 
 
 def export_policy(
-    policy: Policy,
+    policy: Policy | Mixture,
     folder: str | Path,
     *,
     features: int | None = None,
@@ -52,8 +52,11 @@ def export_policy(
         platforms: that the program is for: "cpu", "cuda", "tpu".
 
     Raises:
-        InputError: the folder exists and holds no policy; no number of features.
+        InputError: the folder exists and holds no policy; no number of features; a mixture, whose policies are exported
+            one by one.
     """
+    if isinstance(policy, Mixture):
+        refuse("policy", found=f"a mixture of {len(policy.policies)}", expected="one of its policies")
     program = _program(policy, _width(policy.encoder, features), key, platforms)
     code = Path(serve.__file__).read_bytes()
     files = {PROGRAM: program, SERVE: code, POLICY: with_checksum(plain_parts(policy))}

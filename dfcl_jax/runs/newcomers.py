@@ -11,7 +11,7 @@ from dfcl_jax.data import Encoder, Reading, Unlike, unlike
 from dfcl_jax.data.encode import NumericColumn
 from dfcl_jax.data.parts import Parts, numbered, open_parts, refuse_infinite
 from dfcl_jax.errors import refuse
-from dfcl_jax.methods import Policy
+from dfcl_jax.methods import Mixture, Policy
 from dfcl_jax.runs.options import Within
 from dfcl_jax.types import Outcomes
 
@@ -49,7 +49,7 @@ class Newcomers:
 class People(NamedTuple):
     """The features of people in files, for a policy to decide by."""
 
-    policy: Policy
+    policy: Policy | Mixture
     parts: Parts
     newcomers: Newcomers
 
@@ -71,7 +71,9 @@ class People(NamedTuple):
             yield before, self.policy.predict(frame, clip=self.newcomers.clip), seen
 
 
-def open_people(source: Path, policy: Policy, newcomers: Newcomers, *, reading: Reading | None = None) -> People:
+def open_people(
+    source: Path, policy: Policy | Mixture, newcomers: Newcomers, *, reading: Reading | None = None
+) -> People:
     """The features of a policy in a data set.
 
     Raises:
@@ -82,7 +84,7 @@ def open_people(source: Path, policy: Policy, newcomers: Newcomers, *, reading: 
     return People(policy, open_parts(source, names, numeric=_numeric(encoder), reading=reading), newcomers)
 
 
-def _encoder(policy: Policy) -> Encoder:
+def _encoder(policy: Policy | Mixture) -> Encoder:
     if policy.encoder is None:
         refuse("policy", found="one of features without names", expected="one of a table")
     return policy.encoder

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from jax import Array
 
-from dfcl_jax.methods import Policy
-from dfcl_jax.metrics import LEAST_PEOPLE, Expected, SpendCurve
+from dfcl_jax.methods import Mixture, Policy
+from dfcl_jax.metrics import LEAST_PEOPLE, Expected, MixedCurve, SpendCurve
 
 
 class Plan(NamedTuple):
@@ -21,11 +21,12 @@ class Plan(NamedTuple):
 
 
 def plan_for(
-    policy: Policy,
+    policy: Policy | Mixture,
     people: pd.DataFrame,
     rows: np.ndarray,
     budgets: Sequence[float],
     *,
+    models: np.ndarray | None = None,
     key: Array | None = None,
     risk: float | None = None,
     clip: bool = False,
@@ -37,6 +38,7 @@ def plan_for(
         people: their features, [n, columns].
         rows: their rows in the table, from 0, [n]: whoever has the same row draws the same dice in every plan.
         budgets: cost per person.
+        models: which policy of a mixture decides for each person, [n] int; drawn by dice if not given.
         key: of the dice; key 0 if not given.
         risk: probability of a true spend above the budget, see `SpendCurve.at`.
         clip: whether numbers outside the range of training are moved to its ends.
@@ -50,7 +52,8 @@ def plan_for(
     notes = [note] if (note := why_withheld(policy.curve, len(names))) else []
     for budget in budgets:
         expected = policy.curve.at(budget, risk=risk)
-        arm = policy.decide_by(expected.rule, outcomes, key, rows=rows)
+        chosen = {} if models is None else {"models": models}
+        arm = policy.decide_by(expected.rule, outcomes, key, rows=rows, **chosen)
         assignments[f"budget {budget:.10g}"] = names[arm]
         shares = {f"share {name}": float((arm == j).mean()) for j, name in enumerate(names)}
         summary.append({"budget": budget} | foretold(expected, policy.curve, len(rows), len(names)) | shares)
@@ -59,14 +62,14 @@ def plan_for(
     return Plan(pd.DataFrame(assignments), pd.DataFrame(summary), notes)
 
 
-def why_withheld(curve: SpendCurve, m: int) -> str:
+def why_withheld(curve: SpendCurve | MixedCurve, m: int) -> str:
     """Why a plan has no intervals; empty where it has. They would be narrow for no reason."""
     if curve.people >= LEAST_PEOPLE * m:
         return ""
     return f"No intervals: of {curve.people} people to rest on there are fewer than {LEAST_PEOPLE:.0f} a treatment"
 
 
-def foretold(expected: Expected, curve: SpendCurve, people: int, m: int) -> dict[str, float]:
+def foretold(expected: Expected, curve: SpendCurve | MixedCurve, people: int, m: int) -> dict[str, float]:
     """Multiplier, spend and revenue per person with intervals of 95%, of a plan for so many people.
 
     The ends of intervals that rest on hardly anybody are NaN (`why_withheld`).
@@ -75,7 +78,7 @@ def foretold(expected: Expected, curve: SpendCurve, people: int, m: int) -> dict
     if why_withheld(curve, m):
         spend = revenue = (np.nan, np.nan)
     return {
-        "lam": float(expected.rule.lam),
+        "lam": float(np.mean(expected.rule.lam)),
         "spend": expected.spend,
         "spend_low": float(spend[0]),
         "spend_high": float(spend[1]),
@@ -85,14 +88,13 @@ def foretold(expected: Expected, curve: SpendCurve, people: int, m: int) -> dict
     }
 
 
-def remark(expected: Expected, curve: SpendCurve, budget: float) -> str:
+def remark(expected: Expected, curve: SpendCurve | MixedCurve, budget: float) -> str:
     """What is out of the ordinary in how a policy meets a budget; empty where nothing is."""
-    cheapest = curve.spend[0]
-    if cheapest > budget:
+    if curve.least() > budget:
         return "below the estimated cost of the cheapest treatment, which everybody is given"
-    if np.isinf(expected.rule.lam) and expected.rule.share < 1:
-        at_random = 1 - float(expected.rule.share)
-        return f"the method overspends at any multiplier, so {at_random:.0%} are given the cheapest treatment at random"
-    if expected.spend < budget and expected.rule.lam == curve.lam[-1]:
+    if expected.at_random > 0:
+        share = f"{expected.at_random:.0%}"
+        return f"the method overspends at any multiplier, so {share} are given the cheapest treatment at random"
+    if expected.spend < budget and curve.is_spent(expected.rule):
         return "above the largest useful spend, everybody has their best treatment"
     return ""

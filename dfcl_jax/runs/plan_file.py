@@ -17,9 +17,9 @@ from dfcl_jax.data import Reading, Unlike
 from dfcl_jax.data.parts import open_parts
 from dfcl_jax.errors import refuse
 from dfcl_jax.files import whole_file
-from dfcl_jax.methods import Policy
+from dfcl_jax.methods import Mixture, Policy
 from dfcl_jax.methods.policy import BLOCK
-from dfcl_jax.metrics import Expected, SpendCurve
+from dfcl_jax.metrics import Expected, MixedCurve, SpendCurve
 from dfcl_jax.runs.newcomers import Newcomers, open_people
 from dfcl_jax.runs.passes import passes
 from dfcl_jax.runs.plan import foretold, remark, why_withheld
@@ -36,7 +36,7 @@ class FilePlan(NamedTuple):
     budget: float  # per person
     risk: float | None  # that the true spend is above the budget, as asked for
     expected: Expected
-    curve: SpendCurve  # what the expectations rest on
+    curve: SpendCurve | MixedCurve  # what the expectations rest on
     shares: dict[str, float]  # of each treatment
     unlike: Unlike  # how the people differ from those of the trial
 
@@ -59,7 +59,7 @@ class FilePlan(NamedTuple):
 
 def plan_people(
     source: Path,
-    policy: Policy,
+    policy: Policy | Mixture,
     out: Path,
     *,
     budget: float,
@@ -100,7 +100,7 @@ def plan_people(
     """
     check_output(out, keep)
     expected = policy.curve.at(budget, risk=risk)
-    least = float(policy.curve.aim(risk)[0])
+    least = policy.curve.least(risk)
     if least > budget:
         asked = f"{budget:.6g}" if risk is None else f"{budget:.6g} at risk {risk:g}"
         refuse("budget", found=asked, expected=f"at least {least:.6g}, the estimated spend of the cheapest treatment")
@@ -122,10 +122,12 @@ def plan_people(
     ):
         predicted = people.predicted(over("decide", people.parts.batches(batch)))
         for (before, outcomes, so_far), carried, who in zip(predicted, keeps, identities, strict=False):
-            own = np.arange(before, before + len(outcomes.r)) if who is None else identity_rows(who, before=before)
+            own = np.arange(before, before + outcomes.r.shape[-2]) if who is None else identity_rows(who, before=before)
             arm = policy.decide_by(expected.rule, outcomes, key, rows=own)
             columns = [*(carried.columns if carried else ()), names.take(pa.array(arm))]
-            writer.write_table(pa.table(columns + (picked(outcomes, arm) if money else []), schema=schema))
+            writer.write_table(
+                pa.table(columns + (picked(policy.own(outcomes, own), arm) if money else []), schema=schema)
+            )
             counts += np.bincount(arm, minlength=len(names))
             different = so_far
     shares = dict(zip(policy.arms, (counts / rows).tolist(), strict=True))

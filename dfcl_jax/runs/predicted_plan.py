@@ -15,7 +15,7 @@ from dfcl_jax.data import Reading, Unlike
 from dfcl_jax.data.parts import Parts, finite, numbered, open_parts
 from dfcl_jax.errors import refuse
 from dfcl_jax.files import scratch_file, whole_file
-from dfcl_jax.methods import Policy
+from dfcl_jax.methods import Mixture, Policy
 from dfcl_jax.runs.newcomers import Newcomers, open_people
 from dfcl_jax.runs.passes import Pass, passes
 from dfcl_jax.runs.plan_file import (
@@ -109,7 +109,7 @@ def plan_predictions(
 
 def plan_people_by_predictions(
     source: Path,
-    policy: Policy,
+    policy: Policy | Mixture,
     out: Path,
     *,
     budget: float,
@@ -133,6 +133,9 @@ def plan_people_by_predictions(
     Raises:
         InputError: as `plan_predictions` and `plan_people`; a method that does not predict money.
     """
+    if isinstance(policy, Mixture):
+        found = f"a mixture of {len(policy.policies)} models, which predict different money"
+        refuse("policy", found=found, expected="one model, or a plan by measured money")
     if not policy.method.money:
         found = f"{type(policy.method).__name__}, which does not predict money"
         refuse("method", found=found, expected="one that does, or a plan by measured money")

@@ -25,11 +25,12 @@ from dfcl_jax.errors import refuse
 from dfcl_jax.files import locked, write_atomically
 from dfcl_jax.methods import describe
 from dfcl_jax.report import figures
+from dfcl_jax.report import proof as proof_page
 from dfcl_jax.report.summary import caption, cells, markdown, summarise
 from dfcl_jax.report.terminal import frame_tables, terminal_tables
 from dfcl_jax.runs.config import FolderConfig
 from dfcl_jax.runs.progress import StudyProgress
-from dfcl_jax.study import Cells, Study
+from dfcl_jax.study import Cells, Proof, Study
 from dfcl_jax.train import Checkpoints, TensorBoard
 
 CONFIG = "config.json"
@@ -80,13 +81,36 @@ class Run:
         self.console.print(*frame_tables(table, width=self.console.width), sep="\n")
         self.say(*([caption] if caption else []))
 
+    def report_proof(self, proof: Proof, study: Study, slopes: pd.DataFrame) -> None:
+        """Write the tables and the figure of a proof, and print its page."""
+        self.write_table("metrics", study.values)
+        self.write_table("quality", study.quality)
+        for name in ("values", "lifts", "per_cent"):
+            self.write_table(f"proof_{name}", getattr(proof, name))
+        self.write_table("calibration", slopes)
+        if not proof.budgets:
+            self.say("No budget that every method can meet, so there is nothing to compare.")
+            return
+        self.write_text("table.md", proof_page.markdown(proof, study, slopes))
+        self._print(*proof_page.summary(proof, study))
+        self.say(proof_page.caption(proof, study), "", "Lift at each budget:")
+        self._print(*proof_page.by_budget(proof))
+        if len(slopes):
+            self.say(proof_page.CALIBRATION)
+            self._print(*proof_page.calibration(slopes))
+        self.say(proof_page.verdict(proof, study))
+        figures.proof_against_budget(proof, study.judge.base, self.path / "value_by_budget.png")
+
+    def _print(self, headers: list[str], rows: list[list[str]]) -> None:
+        self.console.print(*terminal_tables(headers, rows, width=self.console.width), sep="\n")
+
     def report(self, study: Study) -> None:
         """Write the tables and the figure of a study, and print its table."""
         self.write_table("metrics", study.values)
         self.write_table("quality", study.quality)
         table = summarise(study)
         self.write_text("table.md", markdown(table, study))
-        self.console.print(*terminal_tables(*cells(table, study), width=self.console.width), sep="\n")
+        self._print(*cells(table, study))
         self.say(caption(study))
         figures.value_against_budget(study, self.path / "value_by_budget.png")
 

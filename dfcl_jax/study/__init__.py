@@ -4,26 +4,33 @@ from dfcl_jax.study.cells import Cell, Cells, Watcher
 from dfcl_jax.study.comparison import ORACLE, Judge, Study, compare
 from dfcl_jax.study.evaluation import Evaluation, evaluate
 from dfcl_jax.study.online import online, online_lifts
-from dfcl_jax.study.policies import policy_of
+from dfcl_jax.study.policies import mixture_of, policy_of
+from dfcl_jax.study.proof import AUTO, Proof, calibration_slopes, prove, rows_needed
 from dfcl_jax.study.sweep import Setting, Sweep, grid, sweep
 from dfcl_jax.study.variance import variances
 
 __all__ = [
+    "AUTO",
     "ORACLE",
     "Cell",
     "Cells",
     "Evaluation",
     "Judge",
+    "Proof",
     "Setting",
     "Study",
     "Sweep",
     "Watcher",
+    "calibration_slopes",
     "compare",
     "evaluate",
     "grid",
+    "mixture_of",
     "online",
     "online_lifts",
     "policy_of",
+    "prove",
+    "rows_needed",
     "sweep",
     "variances",
 ]

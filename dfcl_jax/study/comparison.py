@@ -119,7 +119,7 @@ def measured_scores(settle: Settle, split: Split, base: Method, params: Params) 
 def examine(outcomes: Outcomes, split: Split, settling: Scores, loss: Loss) -> pd.DataFrame:
     """Value and quality of one policy: a row for each budget, with columns as in `Study`."""
     budgets, test = split.task.budgets, split.exam.test
-    value = metrics.eom(outcomes, settling, np.asarray(budgets, settling.c.dtype))
+    value = metrics.eom(outcomes, settling, np.asarray(budgets, settling.c.dtype), weights=split.exam.weight)
     columns: dict[str, Any] = {
         name: np.asarray(getattr(value, name), np.float64) for name in ("revenue", "cost", "lam", "mixed")
     }

@@ -1,12 +1,33 @@
 """From a study's cell to the policy that is deployed."""
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from dfcl_jax.data import Split
-from dfcl_jax.methods import Policy
+from dfcl_jax.methods import Mixture, Policy
 from dfcl_jax.metrics import spend_curve
 from dfcl_jax.study.comparison import Study, measured_scores
 
 
-def policy_of(study: Study, split: Split, name: str, *, arms: tuple[str, ...]) -> Policy:
+def mixture_of(
+    study: Study, splits: Sequence[Split], name: str, *, arms: tuple[str, ...], clusters: np.ndarray | None = None
+) -> Mixture:
+    """The policies of one method on the folds of a trial, as one: its value is what `prove` estimates.
+
+    Args:
+        study: what was trained.
+        splits: the tasks and exams of all folds.
+        name: of the method.
+        arms: names of the treatments, [m].
+        clusters: [n] the cluster of each row of the table.
+    """
+    return Mixture(tuple(policy_of(study, split, name, arms=arms, clusters=clusters) for split in splits))
+
+
+def policy_of(
+    study: Study, split: Split, name: str, *, arms: tuple[str, ...], clusters: np.ndarray | None = None
+) -> Policy:
     """The policy of one method on one seed's task, with a spend curve measured on the people of its exam.
 
     No model was trained on them, and no truth of a simulation is used: the curve is what a platform could measure.
@@ -16,6 +37,7 @@ def policy_of(study: Study, split: Split, name: str, *, arms: tuple[str, ...]) -
         split: the seed's task and exam.
         name: of the method.
         arms: names of the treatments, [m].
+        clusters: [n] the cluster of each row of the table.
     """
     method, test = study.methods[name], split.exam.test
     params, base_params = (
@@ -23,5 +45,6 @@ def policy_of(study: Study, split: Split, name: str, *, arms: tuple[str, ...]) -
         for each in (name, study.judge.base)
     )
     settling = measured_scores(study.judge.settle, split, study.methods[study.judge.base], base_params)
-    curve = spend_curve(method.predict(params, test.x), settling)
+    own = None if clusters is None or split.test_rows is None else clusters[split.test_rows]
+    curve = spend_curve(method.predict(params, test.x), settling, weights=split.exam.weight, clusters=own)
     return Policy(method, params, split.encoder, arms, curve)

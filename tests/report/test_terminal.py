@@ -52,7 +52,7 @@ def test_no_cell_is_cut_whatever_the_width(width):
 
 
 def test_a_table_of_many_columns_and_few_rows_is_turned():
-    lines = printed(HEADERS, ROWS, 80).splitlines()
+    lines = printed(HEADERS, ROWS, 90).splitlines()
     assert any(line.split() == ["budget", "0.025", "0.05"] for line in lines)
 
 
@@ -64,3 +64,9 @@ def test_names_are_printed_as_they_are():
 
 def test_a_bar_in_a_name_does_not_end_a_cell_of_markdown():
     assert markdown_table(["a|b"], [["1"]]) == "| a\\|b |\n| --- |\n| 1 |\n"
+
+
+def test_a_number_in_the_first_column_is_not_broken_where_the_table_would_just_fit():
+    headers, rows = ["budget", "spend"], [["0.1234", "+1.23 ±4.56"]]
+    for width in range(22, 40):
+        assert "0.1234" in printed(headers, rows, width)

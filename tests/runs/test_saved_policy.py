@@ -118,7 +118,7 @@ def test_a_policy_that_cannot_be_written_leaves_what_was_there(policy, folder, t
 
 
 def test_the_description_is_plain_data(policy, folder):
-    about = json.loads((folder / "policy.json").read_text(), parse_constant=lambda name: pytest.fail(name))
+    about = json.loads((folder / "policy.json").read_text(), parse_constant=lambda name: pytest.fail(name))["models"][0]
     assert about["arms"] == list(policy.arms)
     assert about["curve"]["lam"][0] is None
     assert about["curve"]["spend"] == policy.curve.spend.tolist()

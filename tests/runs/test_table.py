@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from dfcl_jax import InputError, TwoStage
-from dfcl_jax.data import Columns, simulate
+from dfcl_jax.data import Columns, simulate, split_folds, trial_table
+from dfcl_jax.methods import Policy
 from dfcl_jax.runs import TableConfig, load_policy, run_table
 from dfcl_jax.train import FitConfig
 
@@ -37,7 +38,7 @@ def config(simulation, tmp_path_factory) -> TableConfig:
     return TableConfig(
         data=folder,
         out=tmp_path_factory.mktemp("runs") / "run",
-        seeds=2,
+        folds=2,
         two_stage=TWO_STAGE,
         decision=FitConfig(epochs=2, batch_size=1000, learning_rate=1e-3),
         methods=("PL-centred",),
@@ -54,7 +55,7 @@ def test_the_true_spend_of_a_plan_is_near_what_it_states(simulation, folder):
     plan, budgets = pd.read_csv(folder / "plan.csv"), pd.read_csv(folder / "plan_budgets.csv")
     rows = plan.row.to_numpy() - 1
     cost = np.asarray(simulation.truth.c)[rows]
-    assert len(rows) == round(0.3 * N)
+    assert (rows == np.arange(N)).all()
     stated, reach = budgets.spend.to_numpy(), (budgets.spend_high - budgets.spend).to_numpy()
     for k, column in enumerate(plan.columns[1:]):
         spend = cost[np.arange(len(rows)), plan[column].to_numpy()].mean()
@@ -62,18 +63,44 @@ def test_the_true_spend_of_a_plan_is_near_what_it_states(simulation, folder):
         assert abs(spend - stated[k]) < 4 / 1.96 * reach[k]
 
 
-def test_the_plan_of_the_run_is_that_of_its_saved_policy(config, folder):
-    plan = pd.read_csv(folder / "plan.csv")
+def test_people_of_the_trial_are_planned_for_by_the_models_that_have_not_seen_them(config, folder):
+    plan, people = pd.read_csv(folder / "plan.csv"), pd.read_parquet(config.data)
     policy = load_policy(folder / "policies" / "TSM-SL")
-    people = pd.read_parquet(config.data).iloc[plan.row.to_numpy() - 1]
-    for column in plan.columns[1:]:
-        budget = float(column.removeprefix("budget "))
-        arm = policy.decide(people, budget, jax.random.key(0), rows=plan.row.to_numpy() - 1)
-        assert (np.asarray(policy.arms)[arm].astype(int) == plan[column]).all()
+    splits = split_folds(trial_table(config.data, COLUMNS), 0, folds=2, valid=config.valid)
+    for split, own in zip(splits, policy.policies, strict=True):
+        for column in plan.columns[1:]:
+            budget = float(column.removeprefix("budget "))
+            arm = own.decide(people.iloc[split.test_rows], budget, jax.random.key(0), rows=split.test_rows)
+            assert (np.asarray(policy.arms)[arm].astype(int) == plan[column].to_numpy()[split.test_rows]).all()
+
+
+def test_random_splits_are_still_there(config, tmp_path):
+    study = run_table("plan", replace(config, out=tmp_path / "run", splits=2, methods=("TSM-SL",)), COLUMNS)
+    assert set(study.values.seed) == {0, 1}
+    assert study.test_share == pytest.approx(0.3 / 0.6)
+    assert isinstance(load_policy(tmp_path / "run" / "policies" / "TSM-SL"), Policy)
+
+
+def test_clusters_and_weights_go_all_the_way(config, tmp_path):
+    frame = pd.read_parquet(config.data).iloc[:3000]
+    frame = frame.assign(shop=np.arange(3000) // 3, people=np.tile([1.0, 2.0, 3.0], 1000))
+    frame.to_parquet(tmp_path / "trial.parquet")
+    columns = replace(COLUMNS, cluster="shop", weight="people")
+    config = replace(config, data=tmp_path / "trial.parquet", out=tmp_path / "run", methods=("TSM-SL",))
+    run_table("plan", config, columns)
+    said = (tmp_path / "run" / "table.md").read_text()
+    assert "3,000 people in 1,000 clusters" in said
+    spend = pd.read_csv(tmp_path / "run" / "plan_budgets.csv")
+    assert spend.spend.to_numpy()[0] == pytest.approx(spend.budget[0], rel=1e-6)
+
+
+def test_clusters_of_a_streamed_trial_are_refused_before_work(config, tmp_path):
+    with pytest.raises(InputError, match="streamed from its files, expected a trial that fits into memory"):
+        run_table("plan", replace(config, out=tmp_path / "run", memory=1e-6), replace(COLUMNS, cluster="x0"))
 
 
 def test_the_same_trial_streamed_from_its_files_leads_to_a_policy_too(config, tmp_path, capsys):
-    streamed = replace(config, out=tmp_path / "run", memory=1e-6, seeds=1)
+    streamed = replace(config, out=tmp_path / "run", memory=1e-6)
     study = run_table("plan", streamed, COLUMNS)
     assert "rows are streamed" in capsys.readouterr().out
     assert np.isfinite(study.values.revenue).all()
@@ -99,7 +126,7 @@ def test_people_of_one_kind_share_the_budget(tmp_path):
     config = TableConfig(
         data=tmp_path / "trial.parquet",
         out=tmp_path / "run",
-        seeds=2,
+        folds=2,
         two_stage=TWO_STAGE,
         methods=("TSM-SL",),
         budgets=(0.3,),

@@ -11,7 +11,7 @@ import pandas as pd
 
 from dfcl_jax.data import Split
 from dfcl_jax.methods import TWO_STAGE, Method, TwoStage
-from dfcl_jax.methods.contenders import contenders
+from dfcl_jax.methods.contenders import every_contender
 from dfcl_jax.methods.tuning import choices_text, member_of, read_choices, trials, tuned, tuned_start
 from dfcl_jax.report.summary import mean_values
 from dfcl_jax.runs import RunConfig, chosen, command, draw_splits, open_run
@@ -61,8 +61,7 @@ def main(config: Config) -> None:
 
         if TWO_STAGE not in best:
             tune({TWO_STAGE: start})
-        groups = contenders(tuned_start(start, best), config.decision)
-        every = {TWO_STAGE: start} | {name: method for of in groups.values() for name, method in of.items()}
+        every = {TWO_STAGE: start} | every_contender(tuned_start(start, best), config.decision)
         asked = chosen(every, config.methods).items()
         tune({name: method for name, method in asked if name not in best and member_of(name) == name})
         table = pd.concat(tables, ignore_index=True)

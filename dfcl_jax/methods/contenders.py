@@ -39,6 +39,11 @@ def contenders(start: TwoStage, training: FitConfig) -> dict[str, Group]:
     }
 
 
+def every_contender(start: TwoStage, training: FitConfig) -> Group:
+    """The contenders of all groups by name."""
+    return {name: method for of in contenders(start, training).values() for name, method in of.items()}
+
+
 def published(start: TwoStage, training: FitConfig) -> Group:
     """The papers' losses, at their own constants and at fitted ones."""
     usual = decisions(start, training)

@@ -3,7 +3,7 @@
 import pytest
 
 from dfcl_jax import InputError, TwoStage
-from dfcl_jax.methods import Distilled, DRLearner, Ensemble, TwoHeaded, WeightedTwoStage
+from dfcl_jax.methods import Distilled, DRLearner, Ensemble, TwoHeaded, WeightedTwoStage, rivals, standard
 from dfcl_jax.methods.contenders import contenders
 from dfcl_jax.methods.decision import TRAINING
 from dfcl_jax.methods.tuning import Choice, choices_text, member_of, read_choices, trials, tuned, tuned_all, tuned_start
@@ -21,6 +21,13 @@ def stages(method):
         method = method.of
     before = getattr(method, "start", getattr(method, "nuisance", None))
     return [method, *(stages(before) if before is not None else [])]
+
+
+def test_a_name_means_one_method_wherever_it_is_listed():
+    """Networks of effects have the link of the start's network in either list, as outcomes are money."""
+    catalogue = standard(START, TRAINING) | rivals(START, TRAINING)
+    for name in catalogue.keys() & EVERY.keys():
+        assert catalogue[name] == EVERY[name]
 
 
 def test_no_two_contenders_share_a_name_or_are_one_method():

@@ -115,7 +115,8 @@ def ensembles(start: TwoStage, training: FitConfig, members: int = 5) -> Group:
         f"{name} resplit x{members}": Ensemble(of[name], members, resplit=True)
         for name in (TWO_STAGE, "TSM-own-units", "CN-concave-own-units")
     }
-    return {f"{name} x{members}": Ensemble(method, members) for name, method in of.items()} | resplit
+    distilled = {"TSM-own-units resplit distilled": _distilled(WeightedTwoStage(start, training), members)}
+    return {f"{name} x{members}": Ensemble(method, members) for name, method in of.items()} | resplit | distilled
 
 
 def gains(start: TwoStage, training: FitConfig, members: int = 5) -> Group:
@@ -141,6 +142,8 @@ def gains(start: TwoStage, training: FitConfig, members: int = 5) -> Group:
         # Steps grow as the root of the batch, as those of Adam should.
         "PL-both large batches": replace(both, training=_batches(training, 4)),
         "PL-both concave": concave,
+        "PL-both from distilled": replace(both, start=_distilled(weighted, members)),
+        "PL-both concave from distilled": replace(concave, start=_distilled(replace(weighted, start=rising), members)),
         f"PL-both x{members}": Ensemble(both, members),
         f"PL-both resplit x{members}": Ensemble(both, members, resplit=True),
         f"PL-both concave x{members}": Ensemble(concave, members),
@@ -153,6 +156,11 @@ def gains(start: TwoStage, training: FitConfig, members: int = 5) -> Group:
     if start.network.shape == "mlp":
         of["PL-both two-headed"] = TwoHeaded(both)
     return of
+
+
+def _distilled(weighted: WeightedTwoStage, members: int) -> Distilled:
+    """One network that predicts what an ensemble of weighted two-stage learning does."""
+    return Distilled(Ensemble(weighted, members, resplit=True), weighted, weighted.start.training)
 
 
 def _concave(start: TwoStage) -> NetworkConfig:

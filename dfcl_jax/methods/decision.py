@@ -16,6 +16,7 @@ from dfcl_jax import metrics, scores
 from dfcl_jax.data import Task
 from dfcl_jax.errors import refuse
 from dfcl_jax.losses import Constants, constants, prediction_loss
+from dfcl_jax.methods.distilled import Distilled
 from dfcl_jax.methods.gradient import (
     Counted,
     build,
@@ -79,12 +80,12 @@ class Decision:
     method is a new composition: `Decision(scores.centred, my_loss)`.
 
     Raises:
-        InputError: a weight that is negative or not finite; bad budgets; no fold.
+        InputError: a weight that is negative or not finite; bad budgets; no fold; a start that predicts no money.
     """
 
     scores: Estimator  # (training rows, two-stage predictions) -> what decisions earn
     loss: DecisionLoss  # (predictions, scores, constants) -> loss, []
-    start: TwoStage | WeightedTwoStage = field(default_factory=TwoStage)
+    start: TwoStage | WeightedTwoStage | Distilled = field(default_factory=TwoStage)
     training: FitConfig = field(default_factory=lambda: TRAINING)
     constants: Callable[[Outcomes, Array], Constants] = constants.fitted  # (predictions, budgets) -> constants
     by_rows: bool = False  # the loss is a mean over rows, so that chunks of a large batch need not know of each other
@@ -105,6 +106,8 @@ class Decision:
         if self.budgets is not None and not self.budgets:
             refuse("budgets of a method", found="none", expected="at least one, or None for those of the task")
         check_budgets(np.asarray(self.budgets or ()))
+        if not self.start.money:
+            refuse("start of a decision method", found="a method that predicts no money", expected="one that does")
         if self.folds < 1:
             refuse("folds", found=self.folds, expected="at least 1")
 

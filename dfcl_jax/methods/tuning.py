@@ -99,7 +99,10 @@ def tuned(method: Any, choice: Choice) -> Any:
 def _networks(method: Any, choice: Choice) -> Any:
     if isinstance(method, TwoStage):
         return replace(method, network=choice.built(method.network))
-    return replace(method, start=_networks(method.start, choice))
+    if isinstance(method, Ensemble):
+        return replace(method, of=_networks(method.of, choice))
+    changed = {name: _networks(getattr(method, name), choice) for name in ("of", "start") if hasattr(method, name)}
+    return replace(method, **changed)
 
 
 def member_of(name: str) -> str:

@@ -30,22 +30,35 @@ def test_a_lesson_learned_costs_nothing_and_levels_are_no_part_of_it():
     of = Outcomes(*(jnp.asarray(rng.normal(size=(20, 3))) for _ in range(2)))
     level = jnp.asarray(rng.normal(size=(20, 1)))
     weights = jnp.asarray(rng.uniform(1, 2, 20))
-    assert float(teaching_loss(Outcomes(of.r + level, of.c - level), Taught(of, weights))) < 1e-28
+    moved = Outcomes(of.r + level, of.c - level)
+    assert float(teaching_loss(moved, Taught(of, weights), level=False)) < 1e-28
+    expected = float((weights * 2 * level[:, 0] ** 2).mean())
+    assert float(teaching_loss(moved, Taught(of, weights))) == pytest.approx(expected, rel=1e-9)
     other = Outcomes(of.r.at[0, 1].add(3.0), of.c)
     # A difference of 3 at one of three treatments has squares 1, 4 and 1 about its mean.
-    assert float(teaching_loss(other, Taught(of, weights))) == pytest.approx(float(weights[0]) * 2 / 20)
+    assert float(teaching_loss(other, Taught(of, weights), level=False)) == pytest.approx(float(weights[0]) * 2 / 20)
 
 
-def test_a_distilled_network_comes_near_its_teacher_in_its_own_unit():
-    """A teacher of the student's own shape, in another unit: a tenth of its variance is not yet learned at most."""
-    teacher = replace(TWO_STAGE, training=replace(TRAINING, epochs=30))
+@pytest.mark.parametrize("decides", [False, True], ids=["money", "decisions"])
+def test_a_distilled_network_comes_near_its_teacher(decides):
+    """A teacher of the student's own shape: a tenth of what it distinguishes is not yet learned at most."""
+    predicts = replace(TWO_STAGE, training=replace(TRAINING, epochs=30))
+    teacher = replace(DECISION, start=predicts) if decides else predicts
     student = Distilled(teacher, TWO_STAGE, TAUGHT)
     taught = teacher.predict(teacher.fit(KEY, SPLIT.task, SILENT), X)
     learned = student.predict(student.fit(KEY, SPLIT.task, SILENT), X)
-    assert not student.money
+    assert student.money == teacher.money
     for mine, its in zip(learned, taught, strict=True):
-        mine, its = (np.asarray(y - y.mean(axis=1, keepdims=True)).ravel() for y in (mine, its))
+        if decides:
+            mine, its = (y - y.mean(axis=1, keepdims=True) for y in (mine, its))
+        mine, its = (np.asarray(y).ravel() for y in (mine, its))
         assert np.corrcoef(mine, its)[0, 1] ** 2 > 0.9
+        assert decides or np.mean((mine - its) ** 2) < 0.1 * its.var()
+
+
+def test_decisions_are_not_learned_from_a_start_that_predicts_no_money():
+    with pytest.raises(InputError, match="start of a decision method: found a method that predicts no money"):
+        replace(DECISION, start=Distilled(DECISION, TWO_STAGE))
 
 
 @pytest.fixture(scope="module")

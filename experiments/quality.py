@@ -1,91 +1,35 @@
 """What each method gains in true value over two-stage learning, in several regimes of simulated trials."""
 
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import Annotated, Literal, NamedTuple
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
 
 import jax
 
-from dfcl_jax import scores
-from dfcl_jax.data import simulate
-from dfcl_jax.losses import constants
-from dfcl_jax.losses import decision as losses
-from dfcl_jax.methods import Decision, Method, TwoStage, decisions, standard
-from dfcl_jax.runs import DRAWS, Draw, RunConfig, chosen, command, draw_splits, open_run
+from dfcl_jax.methods import CHEAPEST, TWO_STAGE, CheapestArm, Decision, Ensemble, Method, TwoStage
+from dfcl_jax.methods.contenders import at_pace, contenders
+from dfcl_jax.methods.tuning import read_choices, tuned_all, tuned_start
+from dfcl_jax.runs import RunConfig, chosen, command, draw_splits, open_run
 from dfcl_jax.runs.options import COUNT, Within
+from dfcl_jax.runs.regimes import REGIMES, RegimeName
 from dfcl_jax.study import Judge, compare
-from dfcl_jax.train import FitConfig
 
-
-class Regime(NamedTuple):
-    """A population, how many people of it are seen, and what predicts."""
-
-    parts: tuple[int, int, int]  # people for training, validation and test
-    hidden: tuple[int, ...] = (64, 32, 32)
-    base_spread: float | None = 1.0  # of simulate.marketing; None: simulate.criteo_like
-
-    @property
-    def draw(self) -> Draw:
-        """(key, people) -> a trial and its truth."""
-        if self.base_spread is None:
-            return DRAWS["criteo"]
-        return jax.jit(partial(simulate.marketing, base_spread=self.base_spread), static_argnums=1)
-
-    def two_stage(self, of: TwoStage) -> TwoStage:
-        """Two-stage learning with the regime's network, and probabilities where outcomes are 0 or 1."""
-        network = replace(of.network, hidden=self.hidden)
-        if self.base_spread is not None:
-            return replace(of, network=network)
-        return replace(of, network=replace(network, link="sigmoid"), loss="cross_entropy")
-
-
-REGIMES = {
-    "default": Regime((200_000, 50_000, 100_000)),
-    "large": Regime((800_000, 200_000, 100_000)),
-    "wide": Regime((200_000, 50_000, 100_000), hidden=(256, 128)),
-    "homogeneous": Regime((200_000, 50_000, 100_000), base_spread=0.0),
-    "criteo": Regime((1_200_000, 200_000, 600_000), base_spread=None),
-}
-
-
-def studied(start: TwoStage, training: FitConfig) -> dict[str, Method]:
-    """The standard methods; those published, at their own constants; and others that were tried."""
-    usual = decisions(start, training)
-    paces = {"DFCL-PL": 1.0, "DFCL-MER": 0.1, "DFCL-IFD": 1.0}
-    published = {
-        f"{name}-published": at_pace(replace(usual[name], constants=constants.published_marketing), training, pace)
-        for name, pace in paces.items()
-    }
-    of = partial(Decision, start=start, training=training)
-    pl, ifd, own = losses.entropy_regularised, losses.finite_difference, scores.centred_in_own_units
-    return published | standard(start, training) | {
-        "PPL": of(scores.raw, losses.primal_policy_learning),
-        "PIFD": of(scores.raw, losses.primal_finite_difference),
-        "PPL-priced-AIPW": of(scores.aipw, partial(losses.primal_policy_learning, priced=True)),
-        "PIFD-priced-AIPW": of(scores.aipw, partial(losses.primal_finite_difference, priced=True)),
-        "IFD-centred": of(scores.centred, ifd),
-        "PL-AIPW": of(scores.aipw, pl),
-        "PL-winsorised": of(scores.centred_winsorised, pl),
-        "PL-centred-tracked": of(scores.centred, pl, tracked=True),
-        "PL-own-units-frozen": of(own, pl),
-        "IFD-own-units": of(own, ifd),
-        "TSM-own-units": of(scores.raw_by_precision, losses.weighted_squares),
-    }  # fmt: skip
-
-
-def at_pace(method: Decision, training: FitConfig, pace: float) -> Decision:
-    """A method at a multiple of a training's learning rate."""
-    return replace(method, training=replace(training, learning_rate=training.learning_rate * pace))
+GroupName = Literal["published", "scores", "rivals", "ensembles", "gains", "all"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config(RunConfig):
-    """Compare the published losses and their successors on simulated trials whose truth is known.
+    """Compare the published losses, their successors and their rivals on simulated trials whose truth is known.
 
-    Learning rates were chosen by --first-seed 100 --seeds 3 --parts 100000 25000 50000 --paces 0.1 0.3 1.
+    Learning rates were chosen by --first-seed 100 --seeds 3 --parts 100000 25000 50000 --paces 0.1 0.3 1; with --tuned
+    everything is as `tune` chose it.
     """
 
-    regime: Literal["default", "large", "wide", "homogeneous", "criteo"] = "default"
+    regime: RegimeName = "default"
+    contenders: tuple[GroupName, ...] = ("published", "scores", "rivals")
+    """Groups of methods; --methods names some of any group instead."""
+    tuned: tuple[Path, ...] = ()
+    """What `tune` chose for the contenders, in files tuned.json; a contender in none of them is as it is."""
     seeds: Annotated[int, COUNT] = 10
     parts: Annotated[tuple[int, int, int] | None, COUNT] = None
     """People for training, validation and test instead of the regime's."""
@@ -97,11 +41,22 @@ def main(config: Config) -> None:
     """Simulate, train, compare, report."""
     regime = REGIMES[config.regime]
     start, parts = regime.two_stage(config.two_stage), config.parts or regime.parts
-    methods = chosen(studied(start, config.decision), config.methods)
+    methods = chosen(known(config, start), config.methods)
     methods = at_paces(methods, config) if config.paces else methods
     with open_run("quality", config, regime=config.regime, parts=parts) as run:
         splits = draw_splits(run, config, regime.draw, parts)
         run.report(compare(jax.random.key(0), splits, methods, judge=Judge(loss=start.loss), cells=run.cells()))
+
+
+def known(config: Config, start: TwoStage) -> dict[str, Method]:
+    """The methods to choose from: those of the groups, or all where --methods names some."""
+    best = read_choices(*config.tuned)
+    groups = contenders(tuned_start(start, best), config.decision)
+    asked = list(groups) if config.methods or "all" in config.contenders else config.contenders
+    rest = {name: method for group in asked for name, method in groups[group].items()}
+    # An ensemble trains in one program with its first member, which the study finds when it comes to that alone.
+    rest = dict(sorted(rest.items(), key=lambda named: not isinstance(named[1], Ensemble)))
+    return {**tuned_all({TWO_STAGE: start, **rest}, best), CHEAPEST: CheapestArm()}
 
 
 def at_paces(methods: dict[str, Method], config: Config) -> dict[str, Method]:

@@ -6,7 +6,9 @@ from dfcl_jax.methods.catalogue import CHEAPEST, METHODS, OF_TWO, TWO_STAGE, dec
 from dfcl_jax.methods.cheapest import CheapestArm
 from dfcl_jax.methods.decision import Decision
 from dfcl_jax.methods.direct import Direct
+from dfcl_jax.methods.distilled import Distilled
 from dfcl_jax.methods.dr_learner import DRLearner
+from dfcl_jax.methods.ensemble import Ensemble
 from dfcl_jax.methods.forest import CausalForest
 from dfcl_jax.methods.identity import describe, rebuild
 from dfcl_jax.methods.method import SILENT, Log, ManySeeds, Method, fit_each, learns_together
@@ -15,7 +17,9 @@ from dfcl_jax.methods.policy import Policy
 from dfcl_jax.methods.pooled import Pooled
 from dfcl_jax.methods.r_learner import RLearner
 from dfcl_jax.methods.saved import load_policy, save_policy
+from dfcl_jax.methods.two_headed import TwoHeaded
 from dfcl_jax.methods.two_stage import TwoStage
+from dfcl_jax.methods.weighted import WeightedTwoStage
 from dfcl_jax.methods.x_learner import XLearner
 
 __all__ = [
@@ -31,6 +35,8 @@ __all__ = [
     "DRLearner",
     "Decision",
     "Direct",
+    "Distilled",
+    "Ensemble",
     "Log",
     "ManySeeds",
     "Method",
@@ -38,7 +44,9 @@ __all__ = [
     "Policy",
     "Pooled",
     "RLearner",
+    "TwoHeaded",
     "TwoStage",
+    "WeightedTwoStage",
     "XLearner",
     "decisions",
     "describe",

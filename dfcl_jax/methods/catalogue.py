@@ -10,6 +10,7 @@ from dfcl_jax.methods.cheapest import CheapestArm
 from dfcl_jax.methods.decision import TRAINING, Decision
 from dfcl_jax.methods.direct import Direct
 from dfcl_jax.methods.dr_learner import DRLearner
+from dfcl_jax.methods.ensemble import Ensemble
 from dfcl_jax.methods.forest import CausalForest
 from dfcl_jax.methods.method import Method
 from dfcl_jax.methods.r_learner import RLearner
@@ -71,7 +72,7 @@ def rivals(start: TwoStage | None = None, training: FitConfig | None = None) -> 
     return {
         "TSM-TL": replace(start, network=replace(network, shape="per_arm")),
         "TSM-CF": CausalForest(),
-        "TSM-SL x5": replace(start, network=replace(network, members=5)),
+        "TSM-SL x5": Ensemble(start, members=5),
         "X-learner": XLearner(**known),
         "R-learner": RLearner(**known),
         "DR-learner": DRLearner(**known),

@@ -16,6 +16,7 @@ from dfcl_jax import metrics, scores
 from dfcl_jax.data import Task
 from dfcl_jax.errors import refuse
 from dfcl_jax.losses import Constants, constants, prediction_loss
+from dfcl_jax.methods.distilled import Distilled
 from dfcl_jax.methods.gradient import (
     Counted,
     build,
@@ -29,7 +30,9 @@ from dfcl_jax.methods.gradient import (
     with_units,
 )
 from dfcl_jax.methods.method import Log
+from dfcl_jax.methods.regression import counted_in, of_others
 from dfcl_jax.methods.two_stage import TwoStage
+from dfcl_jax.methods.weighted import WeightedTwoStage
 from dfcl_jax.models import Model, Params
 from dfcl_jax.scores.surfaces import Estimator, apply, learn
 from dfcl_jax.solvers import check_budgets
@@ -77,12 +80,12 @@ class Decision:
     method is a new composition: `Decision(scores.centred, my_loss)`.
 
     Raises:
-        InputError: a weight that is negative or not finite; bad budgets.
+        InputError: a weight that is negative or not finite; bad budgets; no fold; a start that predicts no money.
     """
 
     scores: Estimator  # (training rows, two-stage predictions) -> what decisions earn
     loss: DecisionLoss  # (predictions, scores, constants) -> loss, []
-    start: TwoStage = field(default_factory=TwoStage)
+    start: TwoStage | WeightedTwoStage | Distilled = field(default_factory=TwoStage)
     training: FitConfig = field(default_factory=lambda: TRAINING)
     constants: Callable[[Outcomes, Array], Constants] = constants.fitted  # (predictions, budgets) -> constants
     by_rows: bool = False  # the loss is a mean over rows, so that chunks of a large batch need not know of each other
@@ -92,6 +95,7 @@ class Decision:
     annealing: optax.Schedule | None = None
     select: Literal["value", "aucc"] = "value"  # what chooses the checkpoint
     settle: Literal["aipw", "ipw"] = "aipw"  # scores of the validation people that the value is settled by
+    folds: int = 1  # scores rest on predictions by two-stage models of the other folds; 1: on those of the start
     # Cost per person that the constants are for; None: the task's, which the checkpoint is chosen by all the same.
     budgets: tuple[float, ...] | None = None
 
@@ -102,6 +106,10 @@ class Decision:
         if self.budgets is not None and not self.budgets:
             refuse("budgets of a method", found="none", expected="at least one, or None for those of the task")
         check_budgets(np.asarray(self.budgets or ()))
+        if not self.start.money:
+            refuse("start of a decision method", found="a method that predicts no money", expected="one that does")
+        if self.folds < 1:
+            refuse("folds", found=self.folds, expected="at least 1")
 
     @property
     def money(self) -> bool:
@@ -135,6 +143,7 @@ class Begin(NamedTuple):
     source: Any  # the `StreamedTrial` of the task; None where its rows are in memory
     net: Params  # of two-stage learning
     sample_hat: Outcomes  # two-stage predictions of the sample of training people
+    hat: Outcomes  # those that scores rest on: the same, or of the other folds
     judge: Any  # what a checkpoint is chosen by, beside predictions of the validation people
     seeds: Seeds
 
@@ -180,7 +189,13 @@ def begin_from(method: Decision, key: Array, tasks: Sequence[Task], log: Log, se
         judge = (settling, counted.budgets, met)
     order_keys = keys_for(jax.random.fold_in(key, 1), counted, seeds)
     source = None if isinstance(tasks[0].train, Trial) else tasks[0].train
-    return Begin(order_keys, model, counted, source, net, sample_hat, judge, seeds)
+    hat = sample_hat
+    if method.folds > 1:
+        if source is not None:
+            refuse("folds of a decision method", found="a streamed trial", expected="a trial in memory, or 1")
+        hat = of_others(method.start, key, tasks, log, seeds, method.folds)
+        hat = seeds.each(counted_in)(counted.units, hat)
+    return Begin(order_keys, model, counted, source, net, sample_hat, hat, judge, seeds)
 
 
 def _within(cost: Array, seen: Array, unit: Array) -> Array:
@@ -254,7 +269,7 @@ def _rows(method: Decision, begin: Begin) -> Rows | Streamed:
     """Training rows with the scores of their decisions."""
     sample = begin.counted.sample
     if begin.source is None:
-        return Rows(sample, scored(method, begin.seeds, sample, begin.sample_hat))
+        return Rows(sample, scored(method, begin.seeds, sample, begin.hat))
     statistic = jax.jit(partial(learn, method.scores))(sample, begin.sample_hat)
 
     def prepare(trial: Trial, context: tuple[Units, Params, Any]) -> Rows:
@@ -273,7 +288,7 @@ def _first(begin: Begin, n: int) -> tuple[Trial, Outcomes]:
     shared = trial.p.ndim == begin.seeds.axes + 1
     some = jax.tree.map(lambda leaf: leaf[(*axis, slice(n))], trial._replace(p=trial.t if shared else trial.p))
     some = some._replace(p=trial.p) if shared else some
-    return some, jax.tree.map(lambda leaf: leaf[(*axis, slice(n))], begin.sample_hat)
+    return some, jax.tree.map(lambda leaf: leaf[(*axis, slice(n))], begin.hat)
 
 
 @partial(jax.jit, static_argnums=(0, 1))

@@ -1,5 +1,6 @@
 """DR-learner: a network regressed on doubly robust score surfaces."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from dfcl_jax.methods.gradient import predict_money, within_seen
 from dfcl_jax.methods.method import Log
 from dfcl_jax.methods.regression import CrossFitted, person_weights
 from dfcl_jax.models import Params
+from dfcl_jax.train import Seeds
 from dfcl_jax.types import Outcomes, Scores, Trial
 
 
@@ -23,10 +25,6 @@ class DRLearner(CrossFitted):
     than for one contrast). G is unbiased whatever the models predict, as the treatment was randomised.
     """
 
-    def fit(self, key: Array, task: Task, log: Log) -> Params:
-        """The network's parameters with its units of money."""
-        return self.regressed(surface_loss, self._given, key, task, log)[0]
-
     def predict(self, params: Params, x: Array) -> Outcomes:
         """Revenue and cost of every treatment, [n, m] each; cost within the range that the trial has seen of it."""
         return within_seen(predict_money(self.network, params, x), params["costs"])
@@ -35,3 +33,6 @@ class DRLearner(CrossFitted):
         weight = person_weights(hat, self.own_units)[:, None]
         surfaces = scores.aipw(trial, hat)
         return Scores(weight * surfaces.r, weight * surfaces.c, weight * jnp.ones_like(surfaces.w))
+
+    def _fit(self, key: Array, tasks: Sequence[Task], log: Log, seeds: Seeds) -> Params:
+        return self.regressed(surface_loss, self._given, key, tasks, log, seeds)[0]

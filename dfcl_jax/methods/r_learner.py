@@ -1,5 +1,6 @@
 """R-learner: effects from what is left of outcomes and of treatments once both are predicted."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from dfcl_jax.methods.gradient import predict_money
 from dfcl_jax.methods.method import Log
 from dfcl_jax.methods.regression import CrossFitted, over_control, person_weights
 from dfcl_jax.models import Params
+from dfcl_jax.train import Seeds
 from dfcl_jax.types import Outcomes, Trial
 
 
@@ -44,11 +46,6 @@ class RLearner(CrossFitted):
     m(x) = sum_j p_j y_hat_j(x), y_hat of models that have not seen the person.
     """
 
-    def fit(self, key: Array, task: Task, log: Log) -> Params:
-        """Parameters of the effects, of two-stage learning, and units of money."""
-        effect, known = self.regressed(residual_loss, self._given, key, task, log)
-        return {"effect": effect, "nuisance": known.params}
-
     def predict(self, params: Params, x: Array) -> Outcomes:
         """Revenue and cost of every treatment, [n, m] each; cost within the range that the trial has seen of it."""
         effect = predict_money(self.network, params["effect"], x)
@@ -62,3 +59,8 @@ class RLearner(CrossFitted):
             jax.nn.one_hot(trial.t, p.shape[1], dtype=p.dtype) - p,
             person_weights(hat, self.own_units),
         )
+
+    def _fit(self, key: Array, tasks: Sequence[Task], log: Log, seeds: Seeds) -> Params:
+        """Parameters of the effects and of two-stage learning."""
+        effect, known = self.regressed(residual_loss, self._given, key, tasks, log, seeds)
+        return {"effect": effect, "nuisance": known.params}

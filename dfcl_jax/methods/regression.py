@@ -1,65 +1,123 @@
 """What meta-learners share: nuisances that predict people they have not seen, and networks regressed on scores."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from itertools import count as numbers
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from dfcl_jax.data import Task
 from dfcl_jax.errors import refuse
-from dfcl_jax.methods.gradient import Counted, build, count, keys_for, with_units, within_seen
-from dfcl_jax.methods.method import Log
+from dfcl_jax.methods.gradient import Counted, build, count_all, in_memory, keys_for, with_units, within_seen
+from dfcl_jax.methods.method import Log, Method
 from dfcl_jax.methods.two_stage import TwoStage
 from dfcl_jax.models import NetworkConfig, Params
-from dfcl_jax.scores import crossfit, outcome_scale
-from dfcl_jax.train import ONE_SEED, FitConfig, MeanOverRows, Rows, Stage, StageLog, Validation, fit, mesh_of
-from dfcl_jax.types import Outcomes, Trial, Units, num_arms
+from dfcl_jax.scores import outcome_scale
+from dfcl_jax.train import (
+    ALL_SEEDS,
+    ONE_SEED,
+    FitConfig,
+    MeanOverRows,
+    Rows,
+    Seeds,
+    Stage,
+    StageLog,
+    Validation,
+    fit,
+    mesh_of,
+)
+from dfcl_jax.types import Outcomes, Trial, Units, num_arms, stack, take
 
 # (predictions, whatever the loss needs of the same people) -> loss, []
 RegressionLoss = Callable[[Outcomes, Any], Array]
 
 
-class Nuisances(NamedTuple):
-    """A task in the model's units with what two-stage learning predicts for its people."""
+class PredictsMoney(Method, Protocol):
+    """A method with one network that predicts money: two-stage learning, weighted or not."""
 
+    @property
+    def network(self) -> NetworkConfig:
+        """The network, whose parameters are "net" among the method's."""
+        ...
+
+
+class Nuisances(NamedTuple):
+    """Tasks in the model's units with what two-stage learning predicts for their people; of several seeds [s, ...]."""
+
+    seeds: Seeds
     counted: Counted
     params: Params  # of two-stage learning on all training people
     hat: Outcomes  # predictions of the training people, [n, m] each
     valid_hat: Outcomes  # predictions of the validation people
 
 
-def nuisances(two_stage: TwoStage, key: Array, task: Task, log: Log, *, folds: int = 1) -> Nuisances:
+class OverSeeds:
+    """A method that learns from one task as from several, by `_fit`."""
+
+    def fit(self, key: Array, task: Task, log: Log) -> Params:
+        """Nested dictionaries of networks' parameters with their units of money."""
+        return self._fit(key, [task], log, ONE_SEED)
+
+    def fit_many(self, key: Array, tasks: Sequence[Task], log: Log) -> Params:
+        """`fit` of several seeds in one program, leaves [s, ...]."""
+        return self._fit(key, tasks, log, ALL_SEEDS)
+
+    def _fit(self, key: Array, tasks: Sequence[Task], log: Log, seeds: Seeds) -> Params:
+        raise NotImplementedError
+
+
+def nuisances(
+    two_stage: PredictsMoney, key: Array, tasks: Sequence[Task], log: Log, seeds: Seeds, *, folds: int = 1
+) -> Nuisances:
     """Predict the outcomes that a meta-learner takes as known.
 
     Args:
         two_stage: what predicts.
         key: of the learner.
-        task: of a streamed trial a sample is used, see `gradient.SAMPLE`.
-        log: trains the model of all people, or knows it already.
+        tasks: of the seeds; of a streamed trial a sample is used, see `gradient.SAMPLE`.
+        log: trains the models, or knows them already.
+        seeds: how many.
         folds: everybody is predicted by a model of the other folds; 1: by the model of all people.
     """
-    params = log.fitted(two_stage, key, [task])[0]
-    counted = count(task, two_stage.network.link)
-    fold = numbers(1)
+    fitted = log.fitted(two_stage, key, tasks)
+    params = stack(fitted) if seeds.axes else fitted[0]
+    counted = count_all(tasks, two_stage.network.link, seeds)
+    predict = seeds.each(two_stage.predict)
+    hat = of_others(two_stage, key, tasks, log, seeds, folds) if folds > 1 else predict(params, counted.sample.x)
+    in_units = seeds.each(counted_in)
+    valid_hat = in_units(counted.units, predict(params, counted.valid.x))
+    return Nuisances(seeds, counted, params, in_units(counted.units, hat), valid_hat)
 
-    def of_others(fold_key: Array, others: Any) -> Callable[[Array], Outcomes]:
-        name = f"fold {next(fold)}"
-        told = log._replace(stage=lambda part, epochs, rows: log.stage(f"{name} {part}".strip(), epochs, rows))
-        part = task._replace(train=others._replace(r=others.r * counted.units.r, c=others.c * counted.units.c))
-        return partial(two_stage.predict, two_stage.fit(fold_key, part, told))
 
-    whole = partial(two_stage.predict, params)
-    if folds > 1:
-        fold_key = jax.random.fold_in(jax.random.fold_in(key, 2), task.seed)
-        hat = crossfit(fold_key, counted.sample, of_others, folds=folds)
-    else:
-        hat = whole(counted.sample.x)
-    return Nuisances(counted, params, *(counted_in(counted.units, each) for each in (hat, whole(counted.valid.x))))
+def of_others(
+    two_stage: PredictsMoney, key: Array, tasks: Sequence[Task], log: Log, seeds: Seeds, folds: int
+) -> Outcomes:
+    """Predictions of the training people, in money, by models of the other folds: all are trained in one program."""
+    fold_key = jax.random.fold_in(jax.random.fold_in(key, 2), folds)
+    samples = [in_memory(task.train) for task in tasks]
+    parts = [
+        np.array_split(np.asarray(jax.random.permutation(jax.random.fold_in(fold_key, task.seed), sample.rows)), folds)
+        for task, sample in zip(tasks, samples, strict=True)
+    ]
+
+    def others(sample: Trial, of: list[np.ndarray], k: int) -> Trial:
+        # Folds differ by one person at most: without that one all models learn from equally many.
+        return take(sample, jnp.asarray(np.concatenate(of[:k] + of[k + 1 :])[: sample.rows - len(of[0])]))
+
+    apart = [
+        task._replace(train=others(sample, of, k), seed=folds * task.seed + k)
+        for task, sample, of in zip(tasks, samples, parts, strict=True) for k in range(folds)
+    ]  # fmt: skip
+    models = iter(log.fitted(two_stage, fold_key, apart))
+    hats = []
+    for sample, of in zip(samples, parts, strict=True):
+        each = [two_stage.predict(next(models), sample.x[part]) for part in of]
+        back = np.argsort(np.concatenate(of))
+        hats.append(jax.tree.map(lambda *leaves, back=back: jnp.concatenate(leaves)[back], *each))
+    return stack(hats) if seeds.axes else hats[0]
 
 
 def counted_in(units: Units, outcomes: Outcomes) -> Outcomes:
@@ -74,29 +132,35 @@ def person_weights(hat: Outcomes, own_units: bool) -> Array:
 
 def regress(
     loss: RegressionLoss,
+    given: Callable[[Trial, Any], Any],
     key: Array,
-    counted: Counted,
-    given: tuple[Any, Any],
+    known: Nuisances,
     network: NetworkConfig,
     training: FitConfig,
     log: StageLog,
+    *,
+    begin: Params | None = None,
 ) -> Params:
     """Train a network on a loss that is a mean over people; the checkpoint with the least on the validation part.
 
     Args:
         loss: of predictions in the model's units.
+        given: what the loss needs of people and of what is predicted for them, leaves [n, ...].
         key: initial parameters and the order of batches.
-        counted: the task in these units.
-        given: what the loss needs of the training people and of the validation people, leaves [n, ...].
+        known: the tasks in these units with their nuisances.
         network: to train.
         training: how.
         log: what is told.
+        begin: parameters of the network that training starts from; new ones if not given.
 
     Returns:
         Parameters for `gradient.predict_money`.
     """
+    seeds, counted = known.seeds, known.counted
     model = build(network, num_arms(counted.sample))
-    init_key, order_key = (keys_for(jax.random.fold_in(key, k), counted, ONE_SEED) for k in (0, 1))
+    init_keys, order_keys = (keys_for(jax.random.fold_in(key, k), counted, seeds) for k in (0, 1))
+    if begin is None:
+        begin = seeds.each(lambda k, x: model.init(k, x[:1]))(init_keys, counted.sample.x)
 
     def objective(outcomes: Outcomes, rows: Rows, shared: None) -> Array:
         return loss(outcomes, rows.extra)
@@ -104,17 +168,25 @@ def regress(
     def accuracy(outcomes: Outcomes, judge: Any) -> Array:
         return -loss(outcomes, judge)
 
+    # What makes them may be an object that `jit` cannot refer to.
+    of_people = jax.jit(lambda *people: seeds.each(given)(*people))
     fitted = fit(
-        order_key,
-        model.init(init_key, counted.sample.x[:1]),
-        Rows(counted.sample, given[0]),
+        order_keys,
+        begin,
+        Rows(counted.sample, of_people(counted.sample, known.hat)),
         None,
-        Validation(counted.valid.x, given[1]),
+        Validation(counted.valid.x, of_people(counted.valid, known.valid_hat)),
         Stage(model, MeanOverRows(objective), accuracy, training),
+        seeds=seeds,
         mesh=mesh_of(training),
         log=log,
     )
     return with_units(fitted.params, counted)
+
+
+def all_rows(tasks: Sequence[Task]) -> int:
+    """Training people of all tasks."""
+    return sum(task.train.rows for task in tasks)
 
 
 def over_control(control: Outcomes, effect: Outcomes, costs: Array) -> Outcomes:
@@ -124,7 +196,7 @@ def over_control(control: Outcomes, effect: Outcomes, costs: Array) -> Outcomes:
 
 
 @dataclass(frozen=True)
-class CrossFitted:
+class CrossFitted(OverSeeds):
     """A learner that is regressed on what nuisance models say of people whom they have not seen.
 
     Raises:
@@ -145,11 +217,15 @@ class CrossFitted:
             refuse("folds", found=self.folds, expected="at least 2: a model fits the people whom it has seen too well")
 
     def regressed(
-        self, loss: RegressionLoss, given: Callable[[Trial, Outcomes], Any], key: Array, task: Task, log: Log
+        self,
+        loss: RegressionLoss,
+        given: Callable[[Trial, Outcomes], Any],
+        key: Array,
+        tasks: Sequence[Task],
+        log: Log,
+        seeds: Seeds,
     ) -> tuple[Params, Nuisances]:
-        """The network's parameters and the nuisances; `given` makes what the loss needs of people and predictions."""
-        known = nuisances(self.nuisance, key, task, log, folds=self.folds)
-        counted = known.counted
-        parts = given(counted.sample, known.hat), given(counted.valid, known.valid_hat)
-        told = log.stage("", self.training.epochs, counted.sample.rows)
-        return regress(loss, key, counted, parts, self.network, self.training, told), known
+        """The network's parameters and the nuisances; see `regress`."""
+        known = nuisances(self.nuisance, key, tasks, log, seeds, folds=self.folds)
+        told = log.stage("", self.training.epochs, all_rows(tasks))
+        return regress(loss, given, key, known, self.network, self.training, told), known

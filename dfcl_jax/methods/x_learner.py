@@ -1,6 +1,8 @@
 """X-learner: effects learned twice, from the treated and from the control, each imputing the outcome it lacks."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import jax.numpy as jnp
 from jax import Array
@@ -10,17 +12,17 @@ from dfcl_jax.data import Task
 from dfcl_jax.losses import surface_loss
 from dfcl_jax.methods.gradient import predict_money
 from dfcl_jax.methods.method import Log
-from dfcl_jax.methods.regression import nuisances, over_control, person_weights, regress
+from dfcl_jax.methods.regression import OverSeeds, all_rows, nuisances, over_control, person_weights, regress
 from dfcl_jax.methods.two_stage import TwoStage
 from dfcl_jax.models import NetworkConfig, Params
-from dfcl_jax.train import FitConfig
+from dfcl_jax.train import FitConfig, Seeds
 from dfcl_jax.types import Outcomes, Scores, Trial
 
 SIDES = ("treated", "control")
 
 
 @dataclass(frozen=True)
-class XLearner:
+class XLearner(OverSeeds):
     """Effects of each treatment j over treatment 0, added to its predicted outcomes (Kuenzel et al. 2019).
 
     Two networks are regressed on imputed effects: y_i - y_hat_i0 of the people with treatment j, and y_hat_ij - y_i of
@@ -36,20 +38,6 @@ class XLearner:
 
     money = True
 
-    def fit(self, key: Array, task: Task, log: Log) -> Params:
-        """Parameters of both sides' effects, of two-stage learning, and the shares that weigh the sides."""
-        known = nuisances(self.nuisance, key, task, log)
-        counted = known.counted
-        parts = ((counted.sample, known.hat), (counted.valid, known.valid_hat))
-
-        def side(name: str) -> Params:
-            first, second = (self._imputed(name, *part) for part in parts)
-            told = log.stage(name, self.training.epochs, counted.sample.rows)
-            return regress(surface_loss, key, counted, (first, second), self.network, self.training, told)
-
-        p = jnp.atleast_2d(counted.sample.p).mean(axis=0)
-        return {name: side(name) for name in SIDES} | {"nuisance": known.params, "share": p / (p[0] + p)}
-
     def predict(self, params: Params, x: Array) -> Outcomes:
         """Revenue and cost of every treatment, [n, m] each; cost within the range that the trial has seen of it."""
         treated, control = (predict_money(self.network, params[name], x) for name in SIDES)
@@ -58,6 +46,18 @@ class XLearner:
         # Treatment 0 has no effect over itself, whatever the networks say of it.
         effect = Outcomes(*(tau.at[:, 0].set(0) for tau in effect))
         return over_control(self.nuisance.predict(params["nuisance"], x), effect, params["treated"]["costs"])
+
+    def _fit(self, key: Array, tasks: Sequence[Task], log: Log, seeds: Seeds) -> Params:
+        """Parameters of both sides' effects, of two-stage learning, and the shares that weigh the sides."""
+        known = nuisances(self.nuisance, key, tasks, log, seeds)
+
+        def side(name: str) -> Params:
+            told = log.stage(name, self.training.epochs, all_rows(tasks))
+            given = partial(self._imputed, name)
+            return regress(surface_loss, given, key, known, self.network, self.training, told)
+
+        share = seeds.each(_share)(known.counted.sample.p)
+        return {name: side(name) for name in SIDES} | {"nuisance": known.params, "share": share}
 
     def _imputed(self, side: str, trial: Trial, hat: Outcomes) -> Scores:
         """Imputed effects times their weights in the regression."""
@@ -68,3 +68,9 @@ class XLearner:
             w = scores.observation_weights(trial)[:, :1] * jnp.ones_like(hat.r)
             given = Scores(w * (hat.r - trial.r[:, None]), w * (hat.c - trial.c[:, None]), w)
         return Scores(*(weight * surface for surface in given))
+
+
+def _share(p: Array) -> Array:
+    """p_j / (p_0 + p_j), [m], for propensities [m] or [n, m]."""
+    mean = jnp.atleast_2d(p).mean(axis=0)
+    return mean / (mean[0] + mean)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from dfcl_jax.errors import refuse
 from dfcl_jax.methods import CHEAPEST, TWO_STAGE, Method, TwoStage, rivals, standard
+from dfcl_jax.methods.contenders import every_contender
 from dfcl_jax.methods.decision import TRAINING
 from dfcl_jax.runs.options import COUNT, Within
 from dfcl_jax.train import Checkpoints, FitConfig
@@ -54,14 +55,15 @@ class RunConfig(FolderConfig):
 
         Args:
             known: methods by name; the standard ones with the options of this configuration if not given, and rivals
-                that are asked for.
+                and contenders of the quality study that are asked for.
 
         Raises:
             InputError: a name that is not known.
         """
         if known is None:
-            more = rivals(self.two_stage, self.decision) if self.methods else {}
-            known = standard(self.two_stage, self.decision) | more
+            known = standard(self.two_stage, self.decision)
+            if self.methods:
+                known |= rivals(self.two_stage, self.decision) | every_contender(self.two_stage, self.decision)
         return chosen(known, self.methods)
 
 

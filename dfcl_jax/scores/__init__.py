@@ -11,6 +11,8 @@ from dfcl_jax.scores.spread import in_own_units, outcome_level, outcome_scale, t
 from dfcl_jax.scores.surfaces import (
     Estimator,
     OnSample,
+    aipw_in_own_units,
+    aipw_in_root_units,
     centred_in_own_units,
     centred_winsorised,
     raw,
@@ -23,6 +25,8 @@ __all__ = [
     "Estimator",
     "OnSample",
     "aipw",
+    "aipw_in_own_units",
+    "aipw_in_root_units",
     "centred",
     "centred_in_own_units",
     "centred_winsorised",

@@ -11,19 +11,25 @@ def outcome_level(outcomes_hat: Outcomes) -> Array:
     return jnp.abs(outcomes_hat.r.mean(axis=1)).mean()
 
 
-def outcome_scale(outcomes_hat: Outcomes, *, floor: float = 0.1, level: Array | None = None) -> Array:
+def outcome_scale(
+    outcomes_hat: Outcomes, *, floor: float = 0.1, level: Array | None = None, power: float = 1.0
+) -> Array:
     """Return s(x_i) = sqrt(b_i^2 + (floor mean |b|)^2), with b_i the mean predicted revenue over treatments, [n].
 
-    Noise that multiplies an outcome, as with orders and baskets, is proportional to this scale. The floor keeps people
+    Noise that multiplies an outcome, as with orders and baskets, is proportional to this scale. That of rare events,
+    and of counts, is proportional to its root: s^power (mean |b|)^(1 - power) with `power` 1/2. The floor keeps people
     with predictions near 0 from outweighing everybody else. If all predictions are 0, s is 1.
 
     Args:
         outcomes_hat: predictions, [n, m] each.
         floor: the least scale, as a share of mean |b|.
         level: mean |b| of the sample that these people are part of; None: of these people.
+        power: of the scale that noise is proportional to.
     """
     level = outcome_level(outcomes_hat) if level is None else level
     scale = jnp.sqrt(outcomes_hat.r.mean(axis=1) ** 2 + (floor * level) ** 2)
+    if power != 1:
+        scale = scale**power * level ** (1 - power)
     return jnp.where(scale > 0, scale, 1)
 
 

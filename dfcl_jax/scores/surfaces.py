@@ -1,11 +1,12 @@
 """Estimators as methods are given them: (training rows, two-stage predictions) -> what decisions earn."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from dfcl_jax.scores.estimators import centred, ipw
+from dfcl_jax.scores.estimators import aipw, centred, ipw
 from dfcl_jax.scores.spread import in_own_units, outcome_level, outcome_scale, tails, winsorised
 from dfcl_jax.types import Outcomes, Scores, Trial
 
@@ -53,6 +54,10 @@ def _centred_in_own_units(trial: Trial, outcomes_hat: Outcomes, level: Any) -> S
     return in_own_units(centred(trial, outcomes_hat), outcome_scale(outcomes_hat, level=level))
 
 
+def _aipw_in_own_units(trial: Trial, outcomes_hat: Outcomes, level: Any, *, power: float = 1.0) -> Scores:
+    return in_own_units(aipw(trial, outcomes_hat), outcome_scale(outcomes_hat, level=level, power=power))
+
+
 def _raw_by_precision(trial: Trial, outcomes_hat: Outcomes, level: Any) -> Scores:
     scale = outcome_scale(outcomes_hat, level=level)[:, None]
     return Scores(*(surface / scale**2 for surface in ipw(trial)))
@@ -72,6 +77,10 @@ def _centred_winsorised(trial: Trial, outcomes_hat: Outcomes, cuts: Outcomes) ->
 
 # Centred scores, each person's in the unit of their predicted base.
 centred_in_own_units = OnSample(_level, _centred_in_own_units)
+# The same of doubly robust scores.
+aipw_in_own_units = OnSample(_level, _aipw_in_own_units)
+# In the root of that unit, which the noise of rare events is proportional to.
+aipw_in_root_units = OnSample(_level, partial(_aipw_in_own_units, power=0.5))
 # Raw scores, everybody weighing 1 / scale^2: for `losses.decision.weighted_squares`, least squares of weighted people.
 raw_by_precision = OnSample(_level, _raw_by_precision)
 # Scores of outcomes without their tails.

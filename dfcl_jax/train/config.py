@@ -23,6 +23,8 @@ class FitConfig:
     schedule: Literal["cosine", "constant"] = "cosine"  # cosine falls to 0 at the last step
     weight_decay: float = 1e-4
     clip_norm: float | None = 1.0  # largest norm of a gradient; None: no limit
+    # Decay per step of a running mean of the parameters, which is judged and kept instead of them; None: there is none.
+    average: float | None = None
     chunk: int | None = None  # rows whose layers are computed at a time; None: see `step.default_chunk`
     compute: Compute = "float32"  # arithmetic of the hidden layers
     through: Through = "both"  # predictions that the gradient passes through
@@ -40,6 +42,8 @@ class FitConfig:
                 refuse(name, found=value, expected=f"a finite number of at least {least}")
         if self.clip_norm is not None and not 0 < self.clip_norm < float("inf"):
             refuse("clip_norm", found=self.clip_norm, expected="a finite number above 0, or None")
+        if self.average is not None and not 0 <= self.average < 1:
+            refuse("average", found=self.average, expected="a decay of at least 0 and below 1, or None")
         if self.shards is not None and self.shards < 1:
             refuse("shards", found=self.shards, expected="at least 1, or None")
         if self.chunk is not None and not 1 <= self.chunk <= self.batch_size:

@@ -40,6 +40,12 @@ class Learner(NamedTuple):
     params: Params
     optimiser: optax.OptState
     pace: Array  # [] learning rate as a multiple of the configuration's
+    average: Params | None = None  # running mean of the parameters; None: there is none
+
+    @property
+    def judged(self) -> Params:
+        """The parameters that are judged, and kept if they are best."""
+        return self.params if self.average is None else self.average
 
 
 # (learner, rows of the batch, what all batches share) -> (learner, loss of the batch before the step)
@@ -118,6 +124,17 @@ def make_step(
         return moved(learner, gradient, optimiser), loss
 
     return step
+
+
+def averaged(step: Step, decay: float) -> Step:
+    """A step that also moves the running mean, a <- decay a + (1 - decay) params (Polyak and Juditsky 1992)."""
+
+    def both(learner: Learner, batch: Rows, shared: Any) -> tuple[Learner, Array]:
+        after, loss = step(learner._replace(average=None), batch, shared)
+        mean = jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, learner.average, after.params)
+        return after._replace(average=mean), loss
+
+    return both
 
 
 def moved(learner: Learner, gradient: Params, optimiser: optax.GradientTransformation) -> Learner:

@@ -15,7 +15,7 @@ from dfcl_jax.models import Model, Params
 from dfcl_jax.train.mesh import AXIS, number_of_devices, predict_on_mesh, step_on_mesh
 from dfcl_jax.train.shuffle import shuffle
 from dfcl_jax.train.stage import Record, Stage, Validation
-from dfcl_jax.train.step import Learner, Rows, Step, default_chunk, make_step, rows_at
+from dfcl_jax.train.step import Learner, Rows, Step, averaged, default_chunk, make_step, rows_at
 from dfcl_jax.types import Outcomes
 
 
@@ -65,10 +65,13 @@ def make_trainer(stage: Stage, n: int, *, mesh: Mesh | None = None) -> Trainer:
     if mesh is not None:
         build, predictions = partial(step_on_mesh, build), partial(predict_on_mesh, predictions)
     step = build(model, stage.objective, optimiser)
+    if config.average is not None:
+        step = averaged(step, config.average)
 
     def start(key: Array, params: Params, valid: Validation, pace: Array) -> State:
         value = _or_least(stage.validate(predict(model, params, valid.x), valid.judge))
-        return State(key, Learner(params, optimiser.init(params), pace), params, value)
+        average = None if config.average is None else params
+        return State(key, Learner(params, optimiser.init(params), pace, average), params, value)
 
     def orders(drawn: Array) -> list[Callable[[Array], Array]]:
         """The order of rows in each shard of this device."""
@@ -91,10 +94,10 @@ def make_trainer(stage: Stage, n: int, *, mesh: Mesh | None = None) -> Trainer:
         return close(state, key, learner, losses.mean(), valid)
 
     def close(state: State, key: Array, learner: Learner, loss: Array, valid: Validation) -> tuple[State, Record]:
-        value = _or_least(stage.validate(predictions(learner.params, valid.x), valid.judge))
+        value = _or_least(stage.validate(predictions(learner.judged, valid.x), valid.judge))
         # As long as no epoch has a value, the latest parameters count as the best.
         better = (value > state.best_value) | jnp.isneginf(state.best_value)
-        best = jax.tree.map(partial(jnp.where, better), learner.params, state.best)
+        best = jax.tree.map(partial(jnp.where, better), learner.judged, state.best)
         best_value = jnp.where(better, value, state.best_value)
         return State(key, learner, best, best_value), Record(loss, value)
 

@@ -7,10 +7,11 @@ import pytest
 
 from dfcl_jax import InputError, Outcomes, Trial, TwoStage
 from dfcl_jax.data import Task
-from dfcl_jax.methods import SILENT, DRLearner, RLearner, XLearner
+from dfcl_jax.methods import SILENT, DRLearner, RLearner, WeightedTwoStage, XLearner
 from dfcl_jax.methods.r_learner import Residuals, residual_loss
+from dfcl_jax.methods.regression import nuisances
 from dfcl_jax.models import NetworkConfig
-from dfcl_jax.train import FitConfig
+from dfcl_jax.train import ONE_SEED, FitConfig
 
 KEY = jax.random.key(0)
 P = np.array([0.5, 0.2, 0.3])
@@ -44,6 +45,7 @@ LEARNERS = {
     "R": RLearner(**GIVEN),
     "DR": DRLearner(**GIVEN),
     "DR, own units": DRLearner(**GIVEN, own_units=True),
+    "weighted": WeightedTwoStage(NUISANCE, TRAINING),
     "T": replace(NUISANCE, network=NetworkConfig("per_arm", hidden=())),
 }
 
@@ -52,7 +54,11 @@ LEARNERS = {
 def log():
     """Learners take two-stage learning as it was trained once."""
     nuisance = NUISANCE.fit(KEY, TASK, SILENT)
-    return SILENT._replace(fitted=lambda method, key, tasks: [nuisance])
+
+    def known(method, key, tasks):
+        return [nuisance] if len(tasks) == 1 else SILENT.fitted(method, key, tasks)
+
+    return SILENT._replace(fitted=known)
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +86,27 @@ def test_a_saved_learner_decides_alike(name, fitted, decides_alike_once_saved):
 def test_the_same_key_gives_the_same_learner(fitted, log):
     again = LEARNERS["DR"].fit(KEY, TASK, log)
     jax.tree.map(np.testing.assert_array_equal, again, fitted["DR"])
+
+
+@pytest.mark.parametrize("name", ["X", "R", "DR", "weighted"])
+def test_a_seed_alone_is_that_seed_among_others(name, fitted):
+    """One program rounds as the other does but where its loops are fused otherwise."""
+    other = Task(people(N, 3), people(500, 4), (0.2,), seed=1)
+    many = LEARNERS[name].fit_many(KEY, [TASK, other], SILENT)
+    jax.tree.map(lambda one, both: np.testing.assert_allclose(one, both[0], rtol=1e-9, atol=1e-9), fitted[name], many)
+
+
+def test_nobody_is_predicted_by_a_model_that_has_seen_them():
+    """What is predicted for a person does not depend on their own outcome; it does if the model is of all people."""
+
+    def predicted(own: float, folds: int) -> np.ndarray:
+        trial = people(N, 0)
+        task = TASK._replace(train=trial._replace(r=trial.r.at[7].set(own)))
+        known = nuisances(NUISANCE, KEY, [task], SILENT, ONE_SEED, folds=folds)
+        return np.asarray(known.hat.r[7] * known.counted.units.r)
+
+    np.testing.assert_allclose(predicted(0.0, folds=2), predicted(1e3, folds=2), rtol=1e-9)
+    assert np.abs(predicted(0.0, folds=1) - predicted(1e3, folds=1)).max() > 0.1
 
 
 def test_the_residual_loss_is_that_of_nie_and_wager_with_two_treatments():

@@ -40,6 +40,19 @@ def test_own_units_make_heavy_tails_equally_noisy():
     assert share_of_the_largest(own.r) < 0.17
 
 
+def test_in_root_units_counts_are_equally_noisy_whoever_is_likely_to_have_them():
+    """Poisson counts of mean b have variance b, and so b / s^2 = mean b for all in the unit s = sqrt(b mean b)."""
+    n = 40_000
+    b = np.repeat([0.4, 1.6], n // 2)
+    hat = Outcomes(jnp.asarray(b)[:, None], jnp.asarray(b)[:, None])
+    count = jnp.asarray(np.random.default_rng(0).poisson(b).astype(float))
+    trial = Trial(jnp.zeros((n, 1)), jnp.zeros(n, int), count, count, jnp.ones(1))
+    np.testing.assert_allclose(scores.outcome_scale(hat, floor=0.0, power=0.5), np.sqrt(b))
+    noise = np.asarray(scores.aipw_in_root_units(trial, hat).r)[:, 0] - b / np.sqrt(b)
+    # The floor takes off 3% where b is 0.4; the variance of 20,000 counts has a standard error of 1.5%.
+    assert noise[: n // 2].var() == pytest.approx(noise[n // 2 :].var(), rel=0.1)
+
+
 def test_winsorising_cuts_both_tails_of_both_outcomes():
     r, c = jnp.array([-100.0, -1.0, 1.0, 2.0, 4.0]), jnp.array([0.0, 0.0, 0.0, 1.0, 9.0])
     trial = Trial(jnp.zeros((5, 1)), jnp.zeros(5, int), r, c, jnp.array([1.0, 0.0]))

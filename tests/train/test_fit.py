@@ -105,6 +105,18 @@ def same(one, other) -> bool:
     return all(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a == b).all()), one, other)))
 
 
+def test_a_mean_of_parameters_is_judged_and_kept_instead_of_them():
+    """Without memory it is the parameters; with more memory than there are steps, it is near the start."""
+    plain = run_one(0)
+    without, long = (run_one(0, config=replace(CONFIG, average=decay)) for decay in (0.0, 1 - 1e-6))
+    assert same(without.params, plain.params)
+    np.testing.assert_array_equal(without.value, plain.value)
+    begin = accuracy(MODEL.apply(seed_of(START, 0), VALID.x[0]), (seed_of(VALID, 0), 1.0))
+    # 24 steps of 0.01 at most, a millionth of them each.
+    np.testing.assert_allclose(long.value, begin, rtol=1e-4)
+    assert long.loss[-1] == plain.loss[-1]
+
+
 def test_the_start_is_kept_where_nothing_is_better():
     result = run(times=0.0)
     assert same(result.params, START)
@@ -251,6 +263,7 @@ def test_a_loss_that_is_no_longer_finite_is_an_error():
         ({"learning_rate": float("nan")}, "learning_rate: found nan"),
         ({"weight_decay": -1.0}, "weight_decay: found -1.0"),
         ({"clip_norm": 0.0}, "clip_norm: found 0.0"),
+        ({"average": 1.0}, "average: found 1.0"),
         ({"clip_norm": float("inf")}, "clip_norm: found inf"),
     ],
 )

@@ -10,6 +10,7 @@ from dfcl_jax import METHODS, Decision, InputError, Outcomes, Trial, losses, sco
 from dfcl_jax.losses import constants
 from dfcl_jax.models import ensemble, in_precision, mlp, shared_trunk
 from dfcl_jax.train import FitConfig, Learner, MeanOverRows, Rows, make_step
+from dfcl_jax.train.step import averaged
 
 N, D, M = 97, 5, 3
 LAMS = jnp.array([0.2, 0.7])
@@ -155,3 +156,19 @@ def test_bfloat16_leaves_parameters_and_losses_in_float32():
 def test_chunks_of_nobody_and_beyond_the_batch_are_refused(chunk):
     with pytest.raises(InputError, match=f"chunk: found {chunk}, expected 1 to batch_size, 100"):
         FitConfig(batch_size=100, chunk=chunk)
+
+
+def test_the_mean_of_parameters_weighs_each_step_less_than_the_next():
+    """After k steps: decay^k of the start plus (1 - decay) decay^(k - s) of the parameters after step s."""
+    params, optimiser, decay = start(MODELS["mlp"]), optax.sgd(1.0), 0.7
+    step = make_step(MODELS["mlp"], OBJECTIVES["prediction"], optimiser)
+    learner = Learner(params, optimiser.init(params), jnp.ones(()), params)
+    plain, after = learner._replace(average=None), []
+    moved, kept = jax.jit(step), jax.jit(averaged(step, decay))
+    for _ in range(3):
+        plain, learner = moved(plain, ROWS, None)[0], kept(learner, ROWS, None)[0]
+        after.append(plain.params)
+    assert_same(learner.params, plain.params)
+    weights = [decay**3, *((1 - decay) * decay ** (3 - s) for s in (1, 2, 3))]
+    assert_same(learner.judged, jax.tree.map(lambda *p: sum(map(jnp.multiply, weights, p)), params, *after))
+    assert plain.judged is plain.params

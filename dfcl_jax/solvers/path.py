@@ -17,7 +17,8 @@ from dfcl_jax.sums import exact_cumsum, exact_sum, two_sum
 from dfcl_jax.types import Outcomes, pick
 
 Numbers = Array | np.ndarray
-S, T = TypeVar("S"), TypeVar("T")
+S = TypeVar("S")
+T = TypeVar("T")
 
 
 class PathPoint(NamedTuple):
@@ -175,12 +176,12 @@ def _steps(slope: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     for people in movers:
         count[people] += 1
     first = np.cumsum(count, dtype=np.intp) - count
-    steps = tuple(np.empty(int(count.sum()), kind) for kind in (np.int32, np.int32, slope.dtype))
+    total = int(count.sum())
+    unit, step, steepness = np.empty(total, np.int32), np.empty(total, np.int32), np.empty(total, slope.dtype)
     for k, people in enumerate(movers):
         place = first[people] + k
-        for column, values in zip(steps, (people, k, slope[k][people]), strict=True):
-            column[place] = values
-    return steps
+        unit[place], step[place], steepness[place] = people, k, slope[k][people]
+    return unit, step, steepness
 
 
 def _falling(slopes: np.ndarray) -> np.ndarray:

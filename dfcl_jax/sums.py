@@ -49,7 +49,8 @@ def exact_sum(x: Array) -> Double:
         total = Double(hi, total.lo + rest)
     if jax.default_backend() != "cpu":
         # One kernel: to launch those of a loop takes an accelerator longer than to run them.
-        return Double(*jax.lax.reduce(tuple(total), (0.0, 0.0), lambda a, b: tuple(add(Double(*a), Double(*b))), (0,)))
+        zero = jnp.zeros((), x.dtype)
+        return Double(*jax.lax.reduce(tuple(total), (zero, zero), lambda a, b: add(Double(*a), Double(*b)), (0,)))
     while total.hi.shape[0] > 1:
         rows = jax.tree.map(lambda part: _fold(part, _ROWS), total)
         first, others = (jax.tree.map(lambda part, s=s: part[s], rows) for s in (0, slice(1, None)))

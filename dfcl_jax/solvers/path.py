@@ -141,14 +141,17 @@ def _numpy_path(outcomes: Outcomes, hull: Hull, weights: np.ndarray | None) -> B
     arms, m = np.asarray(hull.arm), outcomes.r.shape[1]
     unit, step, slope = _steps(np.asarray(hull.slope))
     before, arm = arms[step, unit], arms[step + 1, unit]
+    del step  # of tens of millions of steps, each column is worth its memory
     order = _falling(slope)
     size = float(arms.shape[1] if weights is None else weights.sum())
-    rows = m * unit.astype(np.intp)
-    start, left, taken = m * np.arange(arms.shape[1]) + arms[0], rows + before, rows + arm
+    left = m * unit.astype(np.intp)
+    start, taken = m * np.arange(arms.shape[1]) + arms[0], left + arm
+    left += before
 
     def totals(surface: Array) -> np.ndarray:
         flat = np.asarray(surface).ravel()
-        first, rise = flat[start].astype(np.float64), np.subtract(flat[taken], flat[left], dtype=np.float64)
+        first, rise = flat[start].astype(np.float64), flat[taken].astype(np.float64)
+        rise -= flat[left]
         if weights is not None:
             first *= weights
             rise *= weights[unit]

@@ -1,4 +1,4 @@
-"""Prints what is wanted of speed and size beside what is reached, by the other benchmarks; about ten minutes.
+"""Prints what is wanted of speed and size beside what is reached, by the other benchmarks.
 
 Figures hold for the machine they were measured on, without other work on it. PyTorch and maq take part where they are
 installed.

@@ -47,6 +47,10 @@ def exact_sum(x: Array) -> Double:
         # The loop is unrolled so that this one pass over all of x is fused with the computation of x.
         hi, rest = two_sum(total.hi, row)
         total = Double(hi, total.lo + rest)
+    if jax.default_backend() != "cpu":
+        # One kernel: to launch those of a loop takes an accelerator longer than to run them.
+        zero = jnp.zeros((), x.dtype)
+        return Double(*jax.lax.reduce(tuple(total), (zero, zero), lambda a, b: add(Double(*a), Double(*b)), (0,)))
     while total.hi.shape[0] > 1:
         rows = jax.tree.map(lambda part: _fold(part, _ROWS), total)
         first, others = (jax.tree.map(lambda part, s=s: part[s], rows) for s in (0, slice(1, None)))
@@ -66,7 +70,8 @@ def exact_cumsum(x: Double) -> Double:
         total = add(total, row)
         return total, total
 
-    totals, sums = jax.lax.scan(accumulate, start, blocks)
+    unroll = 1 if jax.default_backend() == "cpu" else _LANES
+    totals, sums = jax.lax.scan(accumulate, start, blocks, unroll=unroll)
     if width > 1:
         before = exact_cumsum(totals)
         before = jax.tree.map(lambda part: jnp.pad(part, (1, 0))[None, :-1], before)

@@ -1,4 +1,7 @@
-"""Times the solvers of the budgeted plan beside plain sorts, and the maq package where it is installed; CPU or GPU."""
+"""Times the solvers of the budgeted plan beside the same algorithm in NumPy, and the maq package if it is installed.
+
+Growth is the exponent k of the fit time = constant * n^k, or m^k: 1 is linear.
+"""
 
 import importlib.util
 import json
@@ -22,8 +25,9 @@ from rich.table import Table
 class Config:
     """What is timed, and how often."""
 
-    n: int = 1_000_000  # people
-    arms: tuple[int, ...] = (5, 10, 20)  # costly treatments, beside a free control
+    n: tuple[int, ...] = (250_000, 1_000_000)  # people; all but the last with the first of `arms` alone
+    arms: tuple[int, ...] = (5, 10, 20, 50)  # costly treatments, beside a free control
+    concave: bool = False  # every treatment on everybody's hull, instead of random numbers
     large: int = 20_000_000  # people of the last case, with the first of `arms`; 0 leaves it out
     budgets: int = 100
     rounds: int = 7  # every candidate is timed once a round
@@ -33,19 +37,23 @@ class Config:
 
 def main(config: Config) -> None:
     """Run every case in a process of its own, whose peak memory is the case's."""
-    cases = [{"n": config.n, "arms": arms} for arms in config.arms]
+    cases = [{"n": n, "arms": config.arms[0]} for n in config.n] + [
+        {"n": config.n[-1], "arms": arms} for arms in config.arms[1:]
+    ]
     if config.one_core:
-        cases.insert(1, cases[0] | {"cores": 1})
+        cases.insert(len(config.n), cases[len(config.n) - 1] | {"cores": 1})
     if config.large:
         cases.append({"n": config.large, "arms": config.arms[0], "rounds": 1})
     results = []
     for case in cases:
-        options = {"budgets": config.budgets, "rounds": config.rounds, "cores": os.cpu_count()} | case
+        options = {"budgets": config.budgets, "rounds": config.rounds, "concave": config.concave}
+        options |= {"cores": os.cpu_count()} | case
         done = subprocess.run(
             [sys.executable, __file__, "--case", json.dumps(options)], stdout=subprocess.PIPE, text=True, check=True
         )
         results.append(json.loads(done.stdout))
         show(results[-1])
+    show_growth(results)
     if config.out is not None:
         config.out.write_text(json.dumps({"config": asdict(config) | {"out": None}, "cases": results}, indent=2) + "\n")
 
@@ -61,6 +69,9 @@ def run_case(options: dict[str, Any]) -> dict[str, Any]:
     rng, shape = np.random.default_rng(0), (options["n"], options["arms"] + 1)
     r, c = rng.random(shape, np.float32), rng.random(shape, np.float32)
     c += np.float32(0.05)
+    if options["concave"]:
+        c.sort(axis=1)
+        r = np.sqrt(c) * r[:, :1]
     r[:, 0] = c[:, 0] = 0
     outcomes = Outcomes(jnp.asarray(r), jnp.asarray(c))
     loaded = peak_memory()
@@ -83,10 +94,12 @@ def run_case(options: dict[str, Any]) -> dict[str, Any]:
         on_device = jnp.asarray(slopes)
         argsort = jax.jit(jnp.argsort)
         calls |= {
+            "NumPy: path": lambda: numpy_path(r, c),
             "NumPy: argsort of all slopes": lambda: np.argsort(slopes),
             "NumPy: sort of all slopes in 64-bit keys": lambda: np.sort(keys),
-            "XLA: argsort of all slopes": lambda: argsort(on_device),
         }
+        if slopes.size <= 5_000_000:  # seconds for more
+            calls["XLA: argsort of all slopes"] = lambda: argsort(on_device)
         if importlib.util.find_spec("maq"):
             from maq import MAQ  # type: ignore[import-not-found]
 
@@ -110,6 +123,49 @@ def run_case(options: dict[str, Any]) -> dict[str, Any]:
         "memory_of_data_gib": loaded,
         "peak_memory_gib": peak_memory(),
     }
+
+
+def numpy_path(r: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The path of the LP relaxation in plain NumPy: gift wrapping for everybody at once, then one sort of all steps."""
+    people, at, steps = np.arange(len(r)), np.argmin(c, axis=1), []
+    while people.size:
+        run = c[people] - c[people, at][:, None]
+        rise = r[people] - r[people, at][:, None]
+        slope = np.divide(rise, run, out=np.zeros_like(run), where=run > 0)
+        following = slope.argmax(axis=1)
+        steepest = slope[np.arange(len(people)), following]
+        goes = steepest > 0
+        people, before, at = people[goes], at[goes], following[goes]
+        steps.append((people, before, at, steepest[goes]))
+    unit, before, arm, slope = map(np.concatenate, zip(*steps, strict=True))
+    order = np.argsort(-slope, kind="stable")
+    unit, before, arm = unit[order], before[order], arm[order]
+    totals = (np.cumsum(s[unit, arm].astype(np.float64) - s[unit, before]) / len(r) for s in (c, r))
+    return unit, before, arm, slope[order], *totals
+
+
+def show_growth(results: list[dict[str, Any]]) -> None:
+    """A table of exponents: of cases that differ in the number of people alone, and in that of treatments alone."""
+    usual = [case for case in results if case["cores"] == os.cpu_count()]
+    first = min(case["arms"] for case in usual)
+    many = sorted({case["n"] for case in usual if case["arms"] != first})
+    varied = {
+        "n": [case for case in usual if case["arms"] == first],
+        "arms": [case for case in usual if many and case["n"] == many[-1]],
+    }
+    table = Table("growth", "with people", "with treatments")
+    for name in usual[0]["seconds"]:
+        table.add_row(name, *(growth(varied[by], by, name) for by in varied))
+    Console().print(table)
+
+
+def growth(cases: list[dict[str, Any]], by: str, name: str) -> str:
+    """The exponent of the least times of a candidate, as text; nothing where there are too few cases."""
+    cases = [case for case in cases if name in case["seconds"]]
+    if len({case[by] for case in cases}) < 2:
+        return ""
+    sizes, times = [case[by] for case in cases], [case["seconds"][name]["least"] for case in cases]
+    return f"{np.polyfit(np.log(sizes), np.log(times), 1)[0]:.2f}"
 
 
 def peak_memory() -> float:

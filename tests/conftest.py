@@ -1,16 +1,13 @@
 """Tests run in float64 and refuse implicit rank promotion; what must hold in float32 says so."""
 
 import contextlib
-import hashlib
 import importlib.util
 import os
-import platform
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 
@@ -35,11 +32,9 @@ _MOST_BYTES = 500_000_000
 
 def _kept() -> Path:
     """Programs of former runs by this release on this kind of processor: no others may be loaded."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else [platform.processor()]
-    kind = {line for line in lines if line.startswith(("model name", "flags", "CPU part", "Features"))} or set(lines)
-    name = repr((jax.__version__, version("jaxlib"), platform.machine(), sorted(kind)))
-    return Path(__file__).parents[1] / ".pytest_cache" / "compiled" / hashlib.sha256(name.encode()).hexdigest()[:16]
+    from dfcl_jax.runs.compiled import kind_of_machine  # once options of XLA are set
+
+    return Path(__file__).parents[1] / ".pytest_cache" / "compiled" / kind_of_machine()
 
 
 # Options of XLA that halve the time of compiling, at the price of slower programs.

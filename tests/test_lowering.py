@@ -89,6 +89,11 @@ FUNCTIONS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _branches_of_an_accelerator(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+
+
 def assert_no_host(exported: export.Exported) -> None:
     assert exported.platforms == ("cuda", "tpu")
     calls = set(re.findall(r"custom_call @([\w$]+)", exported.mlir_module()))

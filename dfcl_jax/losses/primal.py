@@ -13,6 +13,7 @@ from dfcl_jax.losses.dual import dual_loss, ratio
 from dfcl_jax.losses.finite_difference import Clip, Flips, Normalise, soft_term
 from dfcl_jax.losses.policy_learning import SOFT_VALUE
 from dfcl_jax.solvers import bisect, check_budgets, hard, largest_multiplier
+from dfcl_jax.solvers.multiplier import for_each
 from dfcl_jax.types import Outcomes, Scores, pick
 
 Spend = Literal["sample", "matched", "predicted"]
@@ -59,7 +60,7 @@ def _lams_at_budgets(outcomes: Outcomes, scores: Scores, budgets: Array, spend: 
         lam = bisect(lambda lam: hard(outcomes, lam), estimate, budget, ceiling).lam
         return jnp.where(jnp.isnan(budget), budget, lam)
 
-    return jax.lax.map(at, budgets)
+    return for_each(at, budgets)
 
 
 def primal_policy_learning_loss(

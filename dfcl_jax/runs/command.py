@@ -1,16 +1,21 @@
-"""How an experiment script meets its user: options, errors, exit codes, and a terminal of any encoding."""
+"""How an experiment script meets its user: options, profile, errors, exit codes, and a terminal of any encoding."""
 
 import codecs
 import io
 import signal
 import sys
 import threading
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields, make_dataclass
+from pathlib import Path
+from typing import Annotated, TypeVar
 
+import jax
 import tyro
 
 from dfcl_jax.errors import InputError
+from dfcl_jax.runs.compiled import keep_compiled
 from dfcl_jax.runs.options import check_ranges
 
 Config = TypeVar("Config")
@@ -22,21 +27,53 @@ _PLAIN = {"±": "+-", "…": "...", "≥": ">=", "≤": "<=", "—": "-", "─":
 def command(main: Callable[[Config], object], config: type[Config]) -> None:
     """Run an experiment from the command line: exit code 2 for bad input or a full disk, 130 when interrupted.
 
-    Options that are out of their range (`options.Within`) are refused before any work.
+    Options that are out of their range (`options.Within`) are refused before any work. Programs that an earlier run has
+    compiled are used again (`keep_compiled`).
     """
     if threading.current_thread() is threading.main_thread():
         # A scheduler sends SIGTERM before it takes the machine away: that is an interrupt, too.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     print_anything()
     try:
-        options = tyro.cli(config)
+        options, profile = _options(config)
         check_ranges(options)
-        main(options)
+        keep_compiled()
+        with profiled(profile):
+            main(options)
     except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _options(config: type[Config]) -> tuple[Config, Path | None]:
+    """The options of an experiment from the command line, and those that every command has."""
+    help_text = "Folder to be for a profile of the run, by JAX's own profiler."
+    common = [("profile", Annotated[Path | None, tyro.conf.arg(help=help_text)], None)]
+    about = {"__doc__": config.__doc__, "__module__": config.__module__}
+    more = make_dataclass(config.__name__, common, bases=(config,), namespace=about, frozen=True, kw_only=True)
+    given = tyro.cli(more)
+    return config(**{each.name: getattr(given, each.name) for each in fields(config)}), given.profile  # pyright: ignore
+
+
+@contextmanager
+def profiled(folder: Path | None) -> Iterator[None]:
+    """Profile what is run within: what each compiled program and each of its operations took, and when.
+
+    Args:
+        folder: of the profile, which TensorBoard and Perfetto can show; None: no profile.
+    """
+    if folder is None:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    options = jax.profiler.ProfileOptions()
+    # A record of every Python call is too large for runs of more than seconds, and slows them down.
+    options.python_tracer_level = 0
+    with jax.profiler.trace(folder, create_perfetto_trace=True, profiler_options=options):
+        yield
+    print(f"Profile written to {folder}")
 
 
 def print_anything() -> None:

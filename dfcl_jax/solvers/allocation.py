@@ -14,7 +14,7 @@ from dfcl_jax.solvers.hull import Hull, at_level, level_above, upper_hull
 from dfcl_jax.solvers.multiplier import hull_multiplier, least, over_budget
 from dfcl_jax.solvers.path import levels_after, path_along
 from dfcl_jax.sums import Double, exact_sum, minus, two_sum
-from dfcl_jax.types import Allocation, Outcomes
+from dfcl_jax.types import Allocation, Outcomes, pick
 
 
 def allocate(
@@ -129,7 +129,8 @@ def _settled(
         return exact_sum(x if weights is None else weights * x).hi / size
 
     arm, cost = at_level(hull.arm, level).astype(jnp.int32), at_level(hull.cost, level)
-    revenue = at_level(outcomes.r.T, arm)
+    # Computed once, not again in each of the sums.
+    arm, cost, revenue = jax.lax.optimization_barrier((arm, cost, pick(outcomes.r, arm)))
     spend, value, cheapest = mean(cost), mean(revenue), mean(hull.cost[0])
     # bound - value as a sum of non-negative terms: what each person forgoes at lam, and the budget left at price lam.
     forgone = reduce(jnp.maximum, ((outcomes.r - revenue[:, None]) - lam * (outcomes.c - cost[:, None])).T)
@@ -152,9 +153,10 @@ class _TopUp(NamedTuple):
 def _top_up(hull: Hull, level: Array, room: Double, weights: Array | None, tries: int) -> Array:
     """Take the steepest next step that costs at most `room`, repeatedly, up to `tries` times."""
     n = level.shape[0]
-    slopes = jnp.concatenate([hull.slope, jnp.zeros_like(hull.slope[:1])])
-    costs = jnp.concatenate([hull.cost, hull.cost[-1:]])
-    weights = jnp.ones_like(costs[0]) if weights is None else weights
+    weights = jnp.ones_like(hull.cost[0]) if weights is None else weights
+
+    def entry(column: Array, k: Array, i: Array) -> Array:
+        return column.at[k, i].get(mode="fill", fill_value=0)
 
     def steepest(slope: Array, cost: Array, room: Double) -> Array:
         fitting = jnp.where(cost <= room.hi, slope, 0)
@@ -163,17 +165,17 @@ def _top_up(hull: Hull, level: Array, room: Double, weights: Array | None, tries
 
     def attempt(now: _TopUp) -> _TopUp:
         i, k = now.best, now.level[now.best]
-        exact_cost = jax.tree.map(lambda part: weights[i] * part, two_sum(costs[k + 1, i], -costs[k, i]))
+        exact_cost = jax.tree.map(lambda part: weights[i] * part, two_sum(hull.cost[k + 1, i], -hull.cost[k, i]))
         left = minus(now.room, exact_cost)
         fits = left.hi >= 0
         room = jax.tree.map(lambda new, old: jnp.where(fits, new, old), left, now.room)
         k = k + fits
-        slope = now.slope.at[i].set(jnp.where(fits, slopes[k, i], 0))
-        cost = now.cost.at[i].set(weights[i] * (costs[k + 1, i] - costs[k, i]))
+        slope = now.slope.at[i].set(jnp.where(fits, entry(hull.slope, k, i), 0))
+        cost = now.cost.at[i].set(weights[i] * (entry(hull.cost, k + 1, i) - hull.cost[k, i]))
         return _TopUp(now.level.at[i].set(k), slope, cost, room, steepest(slope, cost, room), now.tried + 1)
 
-    # A row of weight 0 stands for nobody, so it is not moved.
-    slope = jnp.where(weights > 0, at_level(slopes, level), 0)
-    cost = weights * (at_level(costs, level + 1) - at_level(costs, level))
+    # A row of weight 0 stands for nobody, so it is not moved. Beyond the end of a hull the slope is 0.
+    slope = jnp.where(weights > 0, at_level(hull.slope, level), 0)
+    cost = weights * (at_level(hull.cost, level + 1) - at_level(hull.cost, level))
     start = _TopUp(level, slope, cost, room, steepest(slope, cost, room), jnp.array(0))
     return jax.lax.while_loop(lambda now: (now.best < n) & (now.tried < tries), attempt, start).level

@@ -1,6 +1,6 @@
 """Upper hulls: for each person, the treatments that are best at some multiplier, in order of cost."""
 
-from functools import partial, reduce
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -45,8 +45,9 @@ def upper_hull(outcomes: Outcomes) -> Hull:
     def block(whole: Hull, number: Array) -> tuple[Hull, None]:
         # The last block overlaps the one before.
         first = jnp.minimum(number * b, n - b)
-        r, c = (jax.lax.dynamic_slice_in_dim(surface, first, b).T for surface in outcomes)
-        # Transpose once, not again in each pass.
+        people = (jax.lax.dynamic_slice_in_dim(surface, first, b) for surface in outcomes)
+        # Columns are copied apart once. A transpose would be a view, which every pass would read with strides.
+        r, c = (jnp.stack([surface[:, j] for j in range(m)]) for surface in people)
         part = _hull_of_columns(*jax.lax.optimization_barrier((r, c)))
         put = partial(jax.lax.dynamic_update_slice_in_dim, start_index=first, axis=1)
         return Hull(*(put(old, new.astype(old.dtype)) for old, new in zip(whole, part, strict=True))), None
@@ -56,9 +57,11 @@ def upper_hull(outcomes: Outcomes) -> Hull:
 
 def _hull_of_columns(r: Array, c: Array) -> Hull:
     """Return the hulls of revenue and cost, [m, n] each."""
+    # Reductions over columns are not written out as m operations each: a compiler would compute them again in
+    # everything that uses their result, m times over.
     m, n = r.shape
-    cost = reduce(jnp.minimum, c)
-    revenue = reduce(jnp.maximum, jnp.where(c == cost[None], r, -jnp.inf))
+    cost = c.min(axis=0)
+    revenue = jnp.where(c == cost[None], r, -jnp.inf).max(axis=0)
     arm = _first((c == cost[None]) & (r == revenue[None]), jnp.zeros(n, jnp.int32))
 
     def advance(
@@ -68,7 +71,7 @@ def _hull_of_columns(r: Array, c: Array) -> Hull:
         run, rise = c - cost[None], r - revenue[None]
         steep = jnp.where(run > 0, rise / run, 0)
         # Find the steepest slope first, then its treatment: one loop for both runs at half the speed.
-        slope = reduce(jnp.maximum, steep)
+        slope = steep.max(axis=0)
         next_arm = jnp.where(slope > 0, _first(steep == slope[None], arm), arm)
         next_cost, next_revenue = at_level(c, next_arm), at_level(r, next_arm)
         # Exact slopes decrease along a hull; rounded ones may increase, or exceed the largest float.

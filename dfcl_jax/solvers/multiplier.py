@@ -1,6 +1,7 @@
 """The multiplier of a budget, by bisection."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -13,6 +14,9 @@ from dfcl_jax.solvers.checks import check_budget, check_budgets, check_outcomes,
 from dfcl_jax.solvers.hull import Hull, costs_above, upper_hull
 from dfcl_jax.sums import Double, exact_sum, minus, times
 from dfcl_jax.types import Outcomes, pick
+
+# Numbers of steps of a hull that searches are compiled for, beside the largest.
+_LENGTHS = (8, 16, 32)
 
 
 def largest_multiplier(outcomes: Outcomes) -> Array:
@@ -97,13 +101,25 @@ def hull_multiplier(hull: Hull, budget: Array, weights: Array | None = None) -> 
     This is exactly the slope of the first step that the budget does not cover, because spends are compared without
     rounding. It is 0 if the budget covers all steps, and the steepest slope if it covers none.
     """
-    ceiling = hull.slope.max()
 
-    def fits(bits: Array) -> Array:
-        return over_budget(costs_above(hull, _to_float(bits, ceiling.dtype)), budget, weights).hi <= 0
+    def search(steps: int) -> Array:
+        few = Hull(hull.arm, hull.cost[: steps + 1], hull.slope[:steps])
+        ceiling = few.slope.max()
 
-    bits = _to_bits(ceiling)
-    return _to_float(least(fits, jnp.full_like(bits, -1), bits), ceiling.dtype)
+        def fits(bits: Array) -> Array:
+            return over_budget(costs_above(few, _to_float(bits, ceiling.dtype)), budget, weights).hi <= 0
+
+        bits = _to_bits(ceiling)
+        return _to_float(least(fits, jnp.full_like(bits, -1), bits), ceiling.dtype)
+
+    # Of many treatments few are on a hull. The search passes over its first steps alone if nobody takes more.
+    steps = hull.slope.shape[0]
+    lengths = [length for length in _LENGTHS if 2 * length <= steps]
+    if not lengths:
+        return search(steps)
+    longest = (hull.slope.max(axis=1) > 0).sum()
+    branches = [partial(search, length) for length in (*lengths, steps)]
+    return jax.lax.switch(sum((longest > length).astype(jnp.int32) for length in lengths), branches)
 
 
 def over_budget(cost: Array, budget: Array, weights: Array | None = None) -> Double:
@@ -142,4 +158,12 @@ def lams_for_budgets(outcomes: Outcomes, budgets: ArrayLike) -> Array:
 @jax.jit
 def _multipliers(outcomes: Outcomes, budgets: Array) -> Array:
     hull = upper_hull(outcomes)
-    return jax.lax.map(lambda budget: hull_multiplier(hull, budget), budgets)
+    return for_each(lambda budget: hull_multiplier(hull, budget), budgets)
+
+
+def for_each(search: Callable[[Array], Array], budgets: Array) -> Array:
+    """Apply a search to each of `budgets` [b], [b]: side by side, or one after another on a CPU.
+
+    The passes of one search keep a CPU busy. An accelerator spends them on launching kernels.
+    """
+    return jax.lax.map(search, budgets) if jax.default_backend() == "cpu" else jax.vmap(search)(budgets)

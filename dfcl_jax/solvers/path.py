@@ -1,6 +1,8 @@
 """The budget path: every plan that is optimal at some budget, from the cheapest to the one of highest revenue."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +17,8 @@ from dfcl_jax.sums import exact_cumsum, exact_sum, two_sum
 from dfcl_jax.types import Outcomes, pick
 
 Numbers = Array | np.ndarray
+S = TypeVar("S")
+T = TypeVar("T")
 
 
 class PathPoint(NamedTuple):
@@ -134,23 +138,53 @@ def path_along(outcomes: Outcomes, hull: Hull, weights: ArrayLike | None) -> Bud
 
 
 def _numpy_path(outcomes: Outcomes, hull: Hull, weights: np.ndarray | None) -> BudgetPath:
-    arms, slope = np.asarray(hull.arm), np.asarray(hull.slope).T.ravel()
-    m, n = arms.shape
-    # Gather everything person by person, as it lies in memory, and then sort once.
-    flat = np.flatnonzero(slope)
-    slope = slope[flat]
-    unit, step = (part.astype(np.int32) for part in np.divmod(flat, m - 1))
+    arms, m = np.asarray(hull.arm), outcomes.r.shape[1]
+    unit, step, slope = _steps(np.asarray(hull.slope))
     before, arm = arms[step, unit], arms[step + 1, unit]
+    del step  # of tens of millions of steps, each column is worth its memory
     order = _falling(slope)
-    size = float(n if weights is None else weights.sum())
-    totals = []
-    for surface in (np.asarray(outcomes.c), np.asarray(outcomes.r)):
-        start = surface[np.arange(n), arms[0]].astype(np.float64)
-        rise = surface[unit, arm].astype(np.float64) - surface[unit, before]
+    size = float(arms.shape[1] if weights is None else weights.sum())
+    left = m * unit.astype(np.intp)
+    start, taken = m * np.arange(arms.shape[1]) + arms[0], left + arm
+    left += before
+
+    def totals(surface: Array) -> np.ndarray:
+        flat = np.asarray(surface).ravel()
+        first, rise = flat[start].astype(np.float64), flat[taken].astype(np.float64)
+        rise -= flat[left]
         if weights is not None:
-            start, rise = start * weights, rise * weights[unit]
-        totals.append(np.cumsum(np.concatenate([[start.sum()], rise[order]])) / size)
-    return BudgetPath(arms, unit[order], before[order], arm[order], slope[order], *totals)
+            first *= weights
+            rise *= weights[unit]
+        total = np.empty(len(rise) + 1)
+        total[0] = first.sum()
+        np.take(rise, order, out=total[1:], mode="clip")  # not "raise", which copies
+        np.cumsum(total, out=total)
+        total /= size
+        return total
+
+    spend, value = _in_threads(totals, (outcomes.c, outcomes.r))
+    return BudgetPath(arms, unit[order], before[order], arm[order], slope[order], spend, value)
+
+
+def _steps(slope: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """List the steps of hulls of slope [m-1, n] person by person: their people, their numbers, their slopes, [s]."""
+    movers = []
+    for level in slope:
+        people = np.flatnonzero(level > 0)
+        # Nobody takes a step beyond the first that nobody takes.
+        if not people.size:
+            break
+        movers.append(people)
+    count = np.zeros(slope.shape[1], np.int32)
+    for people in movers:
+        count[people] += 1
+    first = np.cumsum(count, dtype=np.intp) - count
+    total = int(count.sum())
+    unit, step, steepness = np.empty(total, np.int32), np.empty(total, np.int32), np.empty(total, slope.dtype)
+    for k, people in enumerate(movers):
+        place = first[people] + k
+        unit[place], step[place], steepness[place] = people, k, slope[k][people]
+    return unit, step, steepness
 
 
 def _falling(slopes: np.ndarray) -> np.ndarray:
@@ -159,12 +193,24 @@ def _falling(slopes: np.ndarray) -> np.ndarray:
         return np.argsort(-slopes, kind="stable")
     # Positive float32 numbers have the order of their bits. With the position in the low 32 of 64 bits, one integer
     # sort orders by both.
-    keys = (~slopes.view(np.uint32)).astype(np.uint64) << np.uint64(32)
+    keys = (~slopes.view(np.uint32)).astype(np.uint64)
+    keys <<= np.uint64(32)
     keys |= np.arange(slopes.size, dtype=np.uint64)
-    keys.sort()
-    return (keys & np.uint64(2**32 - 1)).astype(np.intp)
+    half = slopes.size // 2
+    if half:
+        keys.partition(half)
+    _in_threads(np.ndarray.sort, (keys[:half], keys[half:]))
+    keys &= np.uint64(2**32 - 1)
+    return keys.view(np.intp)
 
 
+def _in_threads(function: Callable[[T], S], items: Sequence[T]) -> list[S]:
+    """Apply a function to each item side by side; NumPy lets other threads run while it computes."""
+    with ThreadPoolExecutor(len(items)) as threads:
+        return list(threads.map(function, items))
+
+
+@jax.jit
 def _xla_path(outcomes: Outcomes, hull: Hull, weights: Array | None) -> BudgetPath:
     m, n = hull.arm.shape
     slope = hull.slope.T.ravel()

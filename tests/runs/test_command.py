@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from dfcl_jax import InputError
@@ -29,6 +31,15 @@ def test_what_ends_a_run_is_one_line_and_an_exit_code(monkeypatch, capsys, error
         command(main, RunConfig)
     assert stop.value.code == code
     assert capsys.readouterr().err == said
+
+
+def test_any_experiment_can_be_profiled_and_gets_the_options_of_its_own_class(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["test", "--seeds", "3", "--profile", str(tmp_path / "profile")])
+    seen = []
+    command(lambda config: seen.append((config, jax.block_until_ready(jnp.ones(3) + 1))), RunConfig)
+    assert type(seen[0][0]) is RunConfig
+    assert seen[0][0] == RunConfig(seeds=3)
+    assert list((tmp_path / "profile").rglob("perfetto_trace.json.gz"))
 
 
 def test_options_that_cannot_be_met_are_refused_before_any_work(monkeypatch):

@@ -48,6 +48,8 @@ def main(config: Config) -> None:
     if config.data is not None:
         run_table("criteo", config, sources.CRITEO, methods, judge=judge, plan=False)
         return
+    # Of a simulation every seed is a trial of its own.
+    config = replace(config, splits=0)
     train, valid, test = (round(config.simulate * fraction) for fraction in config.fractions)
     with open_run("criteo", config, simulated=config.simulate, fractions=config.fractions) as run:
         splits = draw_splits(run, config, DRAWS["criteo"], (train, valid, test), config.budgets)

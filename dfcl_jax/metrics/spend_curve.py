@@ -11,7 +11,7 @@ from dfcl_jax.errors import refuse
 from dfcl_jax.metrics.intervals import z_score
 from dfcl_jax.metrics.value_steps import value_steps
 from dfcl_jax.solvers import Rule, check_budgets
-from dfcl_jax.types import Outcomes, Scores
+from dfcl_jax.types import Outcomes, Scores, Trial
 
 # Points of a curve: one budget is then mixed of decisions that differ for about 1 / POINTS of the people who move.
 POINTS = 2048
@@ -25,13 +25,15 @@ class Expected(NamedTuple):
     spend_error: float  # standard error
     revenue: float
     revenue_error: float
+    least: np.ndarray = np.full(2, -np.inf)  # below which nobody's spend and revenue can be
 
     def interval(self, people: int, held_out: int, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
         """Intervals [low, high] of the spend and of the revenue of other `people` of the same population.
 
         The error of the estimate and the luck of who the people are add up: error sqrt(1 + held_out / people), where
         the spread of a score stands for that of what a person spends and brings. It is the larger of the two, so the
-        interval is a little too wide where there are few people.
+        interval is a little too wide where there are few people. It ends where no person's spend or revenue can be
+        below (`least`), which keeps its coverage.
 
         Args:
             people: how many the rule decides for.
@@ -39,7 +41,8 @@ class Expected(NamedTuple):
             level: coverage.
         """
         reach = z_score(level) * np.sqrt(1 + held_out / people) * np.array([-1, 1])
-        return self.spend + reach * self.spend_error, self.revenue + reach * self.revenue_error
+        spend, revenue = self.spend + reach * self.spend_error, self.revenue + reach * self.revenue_error
+        return np.maximum(spend, self.least[0]), np.maximum(revenue, self.least[1])
 
 
 class SpendCurve(NamedTuple):
@@ -56,6 +59,7 @@ class SpendCurve(NamedTuple):
     revenue_error: np.ndarray  # [v]
     cheapest: int  # the treatment of least estimated cost
     people: int  # how many the curve was estimated on
+    least: np.ndarray = np.full(2, -np.inf)  # below which nobody's spend and revenue can be
 
     def at(self, budget: float, *, risk: float | None = None) -> Expected:
         """The rule whose estimated spend first comes up to a budget, and what it is expected to bring.
@@ -85,7 +89,8 @@ class SpendCurve(NamedTuple):
         def between(of: np.ndarray) -> float:
             return float((1 - share) * of[low] + share * of[high])
 
-        return Expected(rule, *map(between, (self.spend, self.spend_error, self.revenue, self.revenue_error)))
+        figures = map(between, (self.spend, self.spend_error, self.revenue, self.revenue_error))
+        return Expected(rule, *figures, least=self.least)
 
     def aim(self, risk: float | None = None) -> np.ndarray:
         """What must come up to a budget at each point, [v]: the spend, with `risk` e plus z_{1-e} standard errors.
@@ -100,7 +105,7 @@ class SpendCurve(NamedTuple):
         return self.spend + ndtri(1 - risk) * self.spend_error
 
 
-def spend_curve(outcomes: Outcomes, scores: Scores, *, points: int = POINTS) -> SpendCurve:
+def spend_curve(outcomes: Outcomes, scores: Scores, *, points: int = POINTS, seen: Trial | None = None) -> SpendCurve:
     """The spend curve of the policy that `outcomes` decide, as `scores` of the same people estimate it.
 
     At each multiplier the estimate is a mean of scores picked at the decided treatments, and its standard error the
@@ -110,6 +115,7 @@ def spend_curve(outcomes: Outcomes, scores: Scores, *, points: int = POINTS) -> 
         outcomes: what decides, [n, m] each, for people it was not trained on.
         scores: estimates of the same people's outcomes, [n, m] each, with the level of cost in them: `aipw` or `ipw`.
         points: of the curve at most; those that are kept lie evenly along the budget path.
+        seen: people of the trial; where all of them cost, or brought, at least 0, no interval reaches below.
 
     Raises:
         InputError: surfaces that disagree in shape or hold NaN.
@@ -136,4 +142,10 @@ def spend_curve(outcomes: Outcomes, scores: Scores, *, points: int = POINTS) -> 
         revenue_error=np.sqrt(np.clip(revenue2 - revenue**2, 0, None) / n),
         cheapest=cheapest,
         people=n,
+        least=np.full(2, -np.inf) if seen is None else at_least(seen),
     )
+
+
+def at_least(trial: Trial) -> np.ndarray:
+    """Below which nobody's cost and revenue can be, [2]: 0 where all that was seen is at least 0, else -inf."""
+    return np.array([0.0 if (np.asarray(seen) >= 0).all() else -np.inf for seen in (trial.c, trial.r)])

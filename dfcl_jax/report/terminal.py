@@ -31,7 +31,9 @@ def per_cent(share: float) -> str:
 
 
 def with_interval(value: float, low: float, high: float) -> str:
-    """A value with its interval, or with a sign that the interval is withheld (NaN)."""
+    """A value with its interval, or with a sign that the interval is withheld (NaN); "-" where there is no value."""
+    if np.isnan(value):
+        return number(value)
     ends = "withheld" if np.isnan(low) else f"{number(low)}, {number(high)}"
     return f"{number(value)} [{ends}]"
 

@@ -23,5 +23,5 @@ def policy_of(study: Study, split: Split, name: str, *, arms: tuple[str, ...]) -
         for each in (name, study.judge.base)
     )
     settling = measured_scores(study.judge.settle, split, study.methods[study.judge.base], base_params)
-    curve = spend_curve(method.predict(params, test.x), settling)
+    curve = spend_curve(method.predict(params, test.x), settling, seen=test)
     return Policy(method, params, split.encoder, arms, curve)

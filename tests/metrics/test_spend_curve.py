@@ -5,7 +5,7 @@ import pytest
 from scipy.special import ndtri
 
 from dfcl_jax import InputError, Outcomes, Scores, Trial, scores
-from dfcl_jax.metrics import eom, influence, spend_curve
+from dfcl_jax.metrics import at_least, eom, influence, spend_curve
 from dfcl_jax.solvers import Rule, decide, dice, hard
 from dfcl_jax.types import pick
 
@@ -102,6 +102,19 @@ def test_budgets_beyond_the_ends_get_the_cheapest_or_the_richest_decisions():
     rich = CURVE.at(1e6)
     assert rich.spend == CURVE.spend[-1]
     assert float(rich.rule.lam) == 0
+
+
+def test_no_interval_reaches_below_what_anybody_can_spend_or_bring():
+    wide = CURVE._replace(spend_error=CURVE.spend_error * 100, revenue_error=CURVE.revenue_error * 100)
+    free = wide.at(0.01).interval(N, N)
+    assert min(free[0][0], free[1][0]) < 0
+    seen = spend_curve(believed(TRIAL.x), scored(TRIAL), points=64, seen=TRIAL).least
+    assert seen.tolist() == [0, 0]
+    ended = wide._replace(least=seen).at(0.01).interval(N, N)
+    for one, other in zip(ended, free, strict=True):
+        assert one.tolist() == [0, other[1]]
+    # Refunds may be below 0.
+    assert at_least(TRIAL._replace(r=TRIAL.r - 10)).tolist() == [0, -np.inf]
 
 
 def test_the_interval_of_other_people_holds_the_luck_of_who_they_are():

@@ -36,7 +36,7 @@ def _trial_of(n: int) -> pd.DataFrame:
 
 
 SMALL = _trial_of(60)
-LARGE = _trial_of(600)
+LARGE = _trial_of(2400)
 
 
 def _with(column: str, row: int, value: object) -> pd.DataFrame:
@@ -218,7 +218,7 @@ def test_the_configuration_of_a_run_says_what_determines_it(runs: Runs):
     assert config["experiment"] == "trial"
     assert config["options"]["budgets"] == [0.2, 100.0]
     assert config["options"]["two_stage"]["training"]["epochs"] == 10
-    assert config["data"]["rows"] == 600
+    assert config["data"]["rows"] == len(LARGE)
     assert {"out", "checkpoint_seconds"}.isdisjoint(config["options"])
 
 
@@ -283,7 +283,7 @@ def test_the_policy_of_a_run_decides_as_the_run_was_judged(runs: Runs, method: s
     metrics = pd.read_csv(runs.first / "metrics.csv")
     row = metrics[(metrics.method == method) & (metrics.seed == 0) & (metrics.budget == 0.2)].iloc[0]
     expected = policy.curve.at(0.2)
-    # Sums over 180 people in float32 in the one, in float64 of float32 numbers in the other.
+    # Sums over 720 people in float32 in the one, in float64 of float32 numbers in the other.
     np.testing.assert_allclose([expected.spend, expected.revenue], [row.cost, row.revenue], rtol=1e-5)
     assert policy.arms == ARMS
     people = LARGE.iloc[_test_rows(0)]

@@ -102,21 +102,23 @@ def known_costs(columns: Columns, given: Treatments) -> tuple[np.ndarray, list[s
     least 100. With fewer equal rows its cost is estimated, as of any other.
 
     Raises:
-        InputError: not one for each treatment, infinite; numbers for treatments in no stated order.
+        InputError: not one for each treatment, infinite or below 0; numbers for treatments in no stated order.
     """
     if not columns.costs:
         enough = given.counts >= LEAST_EQUAL
         few = f"too few to take it as known (at least {LEAST_EQUAL}), so it is estimated"
         noted = [
-            f"treatment {arm} cost {cost:.6g} in each of its {count} rows: {'its cost is taken as known' if all_ else few}"
-            for arm, cost, count, all_ in zip(given.arms, given.constant, given.counts, enough, strict=True)
+            f"treatment {arm} cost {cost:.6g} in each of its {count} rows: "
+            + ("its cost is taken as known" if count >= LEAST_EQUAL else few)
+            for arm, cost, count in zip(given.arms, given.constant, given.counts, strict=True)
             if not np.isnan(cost)
         ]
         return np.where(enough, given.constant, np.nan), noted
     costs = np.asarray(columns.costs, np.float64)
     refuse_number("costs", columns.costs, given.arms)
-    if np.isinf(costs).any():
-        refuse("costs", found=", ".join(map(str, columns.costs)), expected="finite numbers, or NaN where unknown")
+    if np.isinf(costs).any() or (costs < 0).any():
+        expected = "finite numbers of at least 0, or NaN where unknown"
+        refuse("costs", found=", ".join(map(str, columns.costs)), expected=expected)
     refuse_unstated("costs", columns.costs, given)
     return costs, [
         f"treatment {arm} costs {cost:.6g} by design, {mean:.6g} on average in the table"

@@ -16,13 +16,22 @@ from dfcl_jax.metrics.intervals import (
 )
 from dfcl_jax.metrics.policy_value import eom, influence, policy_value
 from dfcl_jax.metrics.regret import Regret, regret
-from dfcl_jax.metrics.rests import LEAST_PEOPLE, rests_on, trustworthy, why_areas_withheld, why_withheld
+from dfcl_jax.metrics.rests import (
+    LEAST_CONVERSIONS,
+    LEAST_PEOPLE,
+    rests_on,
+    trustworthy,
+    weakest,
+    why_areas_withheld,
+    why_withheld,
+)
 from dfcl_jax.metrics.spend_curve import Expected, SpendCurve, at_least, spend_curve
 from dfcl_jax.metrics.undefined import why_undefined
 from dfcl_jax.metrics.uplift import causalml_auuc, causalml_qini, sklift_auuc, sklift_qini, uplift_at_k
 from dfcl_jax.metrics.value_steps import Curve, Normalise, PolicyValue, ValueSteps, value_steps
 
 __all__ = [
+    "LEAST_CONVERSIONS",
     "LEAST_PEOPLE",
     "Curve",
     "Expected",
@@ -67,6 +76,7 @@ __all__ = [
     "untargeted",
     "uplift_at_k",
     "value_steps",
+    "weakest",
     "why_areas_withheld",
     "why_undefined",
     "why_withheld",

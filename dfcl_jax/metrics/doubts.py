@@ -164,8 +164,8 @@ def _cost(trial: Trial, arms: Sequence[object], name: str) -> Iterator[str]:
     given = means[counts > 0]
     if len(given) > 1 and np.ptp(given) <= 1e-6 * np.abs(given).max():
         yield (
-            f"{name} is the same of all treatments, {given[0]:.4g} per person on average: no budget decides between them. Give the "
-            "column, or the cost of each treatment, that says what it cost."
+            f"{name} is the same of all treatments, {given[0]:.4g} per person on average: no budget decides between "
+            "them. Give the column, or the cost of each treatment, that says what it cost."
         )
 
 

@@ -105,6 +105,20 @@ def why_withheld(rests: pd.DataFrame, arms: Sequence[object] | None = None) -> l
     ]
 
 
+def weakest(rests: pd.DataFrame) -> np.ndarray:
+    """The treatment that rests on fewest people at each budget of `rests_on`, [b, 3]: its number, people, conversions.
+
+    Only treatments that more than 1% of people are given count. People are the effective size; conversions are those
+    seen or expected, whichever are more, of the treatment that has fewest of them.
+    """
+    rows = []
+    for _, table in rests.groupby("budget"):
+        given = table[table.share > LEAST_SHARE]
+        thinnest = given.loc[given.effective_size.idxmin()]
+        rows.append([thinnest.treatment, thinnest.effective_size, given[["conversions", "expected"]].max(axis=1).min()])
+    return np.array(rows, np.float64)
+
+
 def _lack(row: dict, arms: Sequence[object] | None) -> str | None:
     if row["share"] <= LEAST_SHARE:
         return None

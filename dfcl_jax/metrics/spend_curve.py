@@ -9,12 +9,15 @@ from scipy.special import ndtri
 
 from dfcl_jax.errors import refuse
 from dfcl_jax.metrics.intervals import z_score
+from dfcl_jax.metrics.rests import rests_on, weakest
 from dfcl_jax.metrics.value_steps import value_steps
 from dfcl_jax.solvers import Rule, check_budgets
 from dfcl_jax.types import Outcomes, Scores, Trial
 
 # Points of a curve: one budget is then mixed of decisions that differ for about 1 / POINTS of the people who move.
 POINTS = 2048
+# Points at which people are counted that a curve rests on.
+_COUNTED = 64
 
 
 class Expected(NamedTuple):
@@ -26,6 +29,7 @@ class Expected(NamedTuple):
     revenue: float
     revenue_error: float
     least: np.ndarray = np.full(2, -np.inf)  # below which nobody's spend and revenue can be
+    rests: np.ndarray = np.zeros(0)  # [3] as a row of `SpendCurve.rests`; empty if not known
 
     def interval(self, people: int, held_out: int, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
         """Intervals [low, high] of the spend and of the revenue of other `people` of the same population.
@@ -60,6 +64,7 @@ class SpendCurve(NamedTuple):
     cheapest: int  # the treatment of least estimated cost
     people: int  # how many the curve was estimated on
     least: np.ndarray = np.full(2, -np.inf)  # below which nobody's spend and revenue can be
+    rests: np.ndarray = np.zeros(0)  # [v, 3] `metrics.weakest` at each point; empty if not known
 
     def at(self, budget: float, *, risk: float | None = None) -> Expected:
         """The rule whose estimated spend first comes up to a budget, and what it is expected to bring.
@@ -90,7 +95,9 @@ class SpendCurve(NamedTuple):
             return float((1 - share) * of[low] + share * of[high])
 
         figures = map(between, (self.spend, self.spend_error, self.revenue, self.revenue_error))
-        return Expected(rule, *figures, least=self.least)
+        # Of the two points that are mixed the one that rests on fewer people.
+        rests = min(self.rests[[low, high]], key=lambda row: row[1]) if len(self.rests) else self.rests
+        return Expected(rule, *figures, least=self.least, rests=rests)
 
     def aim(self, risk: float | None = None) -> np.ndarray:
         """What must come up to a budget at each point, [v]: the spend, with `risk` e plus z_{1-e} standard errors.
@@ -115,7 +122,8 @@ def spend_curve(outcomes: Outcomes, scores: Scores, *, points: int = POINTS, see
         outcomes: what decides, [n, m] each, for people it was not trained on.
         scores: estimates of the same people's outcomes, [n, m] each, with the level of cost in them: `aipw` or `ipw`.
         points: of the curve at most; those that are kept lie evenly along the budget path.
-        seen: people of the trial; where all of them cost, or brought, at least 0, no interval reaches below.
+        seen: what was seen of these people, to count whom each point rests on; where all of them cost, or brought, at
+            least 0, no interval reaches below.
 
     Raises:
         InputError: surfaces that disagree in shape or hold NaN.
@@ -134,8 +142,9 @@ def spend_curve(outcomes: Outcomes, scores: Scores, *, points: int = POINTS, see
 
     spend, revenue = with_cheapest(curve.cost, scores.c), with_cheapest(curve.revenue, scores.r)
     spend2, revenue2 = with_cheapest(squares.cost, scores.c**2), with_cheapest(squares.revenue, scores.r**2)
+    lam = np.concatenate([[np.inf], np.asarray(curve.price, np.float64)[kept]])
     return SpendCurve(
-        lam=np.concatenate([[np.inf], np.asarray(curve.price, np.float64)[kept]]),
+        lam=lam,
         spend=spend,
         revenue=revenue,
         spend_error=np.sqrt(np.clip(spend2 - spend**2, 0, None) / n),
@@ -143,7 +152,24 @@ def spend_curve(outcomes: Outcomes, scores: Scores, *, points: int = POINTS, see
         cheapest=cheapest,
         people=n,
         least=np.full(2, -np.inf) if seen is None else at_least(seen),
+        rests=np.zeros(0) if seen is None else _rests(outcomes, scores, seen, lam, cheapest),
     )
+
+
+def _rests(outcomes: Outcomes, scores: Scores, seen: Trial, lam: np.ndarray, cheapest: int) -> np.ndarray:
+    """On whom each point rests, [v, 3]: counted at some points, of which others have the weaker neighbour's."""
+    v = len(lam)
+    counted = np.unique(np.linspace(0, v - 1, _COUNTED).round().astype(int))
+    at = lam[counted]
+    alone = np.isinf(at)  # one treatment for everybody
+    rule = Rule(
+        jnp.asarray(at), jnp.asarray(np.where(alone, 0, at)), jnp.asarray(1.0 - alone), jnp.full(len(at), cheapest)
+    )
+    found = weakest(rests_on(outcomes, scores, rule, revenue=seen.r))
+    before, after = (
+        found[np.searchsorted(counted, np.arange(v), side) - (side == "right")] for side in ("right", "left")
+    )
+    return np.where(before[:, 1:2] <= after[:, 1:2], before, after)
 
 
 def at_least(trial: Trial) -> np.ndarray:

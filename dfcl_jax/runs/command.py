@@ -1,6 +1,7 @@
 """How an experiment script meets its user: options, errors, exit codes, and a terminal of any encoding."""
 
 import codecs
+import contextlib
 import io
 import signal
 import sys
@@ -29,7 +30,7 @@ def command(main: Callable[[Config], object], config: type[Config]) -> None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     print_anything()
     try:
-        options = tyro.cli(config)
+        options = _parsed(config)
         check_ranges(options)
         main(options)
     except (InputError, OSError) as error:
@@ -37,6 +38,22 @@ def command(main: Callable[[Config], object], config: type[Config]) -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _parsed(config: type[Config]) -> Config:
+    """The options; those that contradict each other are an `InputError` as any, which tyro would draw in a box."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(config)
+    except SystemExit as ended:
+        cause = ended.__context__
+        while cause is not None and not isinstance(cause, InputError):
+            cause = cause.__context__
+        if cause is not None:
+            raise cause from None
+        print(said.getvalue(), end="", file=sys.stderr)
+        raise
 
 
 def print_anything() -> None:

@@ -57,7 +57,7 @@ def run_evaluation(
     budgets = chosen_budgets(config.budgets, settling.c.mean(axis=0), fractions, what=what)
     with open_run(name, config, rows=trial.rows) as run:
         doubts = _doubts(judged, given_propensities)
-        run.say(*(judged.table.notes if judged.table else ()), *doubts)
+        run.say(*(judged.table.notes if judged.table else ()), *(f"Doubtful: {doubt}" for doubt in doubts))
         with counted("bootstrap", config.replicates, "replicates", console=run.console) as on_batch:
             evaluation = evaluate(
                 jax.random.key(config.seed),

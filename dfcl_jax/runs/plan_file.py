@@ -43,7 +43,7 @@ class FilePlan(NamedTuple):
     @property
     def foretold(self) -> dict[str, float]:
         """Multiplier, spend and revenue per person with intervals of 95%."""
-        return foretold(self.expected, self.curve, self.people, len(self.shares))
+        return foretold(self.expected, self.curve, self.people, tuple(self.shares))
 
     @property
     def rests_on(self) -> str:
@@ -53,7 +53,10 @@ class FilePlan(NamedTuple):
     @property
     def remark(self) -> str:
         """What is out of the ordinary; empty where nothing is."""
-        said = (remark(self.expected, self.curve, self.budget), why_withheld(self.curve, len(self.shares)))
+        said = (
+            remark(self.expected, self.curve, self.budget),
+            why_withheld(self.expected, self.curve, tuple(self.shares)),
+        )
         return "; ".join(filter(None, said))
 
 

@@ -157,11 +157,12 @@ def _in_memory(config: TableConfig, columns: Columns, table: Table | None) -> Op
     splits = [
         split_table(table, seed, fractions=config.fractions, scaling=config.scaling) for seed in config.seed_numbers
     ]
+    config.two_stage.check_outcomes({f"column {columns.revenue!r}": table.r, f"column {columns.cost!r}": table.c})
     encoder = splits[0].encoder
     assert encoder is not None
     whole = Trial(encode(encoder, table.features), table.t, table.r, table.c, table.p)  # pyright: ignore
     mean_costs, doubts = scores.mean_costs(whole, table.known_costs), _doubts(whole, columns, table.arms, encoder)
-    notes = [*table.notes, *doubts, *check_leaks(table)]
+    notes = [*table.notes, *map("Doubtful: {}".format, [*doubts, *check_leaks(table)])]
     return Opened(splits, table.arms, mean_costs, _checksum(table), len(table.t), table, notes)
 
 
@@ -182,7 +183,7 @@ def _streamed(config: TableConfig, columns: Columns) -> Opened:
     mean_costs = scores.mean_costs(sample, trial.known_costs)
     doubts = _doubts(sample, columns, trial.arms, trial.encoder)
     held = f"{trial.rows:,} rows are streamed; up to {most:,} of the validation and test parts are held in memory"
-    notes = [held, *trial.notes, *doubts, *trial.leaks]
+    notes = [held, *trial.notes, *map("Doubtful: {}".format, [*doubts, *trial.leaks])]
     about = str([(group.rows, group.start) for group in trial.parts.groups]) + str(trial.columns)
     checksum = zlib.crc32(about.encode(), zlib.crc32(np.asarray(sample.r).tobytes()))
     return Opened(splits, trial.arms, mean_costs, checksum, trial.rows, None, notes)

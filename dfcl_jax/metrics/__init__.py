@@ -1,7 +1,7 @@
 """Metrics: what a model or a policy is worth, and how surely."""
 
 from dfcl_jax.metrics import diagnostics
-from dfcl_jax.metrics.bootstrap import Replicates, bootstrap, draw_weights
+from dfcl_jax.metrics.bootstrap import Replicates, Statistic, bootstrap, draw_weights
 from dfcl_jax.metrics.checks import check_scores, check_trial
 from dfcl_jax.metrics.cost_curve import aucc, exact_aucc, marginal_roi_score, mt_aucc, roi_score
 from dfcl_jax.metrics.doubts import doubts
@@ -41,6 +41,7 @@ __all__ = [
     "Regret",
     "Replicates",
     "SpendCurve",
+    "Statistic",
     "ValueSteps",
     "at_least",
     "aucc",

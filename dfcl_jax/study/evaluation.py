@@ -1,7 +1,7 @@
 """An evaluation: ready-made predictions judged on a trial, every figure with its interval."""
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from functools import cache
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -74,10 +74,17 @@ def evaluate(
     at = np.asarray(budgets, np.float64)
     # Lists, for a dictionary would come back from the bootstrap in the order of its names.
     steps = [metrics.value_steps(predicted, settling) for predicted in policies.values()]
-    data = (steps, [metrics.marginal_roi_score(predicted) for predicted in policies.values()], trial)
+    rankings = [metrics.marginal_roi_score(predicted) for predicted in policies.values()]
+    data = (jnp.asarray(at, steps[0].lam.dtype), steps, rankings, trial)
     areas, why_no_area = _areas_of(trial, settling, arms)
-    statistic = partial(_figures, tuple(map(float, budgets)), tuple(area for _, area in areas))
-    boot = metrics.bootstrap(statistic, data, len(trial.t), key=key, replicates=replicates, on_batch=on_batch)
+    boot = metrics.bootstrap(
+        _figures(tuple(area for _, area in areas)),
+        data,
+        len(trial.t),
+        key=key,
+        replicates=replicates,
+        on_batch=on_batch,
+    )
     revenue, difference, area = boot.interval()
     nothing = pd.DataFrame(columns=["policy", "budget", "difference", "low", "high"])
     metric = [f"Qini area to {at.max():.4g}", *(name for name, _ in areas)]
@@ -161,7 +168,7 @@ def _areas_of(trial: Trial, settling: Scores, arms: Sequence[str]) -> tuple[tupl
     ]
     if bool(((trial.r == 0) | (trial.r == 1)).all()):
         areas += [("Qini (scikit-uplift)", metrics.sklift_qini), ("AUUC (scikit-uplift)", metrics.sklift_auuc)]
-    return tuple((name, partial(_of_one_step, area)) for name, area in areas), _why_undefined(trial, areas, arms)
+    return tuple(areas), _why_undefined(trial, areas, arms)
 
 
 def _why_undefined(trial: Trial, areas: Sequence[tuple[str, Area]], arms: Sequence[str]) -> list[str]:
@@ -174,22 +181,21 @@ def _why_undefined(trial: Trial, areas: Sequence[tuple[str, Area]], arms: Sequen
     return [f"Not defined here: {', '.join(of)}. {why}" for why, of in names.items()]
 
 
-def _of_one_step(area: Area, score: Array, trial: Trial, weights: Array) -> Array:
-    return area(score[:, 0], trial, weights=weights)
+@cache
+def _figures(areas: tuple[Area, ...]) -> metrics.Statistic:
+    """Revenue of each policy, its difference to the first, and its areas: one program for all budgets."""
 
+    def figures(data: Any, weights: Array) -> Any:
+        budgets, steps, rankings, trial = data
+        revenue = [each.at(budgets, weights=weights).revenue for each in steps]
+        area = []
+        for each, ranking in zip(steps, rankings, strict=True):
+            score = ranking[:, 0] if num_arms(trial) == 2 else ranking
+            own = [area_of(score, trial, weights=weights) for area_of in areas]
+            area.append(jnp.stack([metrics.qini_area(each, budgets.max(), weights=weights), *own]))
+        return revenue, [value - revenue[0] for value in revenue[1:]], area
 
-def _figures(budgets: tuple[float, ...], areas: tuple[Area, ...], data: Any, weights: Array) -> Any:
-    """Revenue of each policy, its difference to the first, and its areas."""
-    steps, rankings, trial = data
-    revenue = [each.at(jnp.array(budgets), weights=weights).revenue for each in steps]
-    area = [
-        jnp.stack(
-            [metrics.qini_area(each, max(budgets), weights=weights)]
-            + [area_of(ranking, trial, weights=weights) for area_of in areas]
-        )
-        for each, ranking in zip(steps, rankings, strict=True)
-    ]
-    return revenue, [value - revenue[0] for value in revenue[1:]], area
+    return figures
 
 
 def _rows(interval: Interval, what: str, **keys: Any) -> pd.DataFrame:

@@ -256,7 +256,7 @@ def table_of_one_width(draw: st.DrawFn) -> AnyTable:
         kinds.append(draw(st.sampled_from([kind for kind, width in WIDTHS.items() if width <= left])))
         left -= WIDTHS[kinds[-1]]
     arms = ARMS[draw(st.sampled_from(sorted(ARMS)))]
-    m, n = min(draw(st.sampled_from([2, 4])), len(arms)), draw(st.sampled_from([8, 40, 130]))
+    m, n = min(draw(st.sampled_from([2, 3])), len(arms)), draw(st.sampled_from([8, 60]))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     names = draw(st.permutations(NAMES))
     features = {name: feature(kind, rng, n) for name, kind in zip(names, kinds, strict=False)}
@@ -389,7 +389,7 @@ def test_evaluations_of_a_hundred_and_fifty_tables_in_two_kinds_of_money(experim
 
 @pytest.mark.slow
 @settings(COMMANDS, max_examples=10)
-@given(table_of_one_width().filter(lambda table: not table.fault and len(table.frame) == 130), st.data())
+@given(table_of_one_width().filter(lambda table: not table.fault and len(table.frame) == 60), st.data())
 def test_trials_in_other_money_plan_alike(experiment, table, data):
     a, b = (2.0 ** data.draw(st.integers(-13, 13)) for _ in range(2))
     plans = []
@@ -443,7 +443,7 @@ def write_plain(frame: pd.DataFrame, path: Path) -> None:
     else:
         path.mkdir()
         for k in range(2):
-            frame.iloc[k::2].to_csv(path / f"{k}.csv", index=False)
+            frame.iloc[k * len(frame) // 2 : (k + 1) * len(frame) // 2].to_csv(path / f"{k}.csv", index=False)
 
 
 @pytest.mark.slow
@@ -482,8 +482,10 @@ def test_a_simulated_folder_is_a_trial_for_every_command(experiment, tmp_path, p
                            "--out", str(tmp_path / "evaluation"))  # fmt: skip
         assert code == 0, err
         value = pd.read_csv(tmp_path / "evaluation" / "values.csv").iloc[0]
-        # The value of all people at the truth's own best treatments is their mean: four errors of an interval of 95%.
+        # The value of the truth's own decisions is the mean of the truth there, up to four errors of as many people as
+        # one treatment has.
         outcomes = [frame[names].to_numpy() for names in columns]
         at = np.argmax(outcomes[0] - value.lam * outcomes[1], axis=1)
         expected = outcomes[0][np.arange(2000), at].mean()
-        assert abs(value.revenue - expected) < 4 * max(value.high - value.low, 1e-9) / (2 * 1.96) + 0.02 * abs(expected)
+        error = frame[roles[1]].std() / np.sqrt(frame[roles[0]].value_counts().min())
+        assert abs(value.revenue - expected) < 4 * error

@@ -80,7 +80,8 @@ def split_table(
     counts = np.bincount(table.t[rows[0]], minlength=len(table.arms))
     if (counts == 0).any():
         empty = table.arms[int(np.argmin(counts))]
-        refuse(f"training part of seed {seed}", found=f"no row of treatment {empty}", expected="rows of each")
+        expected = f"rows of each: more than the table's {len(table.t)}, or a larger training part"
+        refuse(f"training part of seed {seed}", found=f"no row of treatment {empty}", expected=expected)
     encoder = fit_encoder(table.features, rows[0], scaling=scaling)
     x = encode(encoder, table.features)
     whole = Trial(*(jnp.asarray(part) for part in (x, table.t, table.r, table.c, table.p)))

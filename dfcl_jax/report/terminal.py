@@ -19,8 +19,9 @@ def number(value: object, digits: int = 4) -> str:
         return "-"
     if np.isinf(value) or isinstance(value, int | np.integer):
         return f"{value}"
-    # Small shares need no more places than a reader can use.
-    places = min(max(digits - 1 - int(np.floor(np.log10(abs(value)))), 0), 6) if value else 0
+    size = int(np.floor(np.log10(abs(value)))) if value else 0
+    # Small shares need no more places than a reader can use; small money needs two digits, down to rounding errors.
+    places = min(max(digits - 1 - size, 0), max(6, min(1 - size, 8))) if value else 0
     text = f"{value:.{places}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 

@@ -355,7 +355,7 @@ def evaluated(experiment, table: AnyTable, folder: Path, scale: tuple[float, flo
     for name, a, b in (("first", 1.0, 1.0), ("second", *scale)):
         money = frame.assign(sales=frame.sales * a, spend=frame.spend * b)
         money = money.assign(
-            **{c: money[c] * (a if c[0] == "r" else b) for c in money if re.fullmatch("[rc] [0-9]", c)}
+            **{c: money[c] * (a if c[0] == "r" else b) for c in map(str, money) if re.fullmatch("[rc] [0-9]", c)}
         )
         (folder / name).mkdir()
         path = write(table._replace(frame=money), folder / name)
@@ -462,8 +462,8 @@ def test_a_simulated_folder_is_a_trial_for_every_command(experiment, tmp_path, p
     frame = pd.read_parquet(tmp_path / "data")
     assert len(frame) == 2000
     named = [item for pair in zip(("--treatment", "--revenue", "--cost"), roles, strict=True) for item in pair]
-    own = [column for column in frame if column.startswith("propensity")]
-    features = [column for column in frame if column not in [*roles, *own] and not column.startswith("true_")]
+    own = [column for column in map(str, frame) if column.startswith("propensity")]
+    features = [column for column in map(str, frame) if column not in [*roles, *own] and not column.startswith("true_")]
     design = ["--propensity-columns", *own] if own else []
     asked = ["--data", str(tmp_path / "data"), *named, *design, "--features", *features]
     code, _, err = run(experiment("trial"), *asked, *SMALL, "--out", str(tmp_path / "run"))

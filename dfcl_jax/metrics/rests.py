@@ -114,7 +114,7 @@ def weakest(rests: pd.DataFrame) -> np.ndarray:
     rows = []
     for _, table in rests.groupby("budget"):
         given = table[table.share > LEAST_SHARE]
-        thinnest = given.loc[given.effective_size.idxmin()]
+        thinnest = given.iloc[int(np.argmin(given.effective_size))]
         rows.append([thinnest.treatment, thinnest.effective_size, given[["conversions", "expected"]].max(axis=1).min()])
     return np.array(rows, np.float64)
 

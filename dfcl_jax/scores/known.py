@@ -31,7 +31,7 @@ def known_costs(surfaces: Surfaces, known: ArrayLike, *, base: Array | float = 0
     return surfaces._replace(c=jnp.where(jnp.isnan(known), surfaces.c, known - off[:, None]))
 
 
-def mean_costs(trial: Trial, known: ArrayLike = ()) -> np.ndarray:
+def mean_costs(trial: Trial, known: ArrayLike | None = None) -> np.ndarray:
     """What each treatment costs on average, [m] float64: sum_i w_ij c_i / sum_i w_ij, w_ij = 1[t_i = j] / p_ij.
 
     Weights are made to sum to n, so that a cost that never varied is its own mean, whatever propensities say.
@@ -45,5 +45,5 @@ def mean_costs(trial: Trial, known: ArrayLike = ()) -> np.ndarray:
     least = cost.min()
     had = weights.sum(axis=0)
     means = np.where(had > 0, least + weights.T @ (cost - least) / np.where(had > 0, had, 1), np.nan)
-    stated = np.asarray(known, np.float64)
+    stated = np.zeros(0) if known is None else np.asarray(known, np.float64)
     return np.where(np.isnan(stated), means, stated) if stated.size else means

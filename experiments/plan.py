@@ -43,7 +43,7 @@ class Config:
     """Probability of a true spend above the budget; without it, the spend itself is aimed at."""
     id: str | None = None
     """Column that tells people apart, for the dice; without it, the number of the row does."""
-    dice: int = 0
+    dice: Annotated[int, Within(0)] = 0
     """Seed of the dice that mix decisions where no multiplier meets the budget exactly."""
     predictions: Path | None = None
     """The same with predicted revenue and cost at each treatment; the plan by them is exact."""

@@ -31,7 +31,7 @@ def test_every_contender_has_every_trial_and_the_best_by_validation_is_kept(tune
     assert list(best) == ["TSM-SL", "TSM-own-units"]
     for name, of in table.groupby("contender"):
         assert of.trial.tolist() == [0, 1]
-        assert best[name] == trials(2)[of.trial[of.validation.idxmax()]]
+        assert best[str(name)] == trials(2)[of.trial.tolist()[int(of.validation.argmax())]]
     # Two-stage learning as it is has no lift over itself.
     assert (
         table.loc[table.contender.eq("TSM-SL") & table.trial.eq(0), ["validation", "truth"]].abs().max(axis=None) == 0

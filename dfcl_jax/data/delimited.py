@@ -39,6 +39,17 @@ class Reading:
     decimal: str | None = None  # "." or, where a column is numbers only then, ","; 1.234 is then a thousand and more
     encoding: str | None = None  # UTF-8 or UTF-16, else cp1252 (Windows)
 
+    def __post_init__(self) -> None:
+        """Refuse what no file can be written with."""
+        if self.separator is not None and len(self.separator) != 1:
+            refuse("separator", found=repr(self.separator), expected="a single character")
+        if self.decimal not in (None, ".", ","):
+            refuse("decimal", found=repr(self.decimal), expected="'.' or ','")
+        try:
+            codecs.lookup(self.encoding or "utf-8")
+        except LookupError:
+            refuse("encoding", found=repr(self.encoding), expected="one that Python knows, such as 'latin-1'")
+
 
 class Delimited(NamedTuple):
     """A CSV file that was looked through."""
@@ -98,8 +109,6 @@ def _looked_through(file: Path, reading: Reading, changed: int, size: int) -> De
         separator, names, header = _header(file, encoding, reading.separator)
         scan = lambda decimal: _scanned(file, encoding, separator, names, header, decimal)  # noqa: E731
         decimal = reading.decimal or "."
-        if decimal not in (".", ","):
-            refuse("decimal", found=repr(decimal), expected="'.' or ','")
         types, rows = scan(decimal)
         # Where columns are separated by commas, numbers are not written with them.
         if reading.decimal is None and separator != "," and pa.string() in types:

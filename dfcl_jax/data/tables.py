@@ -29,6 +29,7 @@ class Table(NamedTuple):
     arms: tuple[str, ...]  # [m] names of the treatments; the first is the control
     known_costs: np.ndarray = np.zeros(0)  # [m] float64: what a treatment is known to cost, NaN where to be estimated
     notes: tuple[str, ...] = ()  # sentences of what was found out or decided here
+    columns: Columns = Columns("", "revenue", "cost")  # which column was what
     order_stated: bool = True  # the order of `arms` was known before costs were seen (`data.treatments`)
     cluster: np.ndarray | None = None  # [n] int, the cluster of each row; None: every row is one
     weight: np.ndarray | None = None  # [n] float32, how many people each row stands for; None: one
@@ -73,6 +74,7 @@ def trial_table(source: str | Path | pd.DataFrame, columns: Columns, *, reading:
             *left_out,
             *feature_notes(features),
         ),
+        columns=columns,
         order_stated=given.stated,
         cluster=_clusters(frame[columns.cluster]) if columns.cluster else None,
         weight=_weights(frame[columns.weight]) if columns.weight else None,

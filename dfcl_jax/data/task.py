@@ -41,6 +41,12 @@ class Split(NamedTuple):
     encoder: Encoder | None = None  # of the features; None where they came as a matrix
     test_rows: np.ndarray | None = None  # [n_test] rows of the table in the exam
 
+    @property
+    def rows(self) -> np.ndarray:
+        """[n_test] `test_rows` of a split of a table in memory, which always has them."""
+        assert self.test_rows is not None
+        return self.test_rows
+
 
 def with_budgets(splits: Sequence[Split], budgets: Sequence[float]) -> list[Split]:
     """The same splits with tasks for these budgets."""
@@ -102,7 +108,8 @@ def split_at(
     counts = np.bincount(table.t[rows[0]], minlength=len(table.arms))
     if (counts == 0).any():
         empty = table.arms[int(np.argmin(counts))]
-        refuse(f"training part of seed {seed}", found=f"no row of treatment {empty}", expected="rows of each")
+        expected = f"rows of each: more than the table's {len(table.t)}, or a larger training part"
+        refuse(f"training part of seed {seed}", found=f"no row of treatment {empty}", expected=expected)
     encoder = fit_encoder(table.features, rows[0], scaling=scaling)
     x = encode(encoder, table.features)
     whole = Trial(*(jnp.asarray(part) for part in (x, table.t, table.r, table.c, table.p)))

@@ -21,6 +21,8 @@ from dfcl_jax.metrics import SpendCurve
 
 POLICY = "policy.json"
 PARAMS = "params.npz"
+# Arrays of a curve that may hold an infinite number, which JSON cannot write.
+_INFINITE = {"lam": np.inf, "least": -np.inf}
 
 
 def save_policy(policy: Policy | Mixture, folder: str | Path) -> None:
@@ -66,10 +68,11 @@ def load_policy(folder: str | Path) -> Policy | Mixture:
 
 
 def plain_parts(policy: Policy) -> dict[str, Any]:
-    """Encoder, treatments and curve as data for JSON; the multiplier inf of the curve's first point is null."""
+    """Encoder, treatments and curve as data for JSON; infinite numbers of the curve are null."""
     curve = policy.curve._asdict()
     arrays = {name: kept.tolist() for name, kept in curve.items() if isinstance(kept, np.ndarray)}
-    arrays["lam"] = [None if np.isinf(lam) else lam for lam in arrays["lam"]]
+    for name in _INFINITE:
+        arrays[name] = [None if np.isinf(value) else value for value in arrays[name]]
     return {
         "encoder": None if policy.encoder is None else policy.encoder.to_json(),
         "arms": list(policy.arms),
@@ -146,6 +149,7 @@ def _checksum(about: dict[str, Any]) -> int:
 
 
 def _curve(data: dict[str, Any]) -> SpendCurve:
-    lam = [np.inf if lam is None else lam for lam in data["lam"]]
-    arrays = {name: np.asarray(kept, np.float64) for name, kept in {**data, "lam": lam}.items() if type(kept) is list}
+    # What an older version did not write has its default.
+    whole = {name: [end if x is None else x for x in data[name]] for name, end in _INFINITE.items() if name in data}
+    arrays = {name: np.asarray(kept, np.float64) for name, kept in {**data, **whole}.items() if type(kept) is list}
     return SpendCurve(**{**data, **arrays})

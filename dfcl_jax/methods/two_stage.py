@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import jax
+import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
 from dfcl_jax.data import StreamedTrial, Task
 from dfcl_jax.errors import refuse
@@ -57,7 +59,8 @@ class TwoStage:
     def __post_init__(self) -> None:
         """Check that the loss fits the network."""
         if self.loss == "cross_entropy" and self.network.link != "sigmoid":
-            refuse("link of a network trained by cross_entropy", found=repr(self.network.link), expected="'sigmoid'")
+            expected = "'sigmoid', for outcomes of 0 to 1; loss 'squares' fits money"
+            refuse("link of a network trained by cross_entropy", found=repr(self.network.link), expected=expected)
 
     def fit(self, key: Array, task: Task, log: Log) -> Params:
         """The network's parameters with its units of money."""
@@ -82,7 +85,7 @@ class TwoStage:
         if self.select == "aucc":
             refuse_unless_two(tasks[0], "select")
         counted = count_all(tasks, self.network.link, seeds, multiple=self.training.devices)
-        self._check_outcomes(counted.sample)
+        self.check_outcomes({"revenue": counted.sample.r, "cost": counted.sample.c})
         if self.network.rises:
             for task in tasks:
                 refuse_unless_rising(task)
@@ -116,10 +119,11 @@ class TwoStage:
         )
         return with_units(fitted.params, counted)
 
-    def _check_outcomes(self, sample: Trial) -> None:
-        """Refuse money for a network of probabilities."""
-        for name, outcome in (("revenue", sample.r), ("cost", sample.c)):
-            low, high = float(outcome.min()), float(outcome.max())
+    def check_outcomes(self, outcomes: dict[str, ArrayLike]) -> None:
+        """Refuse outcomes, by name, that the network cannot predict: other than 0 to 1 for one of probabilities."""
+        for name, outcome in outcomes.items():
+            low, high = float(np.min(outcome)), float(np.max(outcome))
             if self.network.link == "sigmoid" and not 0 <= low <= high <= 1:
                 found = f"values from {low:.6g} to {high:.6g}"
-                refuse(f"{name} for a sigmoid network", found=found, expected="0 to 1, or link identity with squares")
+                expected = "0 to 1, or link identity with loss squares, which fits money"
+                refuse(f"{name} for a sigmoid network", found=found, expected=expected)

@@ -1,7 +1,7 @@
 """Metrics: what a model or a policy is worth, and how surely."""
 
 from dfcl_jax.metrics import diagnostics
-from dfcl_jax.metrics.bootstrap import Replicates, bootstrap, draw_weights
+from dfcl_jax.metrics.bootstrap import Replicates, Statistic, bootstrap, draw_weights
 from dfcl_jax.metrics.checks import check_scores, check_trial
 from dfcl_jax.metrics.cost_curve import aucc, exact_aucc, marginal_roi_score, mt_aucc, roi_score
 from dfcl_jax.metrics.crossfitted import Fold, FoldValue, fold_statistic, fold_value
@@ -18,13 +18,23 @@ from dfcl_jax.metrics.intervals import (
 from dfcl_jax.metrics.parts import by_cluster, largest_t, parts_interval, standard_error
 from dfcl_jax.metrics.policy_value import eom, influence, policy_value
 from dfcl_jax.metrics.regret import Regret, regret
-from dfcl_jax.metrics.rests import LEAST_PEOPLE, rests_on, trustworthy, why_withheld
-from dfcl_jax.metrics.spend_curve import Expected, MixedCurve, SpendCurve, spend_curve
+from dfcl_jax.metrics.rests import (
+    LEAST_CONVERSIONS,
+    LEAST_PEOPLE,
+    rests_on,
+    trustworthy,
+    weakest,
+    why_areas_withheld,
+    why_withheld,
+)
+from dfcl_jax.metrics.spend_curve import Expected, MixedCurve, SpendCurve
+from dfcl_jax.metrics.spend_estimate import at_least, spend_curve
 from dfcl_jax.metrics.undefined import why_undefined
-from dfcl_jax.metrics.uplift import causalml_auuc, causalml_qini, sklift_auuc, sklift_qini
+from dfcl_jax.metrics.uplift import causalml_auuc, causalml_qini, sklift_auuc, sklift_qini, uplift_at_k
 from dfcl_jax.metrics.value_steps import Curve, Normalise, PolicyValue, ValueSteps, value_steps
 
 __all__ = [
+    "LEAST_CONVERSIONS",
     "LEAST_PEOPLE",
     "Curve",
     "Expected",
@@ -37,7 +47,9 @@ __all__ = [
     "Regret",
     "Replicates",
     "SpendCurve",
+    "Statistic",
     "ValueSteps",
+    "at_least",
     "aucc",
     "bootstrap",
     "by_cluster",
@@ -75,7 +87,10 @@ __all__ = [
     "standard_error",
     "trustworthy",
     "untargeted",
+    "uplift_at_k",
     "value_steps",
+    "weakest",
+    "why_areas_withheld",
     "why_undefined",
     "why_withheld",
     "with_control",

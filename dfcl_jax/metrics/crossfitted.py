@@ -42,7 +42,7 @@ class FoldValue(NamedTuple):
     parts: np.ndarray
 
 
-def fold_value(folds: Sequence[Fold], budgets: ArrayLike) -> FoldValue:
+def fold_value(folds: Sequence[Fold], budgets: ArrayLike | Sequence[float]) -> FoldValue:
     """Estimate the value of K policies, each on its own fold at its own multiplier, and linearise the estimate.
 
     V_k(B) is `eom` on fold k: the multiplier is the one at which the fold's estimated spend meets the budget B. The
@@ -71,7 +71,7 @@ def fold_value(folds: Sequence[Fold], budgets: ArrayLike) -> FoldValue:
     shares = np.array([w.sum() / total for w in weights])
     settled = [_settled(fold, w, at) for fold, w in zip(folds, weights, strict=True)]
     rules = [rule for rule, _, _ in settled]
-    rise, run = sum(share * chord for share, (_, _, chord) in zip(shares, settled, strict=True))
+    rise, run = np.tensordot(shares, np.stack([chord for _, _, chord in settled]), axes=1)
     slope = np.where(run > 1e-6 * np.maximum(at, 1e-30), np.maximum(rise, 0) / np.where(run > 0, run, 1), 0)
     values, parts = [], []
     for k, (fold, w, (_, met, _)) in enumerate(zip(folds, weights, settled, strict=True)):
@@ -124,7 +124,9 @@ def _weights(fold: Fold) -> np.ndarray:
     return np.ones(len(fold.scores.r)) if fold.weights is None else np.asarray(fold.weights, np.float64)
 
 
-def fold_statistic(folds: Sequence[Fold], budgets: Sequence[float], rows: ArrayLike | None = None) -> tuple[Any, Any]:
+def fold_statistic(
+    folds: Sequence[Fold], budgets: Sequence[float] | np.ndarray, rows: ArrayLike | None = None
+) -> tuple[Any, Any]:
     """Revenue over folds as a function of weights, as `bootstrap` takes it: (statistic, data) -> [b].
 
     Args:

@@ -18,6 +18,7 @@ DOUBT = 0.01
 FEW = 30
 # A treatment with a smaller share than this is a misspelling if its name is nearly another's.
 _RARE, _ALIKE = 0.01, 0.8
+_OUTCOMES = ("Revenue", "Cost")
 
 
 def doubts(
@@ -26,6 +27,7 @@ def doubts(
     *,
     names: Sequence[str] | None = None,
     given_propensities: bool,
+    outcomes: tuple[str, str] | None = None,
     leaks: Sequence[str] = (),
 ) -> list[str]:
     """Return what makes figures from a trial doubtful, a sentence each; none if nothing does.
@@ -39,18 +41,20 @@ def doubts(
         arms: the names of its m treatments.
         names: of its d features.
         given_propensities: whether the design names them; estimated from the shares, they cannot disagree with them.
+        outcomes: names of the columns of revenue and cost.
         leaks: names of features that are suspected to be made of what happened after treatment.
 
     Raises:
         InputError: as `diagnostics.balance`.
     """
     trial = check_trial(trial)
+    revenue, cost = _OUTCOMES if outcomes is None else map("{} (column {!r})".format, _OUTCOMES, outcomes)
     parts = (
         _treatments(trial, arms),
         _design(trial, arms, names, given_propensities),
         _weights(trial, arms),
-        _revenue(trial, arms),
-        _cost(trial, arms),
+        _revenue(trial, arms, revenue),
+        _cost(trial, arms, cost),
     )
     found = list(chain.from_iterable(parts))
     return found + [
@@ -118,10 +122,10 @@ def _weights(trial: Trial, arms: Sequence[object]) -> Iterator[str]:
             )
 
 
-def _revenue(trial: Trial, arms: Sequence[object]) -> Iterator[str]:
+def _revenue(trial: Trial, arms: Sequence[object], name: str) -> Iterator[str]:
     r = np.asarray(trial.r, np.float64)
     if len(r) and r.min() == r.max():
-        yield f"Revenue is {r[0]:.4g} in every row: no treatment can bring more than another."
+        yield f"{name} is {r[0]:.4g} in every row: no treatment can bring more than another."
         return
     conversions = np.bincount(np.asarray(trial.t), r != 0, minlength=len(arms)).astype(int)
     few = [
@@ -138,11 +142,11 @@ def _revenue(trial: Trial, arms: Sequence[object]) -> Iterator[str]:
         )
 
 
-def _cost(trial: Trial, arms: Sequence[object]) -> Iterator[str]:
+def _cost(trial: Trial, arms: Sequence[object], name: str) -> Iterator[str]:
     c, t, counts = np.asarray(trial.c, np.float64), np.asarray(trial.t), _counts(trial)
     if len(c) and c.min() == c.max():
         yield (
-            f"Cost is {c[0]:.4g} in every row: no budget decides anything. Give the column, or the cost of each "
+            f"{name} is {c[0]:.4g} in every row: no budget decides anything. Give the column, or the cost of each "
             "treatment, that says what it cost."
         )
         return
@@ -154,14 +158,14 @@ def _cost(trial: Trial, arms: Sequence[object]) -> Iterator[str]:
     if below:
         who = f", so that {', '.join(saving)} costs less than nothing on average" if saving else ""
         yield (
-            f"Cost is below 0 in {below:,} of {len(c):,} rows (least {c.min():.4g}){who}: a budget limits what is "
+            f"{name} is below 0 in {below:,} of {len(c):,} rows (least {c.min():.4g}){who}: a budget limits what is "
             "spent. Give what was spent as cost, and count what was saved as revenue."
         )
     given = means[counts > 0]
     if len(given) > 1 and np.ptp(given) <= 1e-6 * np.abs(given).max():
         yield (
-            f"All treatments cost the same, {given[0]:.4g} per person: no budget decides between them. Give the "
-            "column, or the cost of each treatment, that says what it cost."
+            f"{name} is the same of all treatments, {given[0]:.4g} per person on average: no budget decides between "
+            "them. Give the column, or the cost of each treatment, that says what it cost."
         )
 
 

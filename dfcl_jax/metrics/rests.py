@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 from dfcl_jax.errors import shown
 from dfcl_jax.metrics.checks import as_array, check_people, check_settling
 from dfcl_jax.solvers import Rule, hard
-from dfcl_jax.types import Outcomes, Scores
+from dfcl_jax.types import Outcomes, Scores, Trial, num_arms
 
 # What an interval asks of every treatment that more than this share of people get.
 LEAST_SHARE = 0.01
@@ -105,6 +105,20 @@ def why_withheld(rests: pd.DataFrame, arms: Sequence[object] | None = None) -> l
     ]
 
 
+def weakest(rests: pd.DataFrame) -> np.ndarray:
+    """The treatment that rests on fewest people at each budget of `rests_on`, [b, 3]: its number, people, conversions.
+
+    Only treatments that more than 1% of people are given count. People are the effective size; conversions are those
+    seen or expected, whichever are more, of the treatment that has fewest of them.
+    """
+    rows = []
+    for _, table in rests.groupby("budget"):
+        given = table[table.share > LEAST_SHARE]
+        thinnest = given.iloc[int(np.argmin(given.effective_size))]
+        rows.append([thinnest.treatment, thinnest.effective_size, given[["conversions", "expected"]].max(axis=1).min()])
+    return np.array(rows, np.float64)
+
+
 def _lack(row: dict, arms: Sequence[object] | None) -> str | None:
     if row["share"] <= LEAST_SHARE:
         return None
@@ -118,4 +132,25 @@ def _lack(row: dict, arms: Sequence[object] | None) -> str | None:
             f"No interval: {given}, but of the {row['matched']} of them who had it in the trial "
             f"only {row['conversions']:.0f} brought any revenue."
         )
+    return None
+
+
+def why_areas_withheld(trial: Trial, arms: Sequence[object] | None = None) -> str | None:
+    """A sentence if the area of a curve, which rests on all people of every treatment, can have no interval.
+
+    What is asked for is as of `why_withheld`: of every treatment 30 people and 10 conversions, seen or expected.
+
+    Args:
+        trial: n people.
+        arms: the names of the m treatments.
+    """
+    t, converted = np.asarray(trial.t), np.asarray(trial.r) != 0
+    counts = np.bincount(t, minlength=num_arms(trial))
+    conversions = np.maximum(np.bincount(t, converted, minlength=len(counts)), converted.mean() * counts)
+    names = [f"treatment {j}" if arms is None else shown(arms[j]) for j in range(len(counts))]
+    for name, count, conversion in zip(names, counts, conversions, strict=True):
+        if count < LEAST_PEOPLE:
+            return f"No interval of an area: {name} was given to only {count} people."
+        if conversion < LEAST_CONVERSIONS:
+            return f"No interval of an area: of {count} people given {name} only {conversion:.0f} brought any revenue."
     return None

@@ -6,20 +6,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 from scipy.special import ndtri
 
 from dfcl_jax.errors import refuse
 from dfcl_jax.metrics.intervals import z_score
-from dfcl_jax.metrics.parts import by_cluster
-from dfcl_jax.metrics.value_steps import Curve, value_steps
-from dfcl_jax.solvers import Rule, check_budgets, hard
-from dfcl_jax.types import Outcomes, Scores
-
-# Points of a curve: one budget is then mixed of decisions that differ for about 1 / POINTS of the people who move.
-POINTS = 2048
-# Points at which it is found by how much clusters widen a curve's errors.
-DESIGN_POINTS = 17
+from dfcl_jax.solvers import Rule, check_budgets
 
 
 class Expected(NamedTuple):
@@ -30,6 +21,8 @@ class Expected(NamedTuple):
     spend_error: float  # standard error
     revenue: float
     revenue_error: float
+    least: np.ndarray = np.full(2, -np.inf)  # below which nobody's spend and revenue can be
+    rests: np.ndarray = np.zeros(0)  # [3] as a row of `SpendCurve.rests`; empty if not known
 
     @property
     def at_random(self) -> float:
@@ -41,7 +34,8 @@ class Expected(NamedTuple):
 
         The error of the estimate and the luck of who the people are add up: error sqrt(1 + held_out / people), where
         the spread of a score stands for that of what a person spends and brings. It is the larger of the two, so the
-        interval is a little too wide where there are few people.
+        interval is a little too wide where there are few people. It ends where no person's spend or revenue can be
+        below (`least`), which keeps its coverage.
 
         Args:
             people: how many the rule decides for.
@@ -49,7 +43,8 @@ class Expected(NamedTuple):
             level: coverage.
         """
         reach = z_score(level) * np.sqrt(1 + held_out / people) * np.array([-1, 1])
-        return self.spend + reach * self.spend_error, self.revenue + reach * self.revenue_error
+        spend, revenue = self.spend + reach * self.spend_error, self.revenue + reach * self.revenue_error
+        return np.maximum(spend, self.least[0]), np.maximum(revenue, self.least[1])
 
 
 class SpendCurve(NamedTuple):
@@ -66,6 +61,8 @@ class SpendCurve(NamedTuple):
     revenue_error: np.ndarray  # [v]
     cheapest: int  # the treatment of least estimated cost
     people: int  # how many the curve was estimated on
+    least: np.ndarray = np.full(2, -np.inf)  # below which nobody's spend and revenue can be
+    rests: np.ndarray = np.zeros(0)  # [v, 3] `metrics.weakest` at each point; empty if not known
 
     def at(self, budget: float, *, risk: float | None = None) -> Expected:
         """The rule whose estimated spend first comes up to a budget, and what it is expected to bring.
@@ -95,9 +92,12 @@ class SpendCurve(NamedTuple):
         def between(of: np.ndarray) -> float:
             return float((1 - share) * of[low] + share * of[high])
 
-        return Expected(rule, *map(between, (self.spend, self.spend_error, self.revenue, self.revenue_error)))
+        figures = map(between, (self.spend, self.spend_error, self.revenue, self.revenue_error))
+        # Of the two points that are mixed the one that rests on fewer people.
+        rests = min(self.rests[[low, high]], key=lambda row: row[1]) if len(self.rests) else self.rests
+        return Expected(rule, *figures, least=self.least, rests=rests)
 
-    def least(self, risk: float | None = None) -> float:
+    def least_budget(self, risk: float | None = None) -> float:
         """The smallest budget that can be met: what must come up to it with the cheapest treatment for everybody."""
         return float(self.aim(risk)[0])
 
@@ -151,7 +151,7 @@ class MixedCurve(NamedTuple):
             low, high = (middle, high) if found.spend + reach * found.spend_error <= budget else (low, middle)
         return self._at(low)
 
-    def least(self, risk: float | None = None) -> float:
+    def least_budget(self, risk: float | None = None) -> float:
         """The smallest budget that can be met."""
         cheapest = self._at(0.0)
         return cheapest.spend + (0 if risk is None else z_of(risk) * cheapest.spend_error)
@@ -173,7 +173,17 @@ class MixedCurve(NamedTuple):
             error([one.spend_error for one in each]),
             float(np.mean([one.revenue for one in each])),
             error([one.revenue_error for one in each]),
+            least=np.min([one.least for one in each], axis=0),
+            rests=_together([one.rests for one in each]),
         )
+
+
+def _together(rests: Sequence[np.ndarray]) -> np.ndarray:
+    """On whom K policies rest: the people of all, and the treatment of the policy that rests on fewest."""
+    if not all(len(row) for row in rests):
+        return np.zeros(0)
+    people, conversions = np.sum([row[1:] for row in rests], axis=0)
+    return np.array([min(rests, key=lambda row: row[1])[0], people, conversions])
 
 
 def z_of(risk: float) -> float:
@@ -185,77 +195,3 @@ def z_of(risk: float) -> float:
     if not 0 < risk < 0.5:
         refuse("risk", found=risk, expected="a probability above 0 and below 0.5")
     return float(ndtri(1 - risk))
-
-
-def spend_curve(
-    outcomes: Outcomes,
-    scores: Scores,
-    *,
-    weights: ArrayLike | None = None,
-    clusters: np.ndarray | None = None,
-    points: int = POINTS,
-) -> SpendCurve:
-    """The spend curve of the policy that `outcomes` decide, as `scores` of the same people estimate it.
-
-    At each multiplier the estimate is a mean of scores G_i picked at the decided treatments, V = sum_i w_i G_i / W, and
-    its standard error sqrt(sum_i w_i^2 (G_i - V)^2) / W: the decisions are held, for a multiplier is one number chosen
-    from n people. Where people come in clusters, errors are multiplied by the square root of the design effect, the
-    variance of the sum over clusters to that over people, found at `DESIGN_POINTS` and interpolated.
-
-    Args:
-        outcomes: what decides, [n, m] each, for people it was not trained on.
-        scores: estimates of the same people's outcomes, [n, m] each, with the level of cost in them: `aipw` or `ipw`.
-        weights: how many people each row stands for, [n]; one if not given.
-        clusters: [n] the cluster of each row.
-        points: of the curve at most; those that are kept lie evenly along the budget path.
-
-    Raises:
-        InputError: surfaces that disagree in shape or hold NaN.
-    """
-    n = scores.r.shape[0]
-    w = np.ones(n) if weights is None else np.asarray(weights, np.float64)
-    steps = value_steps(outcomes, scores)
-    curve = steps.curve(weights=w)
-    squared = value_steps(outcomes, Scores(scores.r**2, scores.c**2, scores.w)).curve(weights=w**2)
-    again = curve if weights is None else steps.curve(weights=w**2)
-    vertices = np.flatnonzero(np.asarray(curve.vertex))
-    kept = vertices[np.unique(np.linspace(0, len(vertices) - 1, points).round().astype(int))]
-    cheapest = int(np.argmin(w @ np.asarray(scores.c, np.float64)))
-
-    def estimated(name: str, surface: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Means and standard errors at all points, the cheapest treatment for everybody first."""
-        first = surface[:, cheapest]
-
-        def at_points(of: Curve, one: np.ndarray, size: np.ndarray) -> np.ndarray:
-            return np.concatenate([[size @ one / size.sum()], np.asarray(getattr(of, name), np.float64)[kept]])
-
-        mean = at_points(curve, first, w)
-        square, cross = at_points(squared, first**2, w**2), at_points(again, first, w**2)
-        variance = np.clip(square - 2 * mean * cross + mean**2, 0, None)
-        return mean, np.sqrt(variance * (w**2).sum()) / w.sum()
-
-    lam = np.concatenate([[np.inf], np.asarray(curve.price, np.float64)[kept]])
-    (spend, spend_error), (revenue, revenue_error) = (
-        estimated(name, np.asarray(surface, np.float64))
-        for name, surface in (("cost", scores.c), ("revenue", scores.r))
-    )
-    if clusters is not None:
-        effects = _design_effects(outcomes, scores, w, clusters, lam, cheapest)
-        spend_error, revenue_error = spend_error * np.sqrt(effects[0]), revenue_error * np.sqrt(effects[1])
-    return SpendCurve(lam, spend, revenue, spend_error, revenue_error, cheapest, n)
-
-
-def _design_effects(
-    outcomes: Outcomes, scores: Scores, w: np.ndarray, clusters: np.ndarray, lam: np.ndarray, cheapest: int
-) -> np.ndarray:
-    """How much larger clusters make the variance of spend and of revenue at each of `lam` [v], [2, v]."""
-    at = np.unique(np.linspace(0, len(lam) - 1, DESIGN_POINTS).round().astype(int))
-    found = np.ones((2, len(at)))
-    for k, point in enumerate(at):
-        arm = np.full(len(w), cheapest) if np.isinf(lam[point]) else np.asarray(hard(outcomes, lam[point]))
-        for part, surface in enumerate((scores.c, scores.r)):
-            earned = np.asarray(surface, np.float64)[np.arange(len(w)), arm]
-            off = w * (earned - w @ earned / w.sum())
-            alone, together = (off**2).sum(), (by_cluster(off[None], clusters) ** 2).sum()
-            found[part, k] = together / alone if alone > 0 else 1.0
-    return np.stack([np.interp(np.arange(len(lam)), at, row) for row in found])

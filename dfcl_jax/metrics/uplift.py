@@ -1,18 +1,23 @@
-"""Qini and uplift curves of two treatments, in the definitions of two packages, so that figures can be compared.
+"""Qini, uplift curves and uplift at k of two treatments, as two packages define them, so that figures can be compared.
 
 All rank people by falling score and use revenue as the outcome. People of equal score, whom one of the packages takes
 in the order of an unstable sort, form one block here: no figure depends on the order of rows.
 """
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from dfcl_jax.errors import is_concrete, refuse
+from dfcl_jax.errors import check_option, is_concrete, refuse
 from dfcl_jax.metrics.checks import check_people, check_trial, check_weights
 from dfcl_jax.metrics.ranking import Ranking, Totals, chord, rank, rounding, totals
 from dfcl_jax.types import Trial, num_arms
+
+Strategy = Literal["overall", "by_group"]
 
 
 def causalml_auuc(score: ArrayLike, trial: Trial, *, weights: ArrayLike | None = None) -> Array:
@@ -63,6 +68,68 @@ def sklift_qini(score: ArrayLike, trial: Trial, *, weights: ArrayLike | None = N
     score, trial, weights = _checked(score, trial, weights)
     _check_binary(trial)
     return _sklift_qini(score, trial, weights)
+
+
+def uplift_at_k(
+    score: ArrayLike,
+    trial: Trial,
+    k: float,
+    *,
+    strategy: Strategy = "overall",
+    weights: ArrayLike | None = None,
+) -> Array:
+    """Uplift of the people of the highest scores as scikit-uplift 0.5.1 defines it (`uplift_at_k`), [].
+
+    Mean revenue of the treated less that of the control, in the trial's money,
+
+    - "overall": among the first k people, or the first floor(k n) for a share k;
+    - "by_group": of the first k treated and of the first k control, or of the first floor(k n_t) and floor(k n_c).
+
+    Where people of equal score lie across the end, they count by the part of them that is within, as a random order
+    expects; the package takes some of them. It takes outcomes of 0 and 1 alone.
+
+    Args:
+        score: [n], higher first.
+        trial: two treatments, of which 1 is the treated; its revenue is the outcome.
+        k: a share above 0 and below 1, or a number of people.
+        strategy: where the first people are counted.
+        weights: how many people each row stands for, [n].
+
+    Returns:
+        The difference, []; NaN where none of a group is among the first.
+
+    Raises:
+        InputError: the trial has more than two treatments, a score is missing, a k of no person or not fewer than all
+            (by group: more than a group has), another strategy.
+    """
+    score, trial, weights = _checked(score, trial, weights)
+    check_option("strategy", strategy, Strategy)
+    _, sums = _ranked(score, trial, weights)
+    groups = (("treated", sums.treated, sums.treated_r), ("control", sums.people - sums.treated, sums.control_r))
+
+    def mean(group: str, count: Array, revenue: Array) -> Array:
+        overall = strategy == "overall"
+        at = sums.people if overall else count
+        first = _first(k, at[-1], "people" if overall else f"people, of the {group}", all_of_them=not overall)
+        # Sums are straight between places, and stay as they are where nobody of the group is added.
+        many = jnp.interp(first, at, count)
+        return jnp.interp(first, at, revenue) / jnp.where(many > 0, many, jnp.nan)
+
+    treated, control = (mean(*group) for group in groups)
+    return treated - control
+
+
+def _first(k: float, of: Array, what: str, *, all_of_them: bool) -> Array | float:
+    """How many of so many people the first are: k, or floor(k of) for a share."""
+    share = not isinstance(k, int)
+    if share and not 0 < k < 1:
+        refuse("k", found=k, expected="a share above 0 and below 1, or a whole number")
+    if share:
+        # The product of NumPy's float64 numbers, as the package has it, where the count can be seen.
+        return np.floor(float(of) * k) if is_concrete(of) else jnp.floor(of * k)
+    if is_concrete(of) and not 1 <= k < float(of) + all_of_them:
+        refuse("k", found=k, expected=f"1 to {float(of) - (not all_of_them):g} {what}")
+    return k
 
 
 def _checked(score: ArrayLike, trial: Trial, weights: ArrayLike | None) -> tuple[Array, Trial, Array]:

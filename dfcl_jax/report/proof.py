@@ -60,8 +60,8 @@ def by_budget(proof: Proof) -> Table:
 def calibration(slopes: pd.DataFrame) -> Table:
     """Slopes of measured on predicted effects."""
     rows = [
-        [row.method, row.outcome, f"{row.slope:.2f} ±{row.high - row.slope:.2f}"]
-        for row in slopes.itertuples(index=False)
+        [method, outcome, f"{slope:.2f} ±{high - slope:.2f}"]
+        for method, outcome, slope, _, high in slopes.itertuples(index=False, name=None)
     ]
     return ["method", "outcome", "slope"], rows
 

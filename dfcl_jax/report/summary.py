@@ -160,9 +160,12 @@ def caption(study: Study) -> str:
     text = f"revenue: per person, mean over {budgets} budgets, {settled}; {spread}; {loss}."
     if study.settled_by == "truth":
         text += f" gap: from {study.judge.base} to the oracle; gain: the oracle's, over the cheapest treatment for all."
+    left_out = budgets_left_out(study)
+    if len(left_out) == budgets:
+        shown = ", ".join(map(number, left_out))
+        return f"{text} No budget of {shown} is met by every method for every seed: give larger ones."
     if lift_unit(study) == "money":
         text += f" {study.judge.base} brings too little for per cent of it to mean something, so lifts are in money."
-    left_out = budgets_left_out(study)
     if left_out:
         text += f" Left out, for some method cannot meet them for some seed: budgets {', '.join(map(str, left_out))}."
     return text

@@ -26,8 +26,9 @@ def number(value: object, digits: int = 4) -> str:
         return "-"
     if np.isinf(value) or isinstance(value, int | np.integer):
         return f"{value}"
-    # Small shares need no more places than a reader can use.
-    places = min(max(digits - 1 - int(np.floor(np.log10(abs(value)))), 0), 6) if value else 0
+    size = int(np.floor(np.log10(abs(value)))) if value else 0
+    # Small shares need no more places than a reader can use; small money needs two digits, down to rounding errors.
+    places = min(max(digits - 1 - size, 0), max(6, min(1 - size, 8))) if value else 0
     text = f"{value:.{places}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
@@ -38,7 +39,9 @@ def per_cent(share: float) -> str:
 
 
 def with_interval(value: float, low: float, high: float) -> str:
-    """A value with its interval, or with a sign that the interval is withheld (NaN)."""
+    """A value with its interval, or with a sign that the interval is withheld (NaN); "-" where there is no value."""
+    if np.isnan(value):
+        return number(value)
     ends = "withheld" if np.isnan(low) else f"{number(low)}, {number(high)}"
     return f"{number(value)} [{ends}]"
 

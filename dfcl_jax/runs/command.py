@@ -1,6 +1,7 @@
 """How an experiment script meets its user: options, profile, errors, exit codes, and a terminal of any encoding."""
 
 import codecs
+import contextlib
 import io
 import signal
 import sys
@@ -53,7 +54,7 @@ def _options(config: type[Config]) -> tuple[Config, Path | None]:
     common = [("profile", Annotated[Path | None, tyro.conf.arg(help=help_text)], None)]
     about = {"__doc__": config.__doc__, "__module__": config.__module__}
     more = make_dataclass(config.__name__, common, bases=(config,), namespace=about, frozen=True, kw_only=True)
-    given = tyro.cli(more)
+    given = _parsed(more)
     return config(**{each.name: getattr(given, each.name) for each in fields(config)}), given.profile  # pyright: ignore
 
 
@@ -74,6 +75,22 @@ def profiled(folder: Path | None) -> Iterator[None]:
     with jax.profiler.trace(folder, create_perfetto_trace=True, profiler_options=options):
         yield
     print(f"Profile written to {folder}")
+
+
+def _parsed(config: type[Config]) -> Config:
+    """The options; those that contradict each other are an `InputError` as any, which tyro would draw in a box."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(config)
+    except SystemExit as ended:
+        cause = ended.__context__
+        while cause is not None and not isinstance(cause, InputError):
+            cause = cause.__context__
+        if cause is not None:
+            raise cause from None
+        print(said.getvalue(), end="", file=sys.stderr)
+        raise
 
 
 def print_anything() -> None:

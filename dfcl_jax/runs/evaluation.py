@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import jax
 
-from dfcl_jax import scores
+from dfcl_jax import metrics, scores
 from dfcl_jax.data import check_leaks
 from dfcl_jax.data.predictions import PredictedTrial
 from dfcl_jax.report import evaluation as report
@@ -14,8 +14,9 @@ from dfcl_jax.runs.config import FolderConfig
 from dfcl_jax.runs.options import Within
 from dfcl_jax.runs.progress import counted
 from dfcl_jax.runs.run_folder import open_run
-from dfcl_jax.solvers import chosen_budgets
+from dfcl_jax.solvers import chosen_budgets, usual_fractions
 from dfcl_jax.study import Evaluation, evaluate
+from dfcl_jax.types import num_arms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +50,14 @@ def run_evaluation(
     settling = scores.aipw(trial, first) if config.settle == "aipw" else scores.ipw(trial)
     if judged.table is not None:
         settling = scores.known_costs(settling, judged.table.known_costs)
-    budgets = chosen_budgets(config.budgets, settling.c.mean(axis=0))
+    what = "mean costs of the treatments"
+    if judged.table is not None:
+        what = f"mean costs of {', '.join(judged.table.arms)} (column {judged.table.columns.cost!r})"
+    fractions = usual_fractions(trial.rows, num_arms(trial))
+    budgets = chosen_budgets(config.budgets, settling.c.mean(axis=0), fractions, what=what)
     with open_run(name, config, rows=trial.rows) as run:
-        run.say(*(judged.table.notes if judged.table else ()))
+        doubts = _doubts(judged, given_propensities)
+        run.say(*(judged.table.notes if judged.table else ()), *(f"Doubtful: {doubt}" for doubt in doubts))
         with counted("bootstrap", config.replicates, "replicates", console=run.console) as on_batch:
             evaluation = evaluate(
                 jax.random.key(config.seed),
@@ -63,7 +69,7 @@ def run_evaluation(
                 names=judged.features,
                 arms=judged.table.arms if judged.table else None,
                 given_propensities=given_propensities,
-                leaks=check_leaks(judged.table) if judged.table else (),
+                doubts=doubts,
                 on_batch=on_batch,
             )
         # Tables before pictures: no picture may cost a result.
@@ -74,6 +80,19 @@ def run_evaluation(
         for title, headers, rows in report.shown(evaluation):
             run.say("", title)
             run.console.print(*terminal_tables(headers, rows, width=run.console.width), sep="\n")
-        run.say(*(f"Doubtful: {doubt}" for doubt in evaluation.doubts))
+        run.say(*(f"Doubtful: {doubt}" for doubt in evaluation.doubts[len(doubts) :]))
         report.draw(evaluation, run.path)
     return evaluation
+
+
+def _doubts(judged: PredictedTrial, given_propensities: bool) -> list[str]:
+    """What makes figures doubtful, as the other commands on a trial say it."""
+    table, trial = judged.table, judged.trial
+    found = metrics.doubts(
+        trial,
+        [str(j) for j in range(num_arms(trial))] if table is None else table.arms,
+        names=judged.features,
+        given_propensities=given_propensities,
+        outcomes=None if table is None else (table.columns.revenue, table.columns.cost),
+    )
+    return found if table is None else [*found, *check_leaks(table)]

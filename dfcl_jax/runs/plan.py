@@ -9,7 +9,11 @@ import pandas as pd
 from jax import Array
 
 from dfcl_jax.methods import Mixture, Policy
-from dfcl_jax.metrics import LEAST_PEOPLE, Expected, MixedCurve, SpendCurve
+from dfcl_jax.metrics import LEAST_CONVERSIONS, LEAST_PEOPLE, Expected, MixedCurve, SpendCurve
+
+# People of equal weight who had what a plan gives them, of every treatment that more than 1% are given: the variance of
+# ten is known to about half of itself, and that of two or three may be missed altogether.
+LEAST_HAD = 10
 
 
 class Plan(NamedTuple):
@@ -49,34 +53,47 @@ def plan_for(
     key = jax.random.key(0) if key is None else key
     outcomes, names = policy.predict(people, clip=clip), np.asarray(policy.arms)
     assignments, summary = {"row": rows + 1}, []
-    notes = [note] if (note := why_withheld(policy.curve, len(names))) else []
+    notes = []
     for budget in budgets:
         expected = policy.curve.at(budget, risk=risk)
         chosen = {} if models is None else {"models": models}
         arm = policy.decide_by(expected.rule, outcomes, key, rows=rows, **chosen)
         assignments[f"budget {budget:.10g}"] = names[arm]
         shares = {f"share {name}": float((arm == j).mean()) for j, name in enumerate(names)}
-        summary.append({"budget": budget} | foretold(expected, policy.curve, len(rows), len(names)) | shares)
-        if note := remark(expected, policy.curve, budget):
-            notes.append(f"Budget {budget:.10g}: {note}")
+        summary.append({"budget": budget} | foretold(expected, policy.curve, len(rows), policy.arms) | shares)
+        said = (remark(expected, policy.curve, budget), why_withheld(expected, policy.curve, policy.arms))
+        notes += [f"Budget {budget:.10g}: {note}" for note in said if note]
     return Plan(pd.DataFrame(assignments), pd.DataFrame(summary), notes)
 
 
-def why_withheld(curve: SpendCurve | MixedCurve, m: int) -> str:
-    """Why a plan has no intervals; empty where it has. They would be narrow for no reason."""
-    if curve.people >= LEAST_PEOPLE * m:
+def why_withheld(expected: Expected, curve: SpendCurve | MixedCurve, arms: Sequence[str]) -> str:
+    """Why a plan has no interval of what rests on few people; empty where it has. It would be narrow for no reason."""
+    few = _few_people(expected, curve, arms)
+    if few or not len(expected.rests) or expected.rests[2] >= LEAST_CONVERSIONS:
+        return few
+    return f"no interval of revenue, which rests on {expected.rests[2]:.0f} conversions of a treatment"
+
+
+def _few_people(expected: Expected, curve: SpendCurve | MixedCurve, arms: Sequence[str]) -> str:
+    if curve.people < LEAST_PEOPLE * len(arms):
+        return f"no intervals, of {curve.people} people to rest on there are fewer than {LEAST_PEOPLE:.0f} a treatment"
+    if not len(expected.rests) or expected.rests[1] >= LEAST_HAD:
         return ""
-    return f"No intervals: of {curve.people} people to rest on there are fewer than {LEAST_PEOPLE:.0f} a treatment"
+    arm = arms[int(expected.rests[0])]
+    worth = f"people worth {expected.rests[1]:.1f} of equal weight"
+    return f"no intervals, of those given {arm} only {worth} had it in the trial"
 
 
-def foretold(expected: Expected, curve: SpendCurve | MixedCurve, people: int, m: int) -> dict[str, float]:
+def foretold(expected: Expected, curve: SpendCurve | MixedCurve, people: int, arms: Sequence[str]) -> dict[str, float]:
     """Multiplier, spend and revenue per person with intervals of 95%, of a plan for so many people.
 
     The ends of intervals that rest on hardly anybody are NaN (`why_withheld`).
     """
     spend, revenue = expected.interval(people, curve.people)
-    if why_withheld(curve, m):
-        spend = revenue = (np.nan, np.nan)
+    if _few_people(expected, curve, arms):
+        spend = (np.nan, np.nan)
+    if why_withheld(expected, curve, arms):
+        revenue = (np.nan, np.nan)
     return {
         "lam": float(np.mean(expected.rule.lam)),
         "spend": expected.spend,
@@ -90,7 +107,7 @@ def foretold(expected: Expected, curve: SpendCurve | MixedCurve, people: int, m:
 
 def remark(expected: Expected, curve: SpendCurve | MixedCurve, budget: float) -> str:
     """What is out of the ordinary in how a policy meets a budget; empty where nothing is."""
-    if curve.least() > budget:
+    if curve.least_budget() > budget:
         return "below the estimated cost of the cheapest treatment, which everybody is given"
     if expected.at_random > 0:
         share = f"{expected.at_random:.0%}"

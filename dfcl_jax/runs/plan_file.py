@@ -43,7 +43,7 @@ class FilePlan(NamedTuple):
     @property
     def foretold(self) -> dict[str, float]:
         """Multiplier, spend and revenue per person with intervals of 95%."""
-        return foretold(self.expected, self.curve, self.people, len(self.shares))
+        return foretold(self.expected, self.curve, self.people, tuple(self.shares))
 
     @property
     def rests_on(self) -> str:
@@ -53,7 +53,10 @@ class FilePlan(NamedTuple):
     @property
     def remark(self) -> str:
         """What is out of the ordinary; empty where nothing is."""
-        said = (remark(self.expected, self.curve, self.budget), why_withheld(self.curve, len(self.shares)))
+        said = (
+            remark(self.expected, self.curve, self.budget),
+            why_withheld(self.expected, self.curve, tuple(self.shares)),
+        )
         return "; ".join(filter(None, said))
 
 
@@ -100,7 +103,7 @@ def plan_people(
     """
     check_output(out, keep)
     expected = policy.curve.at(budget, risk=risk)
-    least = policy.curve.least(risk)
+    least = policy.curve.least_budget(risk)
     if least > budget:
         asked = f"{budget:.6g}" if risk is None else f"{budget:.6g} at risk {risk:g}"
         refuse("budget", found=asked, expected=f"at least {least:.6g}, the estimated spend of the cheapest treatment")

@@ -187,7 +187,8 @@ def _kept(out: Path, facts: dict[str, Any]) -> dict[str, Any]:
         same = {key: kept[key] for key in ("experiment", "data")}
         fixed = kept["fixed"]
     except (OSError, ValueError, KeyError, TypeError):
-        if out.is_dir() and not any(out.iterdir()):
+        # What is left of a process that was killed before it wrote anything.
+        if out.is_dir() and {file.name for file in out.iterdir()} <= {LOCK, f".{CONFIG}.partial"}:
             return {}
         refuse("run folder", found=f"{out}, which is not a run's", expected="a new one: choose another with --out")
     for key, value in same.items():

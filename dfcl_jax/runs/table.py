@@ -15,6 +15,7 @@ import pandas as pd
 from dfcl_jax import metrics, scores
 from dfcl_jax.data import (
     Columns,
+    Encoder,
     Exam,
     Reading,
     Split,
@@ -46,15 +47,13 @@ from dfcl_jax.runs.newcomers import Newcomers
 from dfcl_jax.runs.options import COUNT, Within
 from dfcl_jax.runs.plan import plan_for
 from dfcl_jax.runs.run_folder import Run, open_run
-from dfcl_jax.solvers import FEW_FRACTIONS, FRACTIONS, chosen_budgets
+from dfcl_jax.solvers import chosen_budgets, usual_fractions
 from dfcl_jax.study import Judge, Study, calibration_slopes, compare, mixture_of, policy_of, prove
 from dfcl_jax.train import available_memory
 from dfcl_jax.types import Trial
 
 # A trial in memory is there several times over: as a table, encoded, split for each seed, stacked, with scores.
 COPIES = 12
-# With fewer rows for each treatment a trial gets two budgets by default instead of six.
-FEW_ROWS = 100
 # Of the memory that is free, what a trial may take unless --memory says otherwise.
 SHARE = 0.5
 
@@ -146,8 +145,12 @@ def run_table(
     if columns.cluster and config.splits:
         refuse("--cluster", found="it beside --splits", expected="folds, of which a cluster is in one")
     opened = _streamed(config, columns) if table is None and not _fits(config) else _in_memory(config, columns, table)
-    few = opened.rows < FEW_ROWS * len(opened.arms)
-    budgets = chosen_budgets(config.budgets, opened.mean_costs, FEW_FRACTIONS if few else FRACTIONS)
+    budgets = chosen_budgets(
+        config.budgets,
+        opened.mean_costs,
+        usual_fractions(opened.rows, len(opened.arms)),
+        what=f"mean costs of {', '.join(opened.arms)} (column {columns.cost!r})",
+    )
     splits = with_budgets(opened.splits, budgets)
     people = None if config.people is None else _people(config.people, splits[0], config)
     data = {"rows": opened.rows, "checksum": opened.checksum, "arms": opened.arms, "fractions": config.fractions}
@@ -204,15 +207,13 @@ def _fits(config: TableConfig) -> bool:
 def _in_memory(config: TableConfig, columns: Columns, table: Table | None) -> Opened:
     table = trial_table(config.data, columns, reading=config.reading) if table is None else table
     splits = [split for number in config.seed_numbers for split in _splits(table, config, number)]
-    t, r, c, p = (jnp.asarray(part) for part in (table.t, table.r, table.c, table.p))
-    costs = np.asarray(scores.ipw(Trial(jnp.empty((len(t), 0)), t, r, c, p)).c)
-    mean_costs = np.average(costs, axis=0, weights=table.weight)
+    config.two_stage.check_outcomes({f"column {columns.revenue!r}": table.r, f"column {columns.cost!r}": table.c})
     encoder = splits[0].encoder
     assert encoder is not None
     whole = Trial(encode(encoder, table.features), table.t, table.r, table.c, table.p)  # pyright: ignore
-    given = bool(columns.propensities or columns.propensity_columns)
-    doubts = metrics.doubts(whole, table.arms, names=encoder.names, given_propensities=given)
-    notes = [*table.notes, *doubts, *check_leaks(table)]
+    mean_costs = scores.mean_costs(whole, table.known_costs, people=table.weight)
+    doubts = _doubts(whole, columns, table.arms, encoder)
+    notes = [*table.notes, *map("Doubtful: {}".format, [*doubts, *check_leaks(table)])]
     return Opened(splits, table.arms, mean_costs, _checksum(table), len(table.t), table, notes)
 
 
@@ -238,11 +239,10 @@ def _streamed(config: TableConfig, columns: Columns) -> Opened:
         task = Task(train, in_memory[0], (), seed, costs=tuple(trial.known_costs))
         splits.append(Split(task, Exam(in_memory[1], None), trial.encoder))
     sample = trial.sample(2**18)
-    mean_costs = np.asarray(scores.ipw(jax.tree.map(jnp.asarray, sample)).c.mean(axis=0))
-    given = bool(columns.propensities or columns.propensity_columns)
-    doubts = metrics.doubts(sample, trial.arms, names=trial.encoder.names, given_propensities=given)
+    mean_costs = scores.mean_costs(sample, trial.known_costs)
+    doubts = _doubts(sample, columns, trial.arms, trial.encoder)
     held = f"{trial.rows:,} rows are streamed; up to {most:,} of the validation and test parts are held in memory"
-    notes = [held, *trial.notes, *doubts, *trial.leaks]
+    notes = [held, *trial.notes, *map("Doubtful: {}".format, [*doubts, *trial.leaks])]
     about = str([(group.rows, group.start) for group in trial.parts.groups]) + str(trial.columns)
     checksum = zlib.crc32(about.encode(), zlib.crc32(np.asarray(sample.r).tobytes()))
     return Opened(splits, trial.arms, mean_costs, checksum, trial.rows, None, notes)
@@ -258,6 +258,22 @@ def _streamed_parts(config: TableConfig) -> dict[int, tuple[Choice, Choice, Choi
         for partition in config.seed_numbers
         for k in range(config.folds)
     }
+
+
+def _doubts(trial: Trial, columns: Columns, arms: tuple[str, ...], encoder: Encoder) -> list[str]:
+    """What makes figures doubtful, and why a figure is not defined."""
+    found = metrics.doubts(
+        trial,
+        arms,
+        names=encoder.names,
+        given_propensities=bool(columns.propensities or columns.propensity_columns),
+        outcomes=(columns.revenue, columns.cost),
+    )
+    if trial.p.shape != (2,):
+        return found
+    dearer_last = trial if np.diff(scores.mean_costs(trial))[0] >= 0 else trial._replace(t=1 - trial.t)
+    why = metrics.why_undefined(dearer_last, metrics.aucc, arms=arms if dearer_last is trial else arms[::-1])
+    return found if why is None else [*found, f"AUCC is not defined here: {why}"]
 
 
 def _people(path: Path, split: Split, config: TableConfig) -> pd.DataFrame:
@@ -295,11 +311,11 @@ def _plan(
         run.say("No plan: people of a streamed trial are planned for by ./scripts/run plan --people")
         return
     elif isinstance(policy, Mixture):
-        own = [split.test_rows for split in splits[: len(policy.policies)]]
+        own = [split.rows for split in splits[: len(policy.policies)]]
         rows, models = np.concatenate(own), np.repeat(np.arange(len(own)), list(map(len, own)))
         frame = opened.table.features.iloc[rows]
     else:
-        frame, rows = opened.table.features.iloc[splits[0].test_rows], splits[0].test_rows
+        frame, rows = opened.table.features.iloc[splits[0].rows], splits[0].rows
     plan = plan_for(policy, frame, rows, budgets, models=models, clip=clip)
     run.write_table("plan", plan.assignments.sort_values("row"))
     run.write_table("plan_budgets", plan.budgets)

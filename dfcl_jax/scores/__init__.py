@@ -6,7 +6,7 @@ treatments. Neither depends on which estimator it receives.
 
 from dfcl_jax.scores.crossfit import crossfit
 from dfcl_jax.scores.estimators import aipw, centred, ipw, least_variance_base, mean_base, observation_weights, truth
-from dfcl_jax.scores.known import known_costs
+from dfcl_jax.scores.known import known_costs, mean_costs
 from dfcl_jax.scores.spread import in_own_units, outcome_level, outcome_scale, tails, winsorised
 from dfcl_jax.scores.surfaces import (
     Estimator,
@@ -36,6 +36,7 @@ __all__ = [
     "known_costs",
     "least_variance_base",
     "mean_base",
+    "mean_costs",
     "observation_weights",
     "outcome_level",
     "outcome_scale",

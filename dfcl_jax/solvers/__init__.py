@@ -1,7 +1,7 @@
 """Solvers of the budgeted decision (a multiple-choice knapsack) and of its dual."""
 
 from dfcl_jax.solvers.allocation import allocate
-from dfcl_jax.solvers.budgets import FEW_FRACTIONS, FRACTIONS, chosen_budgets, default_budgets
+from dfcl_jax.solvers.budgets import chosen_budgets, default_budgets, usual_fractions
 from dfcl_jax.solvers.checks import check_budgets
 from dfcl_jax.solvers.constrained import ConstrainedAllocation, allocate_within
 from dfcl_jax.solvers.decision import Rule, decide, dice, hard, priced, soft
@@ -22,8 +22,6 @@ from dfcl_jax.solvers.stochastic import Commitment, Schedule, commit, schedule
 from dfcl_jax.solvers.value import optimal_value, soft_multiplier
 
 __all__ = [
-    "FEW_FRACTIONS",
-    "FRACTIONS",
     "BudgetPath",
     "Commitment",
     "ConstrainedAllocation",
@@ -60,4 +58,5 @@ __all__ = [
     "soft_multiplier",
     "surfaces_from_slopes",
     "upper_hull",
+    "usual_fractions",
 ]

@@ -1,7 +1,7 @@
 """An evaluation: ready-made predictions judged on a trial, every figure with its interval."""
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from functools import cache
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -43,7 +43,7 @@ def evaluate(
     names: Sequence[str] | None = None,
     arms: Sequence[str] | None = None,
     given_propensities: bool = True,
-    leaks: Sequence[str] = (),
+    doubts: Sequence[str] | None = None,
     on_batch: Callable[[int], None] = lambda done: None,
 ) -> Evaluation:
     """Value policies by their predictions on people of a trial that the predictions were not fitted on.
@@ -58,7 +58,7 @@ def evaluate(
         names: of the features.
         arms: names of the treatments; their codes if not given.
         given_propensities: whether the design names them; those estimated from the trial cannot disagree with it.
-        leaks: sentences about features that may be made of what happened after treatment.
+        doubts: sentences about the trial; those of `metrics.doubts` if not given.
         on_batch: told how many replicates are done.
 
     Raises:
@@ -73,28 +73,37 @@ def evaluate(
     balance, balance_test = diagnostics.balance(trial, names=names)
     at = np.asarray(budgets, np.float64)
     # Lists, for a dictionary would come back from the bootstrap in the order of its names.
-    steps = [metrics.value_steps(outcomes, settling) for outcomes in policies.values()]
-    data = (steps, [metrics.marginal_roi_score(outcomes) for outcomes in policies.values()], trial)
-    areas = _areas_of(trial, settling)
-    statistic = partial(_figures, tuple(map(float, budgets)), tuple(area for _, area in areas))
-    boot = metrics.bootstrap(statistic, data, len(trial.t), key=key, replicates=replicates, on_batch=on_batch)
+    steps = [metrics.value_steps(predicted, settling) for predicted in policies.values()]
+    rankings = [metrics.marginal_roi_score(predicted) for predicted in policies.values()]
+    data = (jnp.asarray(at, steps[0].lam.dtype), steps, rankings, trial)
+    areas, why_no_area = _areas_of(trial, settling, arms)
+    boot = metrics.bootstrap(
+        _figures(tuple(area for _, area in areas)),
+        data,
+        len(trial.t),
+        key=key,
+        replicates=replicates,
+        on_batch=on_batch,
+    )
     revenue, difference, area = boot.interval()
     nothing = pd.DataFrame(columns=["policy", "budget", "difference", "low", "high"])
     metric = [f"Qini area to {at.max():.4g}", *(name for name, _ in areas)]
     values, rests, hidden = [], [], []
-    sentences = metrics.doubts(trial, arms, names=names, given_propensities=given_propensities)
-    for policy, outcomes, of, interval in zip(policies, policies.values(), steps, revenue, strict=True):
+    if doubts is None:
+        doubts = metrics.doubts(trial, arms, names=names, given_propensities=given_propensities)
+    sentences = list(doubts)
+    for policy, predicted, of, interval in zip(policies, policies.values(), steps, revenue, strict=True):
         settled = of.at(at)
-        people = metrics.rests_on(outcomes, settling, settled.rule, revenue=trial.r)
+        people = metrics.rests_on(predicted, settling, settled.rule, revenue=trial.r)
         why = metrics.why_withheld(people, arms)
         # An interval that rests on hardly anybody would be narrow for no reason.
         hidden.append(np.array([reason is not None for reason in why]))
-        interval = _withheld(interval, hidden[-1])
+        interval = _withheld(_above(interval, metrics.at_least(trial)[1]), hidden[-1])
         sentences += [
             f"{policy} at budget {budget:.6g}: {reason}" for budget, reason in zip(at, why, strict=True) if reason
         ]
         rests.append(people.assign(budget=at[people.budget]))
-        matched = diagnostics.matched(outcomes, settling, settled.lam)
+        matched = diagnostics.matched(predicted, settling, settled.lam)
         point = pd.DataFrame({part: np.asarray(getattr(settled, part)) for part in ("cost", "lam", "mixed")})
         values.append(pd.concat([_rows(interval, "revenue", budget=at), point, matched], axis=1))
     differences = [
@@ -102,10 +111,11 @@ def evaluate(
         for interval, rival in zip(difference, hidden[1:], strict=True)
     ]
     # An area rests on the whole of every treatment.
-    least = int(np.bincount(np.asarray(trial.t), minlength=len(arms)).min())
-    if least < metrics.LEAST_PEOPLE:
+    if (why := metrics.why_areas_withheld(trial, arms)) is not None:
         area = [_withheld(interval, np.ones(len(metric), bool)) for interval in area]
-        sentences.append(f"No interval of an area: a treatment was given to only {least} people.")
+        sentences.append(why)
+    # Two people at least in each.
+    bins = min(10, len(trial.t) // 2)
     return Evaluation(
         values=_by_policy(policies, values),
         differences=_by_policy(list(policies)[1:], differences) if differences else nothing,
@@ -113,14 +123,19 @@ def evaluate(
         shares=shares,
         balance=balance,
         overlap=diagnostics.overlap(trial),
-        calibration=_by_policy(policies, [diagnostics.calibration(o, settling) for o in policies.values()]),
+        calibration=_by_policy(policies, [diagnostics.calibration(o, settling, bins=bins) for o in policies.values()]),
         quality=pd.DataFrame(
             [{"policy": p} | diagnostics.prediction_quality(o, trial)._asdict() for p, o in policies.items()]
         ),
         tests=pd.DataFrame([("shares", *shares_test), ("balance", *balance_test)], columns=_TEST_COLUMNS),
         rests=_by_policy(policies, rests),
-        doubts=(*sentences, *leaks),
+        doubts=(*sentences, *why_no_area),
     )
+
+
+def _above(interval: Interval, least: float) -> Interval:
+    """The interval without what lies below any value there can be."""
+    return interval._replace(low=np.maximum(interval.low, least), high=np.maximum(interval.high, least))
 
 
 def _withheld(interval: Interval, withheld: np.ndarray) -> Interval:
@@ -134,14 +149,17 @@ _TEST_COLUMNS = ["test", "statistic", "freedom", "p_value"]
 Area = Callable[..., Array]
 
 
-def _areas_of(trial: Trial, settling: Scores) -> tuple[tuple[str, Area], ...]:
-    """The areas of cost and uplift curves that can be had of a trial, by name."""
+def _areas_of(trial: Trial, settling: Scores, arms: Sequence[str]) -> tuple[tuple[tuple[str, Area], ...], list[str]]:
+    """The areas of cost and uplift curves that can be had of a trial, by name, and why others cannot."""
     if trial.p.ndim == 2:
-        # Such a curve takes every person of a treatment alike, so propensities must not differ between people.
-        return ()
+        why = "they take every person of a treatment alike, but propensities differ between people."
+        return (), [f"No areas under cost and uplift curves: {why}"]
     if num_arms(trial) > 2:
-        rising = bool((np.diff(np.asarray(settling.c).mean(axis=0)) > 0).all())
-        return (("MT-AUCC", metrics.mt_aucc),) if rising else ()
+        mean = np.asarray(settling.c).mean(axis=0)
+        if not (np.diff(mean) > 0).all():
+            costs = ", ".join(f"{arm} ({cost:.4g})" for arm, cost in zip(arms, mean, strict=True))
+            return (), [f"MT-AUCC is not defined: mean cost does not rise from each treatment to the next, {costs}."]
+        return (("MT-AUCC", metrics.mt_aucc),), _why_undefined(trial, [("MT-AUCC", metrics.mt_aucc)], arms)
     areas = [
         ("AUCC", metrics.aucc),
         ("exact AUCC", metrics.exact_aucc),
@@ -150,25 +168,34 @@ def _areas_of(trial: Trial, settling: Scores) -> tuple[tuple[str, Area], ...]:
     ]
     if bool(((trial.r == 0) | (trial.r == 1)).all()):
         areas += [("Qini (scikit-uplift)", metrics.sklift_qini), ("AUUC (scikit-uplift)", metrics.sklift_auuc)]
-    return tuple((name, partial(_of_one_step, area)) for name, area in areas)
+    return tuple(areas), _why_undefined(trial, areas, arms)
 
 
-def _of_one_step(area: Area, score: Array, trial: Trial, weights: Array) -> Array:
-    return area(score[:, 0], trial, weights=weights)
+def _why_undefined(trial: Trial, areas: Sequence[tuple[str, Area]], arms: Sequence[str]) -> list[str]:
+    """A sentence for each reason why areas are not defined."""
+    names: dict[str, list[str]] = {}
+    for name, area in areas:
+        why = metrics.why_undefined(trial, area, arms=arms)
+        if why is not None:
+            names.setdefault(why, []).append(name)
+    return [f"Not defined here: {', '.join(of)}. {why}" for why, of in names.items()]
 
 
-def _figures(budgets: tuple[float, ...], areas: tuple[Area, ...], data: Any, weights: Array) -> Any:
-    """Revenue of each policy, its difference to the first, and its areas."""
-    steps, rankings, trial = data
-    revenue = [each.at(jnp.array(budgets), weights=weights).revenue for each in steps]
-    area = [
-        jnp.stack(
-            [metrics.qini_area(each, max(budgets), weights=weights)]
-            + [area_of(ranking, trial, weights=weights) for area_of in areas]
-        )
-        for each, ranking in zip(steps, rankings, strict=True)
-    ]
-    return revenue, [value - revenue[0] for value in revenue[1:]], area
+@cache
+def _figures(areas: tuple[Area, ...]) -> metrics.Statistic:
+    """Revenue of each policy, its difference to the first, and its areas: one program for all budgets."""
+
+    def figures(data: Any, weights: Array) -> Any:
+        budgets, steps, rankings, trial = data
+        revenue = [each.at(budgets, weights=weights).revenue for each in steps]
+        area = []
+        for each, ranking in zip(steps, rankings, strict=True):
+            score = ranking[:, 0] if num_arms(trial) == 2 else ranking
+            own = [area_of(score, trial, weights=weights) for area_of in areas]
+            area.append(jnp.stack([metrics.qini_area(each, budgets.max(), weights=weights), *own]))
+        return revenue, [value - revenue[0] for value in revenue[1:]], area
+
+    return figures
 
 
 def _rows(interval: Interval, what: str, **keys: Any) -> pd.DataFrame:

@@ -46,5 +46,6 @@ def policy_of(
     )
     settling = measured_scores(study.judge.settle, split, study.methods[study.judge.base], base_params)
     own = None if clusters is None or split.test_rows is None else clusters[split.test_rows]
-    curve = spend_curve(method.predict(params, test.x), settling, weights=split.exam.weight, clusters=own)
+    hat = method.predict(params, test.x)
+    curve = spend_curve(hat, settling, weights=split.exam.weight, clusters=own, seen=test)
     return Policy(method, params, split.encoder, arms, curve)

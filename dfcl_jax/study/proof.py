@@ -11,6 +11,7 @@ from dfcl_jax import metrics
 from dfcl_jax.data import Split
 from dfcl_jax.methods import CHEAPEST
 from dfcl_jax.metrics import Fold, FoldValue
+from dfcl_jax.metrics.intervals import z_score
 from dfcl_jax.models import Params
 from dfcl_jax.study.comparison import Study, measured_scores
 from dfcl_jax.types import Scores
@@ -89,21 +90,34 @@ def prove(study: Study, splits: Sequence[Split], *, folds: int, clusters: np.nda
         money = [(v.revenue - b.revenue, v.parts - b.parts) for v, b in pairs]
         lifts.append(_over(name, at, money, people, folds, "lift", reach))
         per_cent.append(_over(name, at, [_ratio(v, b, people) for v, b in pairs], people, folds, "lift", reach))
-    tables = [pd.concat(rows, ignore_index=True) if rows else pd.DataFrame() for rows in (values, lifts, per_cent)]
+    tables = tuple(_joined(rows) for rows in (values, lifts, per_cent))
     number = None if clusters is None else len(np.unique(clusters))
     why = _why_withheld(splits[:folds])
     if why:
         for table in tables:
-            ends = [name for name in table if str(name).endswith(("low", "high"))]
-            table[ends] = np.nan
-    chosen = study.judge.base if why else _chosen(tables[1], study.judge.base, rivals)
-    return Proof(*tables, chosen, choices, budgets, people, number, folds, len(judged), why)
+            for end in table.filter(regex="low$|high$"):
+                table[end] = np.nan
+    return Proof(
+        *tables,
+        chosen=study.judge.base if why else _chosen(tables[1], study.judge.base, rivals),
+        choices=choices,
+        budgets=budgets,
+        people=people,
+        clusters=number,
+        folds=folds,
+        partitions=len(judged),
+        why_withheld=why,
+    )
+
+
+def _joined(rows: list[pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame()
 
 
 def _why_withheld(splits: Sequence[Split]) -> str:
     """Why there are no intervals: those that rest on hardly anybody would be narrow for no reason."""
     m = splits[0].exam.test.p.shape[-1]
-    least = int(sum(np.bincount(np.asarray(split.exam.test.t), minlength=m) for split in splits).min())
+    least = int(np.bincount(np.concatenate([split.exam.test.t for split in splits]), minlength=m).min())
     if least >= metrics.LEAST_PEOPLE:
         return ""
     return f"No intervals: a treatment was given to only {least} people"
@@ -135,7 +149,7 @@ def calibration_slopes(study: Study, splits: Sequence[Split]) -> pd.DataFrame:
             if size > 0:
                 slope = (x * y).sum() / size
                 error = np.sqrt(((x * (y - slope * x)).sum(axis=1) ** 2).sum()) / size
-                reach = metrics.intervals.z_score(LEVEL) * error
+                reach = z_score(LEVEL) * error
                 rows.append((name, outcome, slope, slope - reach, slope + reach))
     return pd.DataFrame(rows, columns=["method", "outcome", "slope", "low", "high"])
 
@@ -145,12 +159,12 @@ def rows_needed(error: float, lift: float, people: int) -> float:
 
     n ((1.96 + 0.84) error / lift)^2, for an error that falls as 1 / sqrt(n).
     """
-    return people * ((metrics.intervals.z_score(LEVEL) + POWER_REACH) * error / lift) ** 2
+    return people * ((z_score(LEVEL) + POWER_REACH) * error / lift) ** 2
 
 
 def _judged(study: Study, splits: Sequence[Split], clusters: np.ndarray | None) -> _Judged:
     fold = np.repeat(np.arange(len(splits)), [split.exam.test.rows for split in splits])
-    groups = None if clusters is None else clusters[np.concatenate([split.test_rows for split in splits])]
+    groups = None if clusters is None else clusters[np.concatenate([split.rows for split in splits])]
     base = study.judge.base
     settling = [
         measured_scores(study.judge.settle, split, study.methods[base], _params(study, base, split)) for split in splits
@@ -158,7 +172,7 @@ def _judged(study: Study, splits: Sequence[Split], clusters: np.ndarray | None) 
     values = {}
     for name in study.methods:
         judged = [_fold(study, splits, name, k, scores) for k, scores in enumerate(settling)]
-        value = metrics.fold_value(judged, splits[0].task.budgets)
+        value = metrics.fold_value(judged, np.asarray(splits[0].task.budgets))
         values[name] = value._replace(parts=metrics.by_cluster(value.parts, groups))
     # A cluster lies in one fold.
     return _Judged(values, fold if groups is None else fold[np.unique(groups, return_index=True)[1]])

@@ -72,9 +72,7 @@ def test_the_separator_is_the_one_that_rows_and_names_agree_on(tmp_path: Path):
     ("name", "content", "reading", "words"),
     [
         ("a.csv", b"t,t\n1,2\n", Reading(), ["column 't'", "more than once", "a.csv", "different names"]),
-        ("a.csv", b"t,r\n1,2\n", Reading(encoding="klingon"), ["a.csv", "unreadable", "klingon"]),
         ("a.csv", "ä,r\n1,2\n".encode("cp1252"), Reading(encoding="utf-8"), ["a.csv", "unreadable", "utf-8"]),
-        ("a.csv", b"t,r\n1,2\n", Reading(decimal="!"), ["decimal", "'!'", "expected '.' or ','"]),
         ("a.csv", b"t,r\n1,2\n3\n", Reading(), ["a.csv", "unreadable", "Expected 2 columns, got 1"]),
         ("a.csv.gz", gzip.compress(b"t,r\n1,2\n" * 99, mtime=0)[:-9], Reading(), ["a.csv.gz", "unreadable"]),
     ],
@@ -87,6 +85,20 @@ def test_a_file_that_is_no_table_is_refused_by_name(
     message = str(refused.value)
     assert [word for word in words if word not in message] == [], message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"encoding": "klingon"}, "encoding: found 'klingon', expected one that Python knows"),
+        ({"decimal": "!"}, "decimal: found '!', expected '.' or ','"),
+        ({"separator": ";;"}, "separator: found ';;', expected a single character"),
+        ({"separator": ""}, "separator: found '', expected a single character"),
+    ],
+)
+def test_what_no_file_can_be_written_with_is_refused_before_any_file_is_read(options: dict, message: str):
+    with pytest.raises(InputError, match=message):
+        Reading(**options)
 
 
 def test_a_type_is_found_from_all_rows(tmp_path: Path):

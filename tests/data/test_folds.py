@@ -24,7 +24,7 @@ def table(**columns: str) -> Table:
 @pytest.mark.parametrize("folds", [2, 5, 7])
 def test_every_row_is_in_the_exam_of_exactly_one_fold(folds):
     splits = split_folds(table(), 3, folds=folds)
-    assert sorted(np.concatenate([split.test_rows for split in splits])) == list(range(N))
+    assert sorted(np.concatenate([split.rows for split in splits])) == list(range(N))
     assert [split.task.seed for split in splits] == [3 * folds + k for k in range(folds)]
 
 
@@ -32,8 +32,11 @@ def test_no_row_of_an_exam_is_trained_or_validated_on():
     # The outcome is the row's number, so that parts tell whom they have.
     numbered = table()._replace(r=np.arange(N, dtype=np.float32))
     for split in split_folds(numbered, 0, folds=5):
-        seen = [set(np.asarray(part.r).astype(int)) for part in (split.task.train, split.task.valid, split.exam.test)]
-        assert seen[2] == set(split.test_rows)
+        seen = [
+            set(np.asarray(part.r).astype(int))
+            for part in (split.task.train.sample(N), split.task.valid, split.exam.test)
+        ]
+        assert seen[2] == set(split.rows)
         assert not seen[0] & seen[1]
         assert not (seen[0] | seen[1]) & seen[2]
         assert len(seen[0]) + len(seen[1]) == N - N // 5
@@ -43,10 +46,13 @@ def test_no_row_of_an_exam_is_trained_or_validated_on():
 def test_no_cluster_of_an_exam_is_trained_or_validated_on_and_validation_shares_none_with_training():
     clustered = table(cluster="home")._replace(r=np.arange(N, dtype=np.float32))
     home = clustered.cluster
+    assert home is not None
     splits = split_folds(clustered, 0, folds=5)
-    assert sorted(np.concatenate([split.test_rows for split in splits])) == list(range(N))
+    assert sorted(np.concatenate([split.rows for split in splits])) == list(range(N))
     for split in splits:
-        parts = [np.asarray(part.r).astype(int) for part in (split.task.train, split.task.valid, split.exam.test)]
+        parts = [
+            np.asarray(part.r).astype(int) for part in (split.task.train.sample(N), split.task.valid, split.exam.test)
+        ]
         train, valid, test = (set(home[part]) for part in parts)
         assert not train & valid
         assert not (train | valid) & test
@@ -62,14 +68,16 @@ def test_parts_of_all_folds_are_equally_long_so_that_one_program_trains_them():
 
 
 def test_partitions_differ_and_each_is_always_the_same():
-    rows = [tuple(split_folds(table(), number, folds=5)[0].test_rows) for number in (0, 0, 1)]
+    rows = [tuple(split_folds(table(), number, folds=5)[0].rows) for number in (0, 0, 1)]
     assert rows[0] == rows[1] != rows[2]
 
 
 def test_the_weights_of_an_exam_are_those_of_its_rows():
     weighted = table(weight="w")
     split = split_folds(weighted, 0, folds=3)[1]
-    np.testing.assert_array_equal(split.exam.weight, weighted.weight[split.test_rows])
+    assert weighted.weight is not None
+    assert split.exam.weight is not None
+    np.testing.assert_array_equal(split.exam.weight, weighted.weight[split.rows])
 
 
 def test_neither_cluster_nor_weight_is_a_feature():

@@ -9,17 +9,18 @@ import pytest
 
 from dfcl_jax import InputError
 from dfcl_jax.data import Columns, PredictedColumns, open_trial, predicted_trial, trial_table
+from dfcl_jax.data.design import LEAST_EQUAL
 
 N = 240
 
 
-def trial(names: list, *, cost: list[float], seed: int = 0) -> pd.DataFrame:
+def trial(names: list, *, cost: list[float], seed: int = 0, n: int = N) -> pd.DataFrame:
     """Each treatment costs `cost` times a number from 0.5 to 1.5."""
     rng = np.random.default_rng(seed)
-    t = rng.permutation(np.arange(N) % len(names))
-    spend = np.array(cost)[t] * (0.5 + rng.random(N))
+    t = rng.permutation(np.arange(n) % len(names))
+    spend = np.array(cost)[t] * (0.5 + rng.random(n))
     arm = pd.Series([names[k] for k in t])
-    return pd.DataFrame({"arm": arm, "sales": rng.gamma(2, size=N), "spend": spend, "age": rng.normal(size=N)})
+    return pd.DataFrame({"arm": arm, "sales": rng.gamma(2, size=n), "spend": spend, "age": rng.normal(size=n)})
 
 
 def columns(**options) -> Columns:
@@ -152,7 +153,7 @@ def test_propensities_that_the_shares_contradict_are_doubted():
 
 @pytest.mark.parametrize("streamed", [False, True])
 def test_a_cost_that_never_varied_or_is_given_is_known(tmp_path: Path, streamed: bool):
-    frame = trial(["none", "small", "large"], cost=[0, 1, 2])
+    frame = trial(["none", "small", "large"], cost=[0, 1, 2], n=3 * LEAST_EQUAL)
     frame.loc[frame.arm == "large", "spend"] = 2.5
     frame.to_csv(tmp_path / "a.csv", index=False)
 
@@ -163,6 +164,16 @@ def test_a_cost_that_never_varied_or_is_given_is_known(tmp_path: Path, streamed:
     np.testing.assert_array_equal(known(), [0, np.nan, 2.5])
     arms = ("none", "small", "large")
     np.testing.assert_array_equal(known(arms=arms, costs=(0.0, 1.0, np.nan)), [0, 1, np.nan])
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_cost_that_did_not_vary_in_few_rows_is_an_estimate(tmp_path: Path, streamed: bool):
+    frame = trial(["none", "coupon"], cost=[0, 1], n=2 * LEAST_EQUAL)
+    frame = frame.drop(index=frame.index[frame.arm == "none"][0])
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    read = (open_trial if streamed else trial_table)(tmp_path / "a.csv", columns())
+    assert np.isnan(read.known_costs).all()
+    assert "treatment none cost 0 in each of its 99 rows: too few to take it as known (at least 100)" in str(read.notes)
 
 
 def test_small_arms_and_equal_costs_are_noted():
@@ -177,4 +188,4 @@ def test_eight_rows_are_a_table():
     frame = trial(["none", "coupon"], cost=[0, 1])[:8].reset_index(drop=True)
     table = trial_table(frame, columns())
     assert table.arms == ("none", "coupon")
-    assert table.known_costs[0] == 0
+    assert np.isnan(table.known_costs).all()

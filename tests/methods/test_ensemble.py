@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dfcl_jax import Decision, InputError, Outcomes, Policy, TwoStage, load_policy, metrics, save_policy, scores
-from dfcl_jax.data import simulate, split_simulation
+from dfcl_jax.data import Task, simulate, split_simulation
 from dfcl_jax.losses import prediction_loss
 from dfcl_jax.losses.decision import entropy_regularised
 from dfcl_jax.methods import SILENT, CheapestArm, Ensemble
@@ -55,6 +55,7 @@ def test_a_seed_alone_is_that_seed_among_others(many):
 def test_it_decides_alike_once_saved(many, tmp_path):
     ensemble, params = many
     params, truth = of_seed(params, 0), SPLITS[0].exam.truth
+    assert truth is not None
     curve = metrics.spend_curve(ensemble.predict(params, X), scores.truth(truth))
     policy = Policy(ensemble, params, None, tuple("abcde"), curve)
     save_policy(policy, tmp_path / "policy")
@@ -80,10 +81,13 @@ def test_members_of_new_parts_have_the_same_people_between_them_and_the_first_is
     task, ensemble = TASKS[0], Ensemble(TWO_STAGE, members=3, resplit=True)
     parts = [ensemble._task(KEY, task, k) for k in range(3)]
     assert parts[0].train is task.train
-    whole = np.sort(np.concatenate([task.train.r, task.valid.r]))
+
+    def outcomes(part: Task) -> np.ndarray:
+        return np.sort(np.concatenate([part.train.sample(part.train.rows).r, part.valid.r]))
+
     for part in parts[1:]:
         assert (part.train.rows, part.valid.rows) == (task.train.rows, task.valid.rows)
-        np.testing.assert_array_equal(np.sort(np.concatenate([part.train.r, part.valid.r])), whole)
+        np.testing.assert_array_equal(outcomes(part), outcomes(task))
         # By chance a third of 300 people, with a standard deviation of 7, are in both validation parts.
         assert 50 < np.isin(part.valid.r, task.valid.r).sum() < 150
     assert len({part.seed for part in parts}) == 3

@@ -1,5 +1,7 @@
 """Every contender is tuned by the same choices, and what it starts from is not trained otherwise."""
 
+from dataclasses import replace
+
 import pytest
 
 from dfcl_jax import InputError, TwoStage
@@ -71,7 +73,7 @@ def test_an_ensemble_is_of_what_its_members_were_tuned_to():
     assert done["TSM-SL"] == tuned(START, CHOICE)
     assert done["TSM-SL x5"] == Ensemble(tuned(START, CHOICE), 5)
     assert done["TSM-own-units x5"] == Ensemble(tuned(WeightedTwoStage(start, TRAINING), Choice(rate=0.3)), 5)
-    assert done["TSM-own-units resplit x5"].of == done["TSM-own-units x5"].of
+    assert done["TSM-own-units resplit x5"] == replace(done["TSM-own-units x5"], resplit=True)  # pyright: ignore
     assert done["PL-centred x5"] == methods["PL-centred x5"]
 
 

@@ -30,7 +30,7 @@ class World(NamedTuple):
     truth: Outcomes  # [TYPES, m] each
 
     def budgets(self) -> np.ndarray:
-        return np.array([0.25, 0.5, 0.8]) * self.truth.c[:, -1].mean()
+        return np.array([0.25, 0.5, 0.8]) * float(self.truth.c[:, -1].mean())
 
 
 def world(m: int = M) -> World:
@@ -38,7 +38,7 @@ def world(m: int = M) -> World:
     dose = np.arange(m) / (m - 1)
     sensitive = 1 / (1 + np.exp(-x[:, 1] + 0.5 * x[:, 2]))
     revenue = np.exp(0.5 * x[:, :1]) * (1 + 0.8 * sensitive[:, None] * np.sqrt(dose))
-    return World(x, Outcomes(revenue.astype(np.float32), (0.3 * dose * revenue).astype(np.float32)))
+    return World(x, Outcomes(jnp.asarray(revenue, jnp.float32), jnp.asarray(0.3 * dose * revenue, jnp.float32)))
 
 
 def least_squares(x: np.ndarray, t: np.ndarray, y: np.ndarray, m: int) -> np.ndarray:
@@ -63,7 +63,7 @@ def drawn(seed: int, n: int, m: int = M, *, heavy: bool = False) -> Drawn:
     budgets, rng = world(m).budgets(), np.random.default_rng(1000 + seed)
     i, t = rng.integers(0, TYPES, n), rng.integers(0, m, n)
     luck = rng.lognormal(-0.5, 1.0, n) if heavy else rng.gamma(1, 1, n)
-    r, c = (surface[i, t] * luck for surface in truth)
+    r, c = (np.asarray(surface)[i, t] * luck for surface in truth)
     known = Scores(jnp.asarray(truth.r), jnp.asarray(truth.c), jnp.ones((TYPES, m)))
     fold = np.arange(n) % K
 
@@ -95,7 +95,7 @@ def drawn(seed: int, n: int, m: int = M, *, heavy: bool = False) -> Drawn:
         folds.append([Fold(of_people(learner[k], k), settling[k], None, others[k]) for k in range(K)])
         true = [eom(Outcomes(*map(jnp.asarray, learner[k])), known, budgets).revenue for k in range(K)]
         values.append(np.mean(np.asarray(true), axis=0))
-    return Drawn(*folds, np.stack(values))
+    return Drawn(folds[0], folds[1], np.stack(values))
 
 
 DRAWN = drawn(0, 2000)

@@ -3,7 +3,8 @@
 Made with causalml 0.18.0, scikit-uplift 0.5.1, maq 0.2.2 (built from its sources) and obp 0.4.1, on NumPy 2.4, by
 
 - `causalml.metrics.auuc_score` and `qini_score(frame, outcome_col="y", treatment_col="w", normalize=True)`;
-- `sklift.metrics.uplift_auc_score` and `qini_auc_score(y_true, uplift, treatment)`, where outcomes are 0 and 1;
+- `sklift.metrics.uplift_auc_score` and `qini_auc_score(y_true, uplift, treatment)`, where outcomes are 0 and 1, and
+  `uplift_at_k(y_true, uplift, treatment, strategy, k)`, which asks for such outcomes and ours does not;
 - `maq.MAQ(n_bootstrap=0).fit(reward, cost, DR_scores)`: `path_spend_`, `path_gain_`, `average_gain(spend)[0]`, and
   `average_gain` of `MAQ(target_with_covariates=False)`;
 - `obp.ope`: `InverseProbabilityWeighting`, `SelfNormalizedInverseProbabilityWeighting`, `DoublyRobust` and
@@ -48,6 +49,15 @@ def test_areas_of_causalml_and_scikit_uplift(table, name):
             getattr(metrics, name)(score, trial)
         return
     assert_same(getattr(metrics, name)(score, trial), table[name])
+
+
+@each("uplift")
+def test_uplift_at_k_of_scikit_uplift(table):
+    trial, score = trial_of(table, np.array([0.5, 0.5])), np.array(table["score"])
+    for strategy, k, theirs in table.get("sklift_at_k", []):
+        ours = metrics.uplift_at_k(score, trial, k, strategy=strategy)
+        # Where none of a group is among the first both are NaN.
+        assert_same(ours, np.nan if theirs is None else theirs, f"{strategy} at {k}")
 
 
 def maq_of(table) -> tuple[Outcomes, Scores]:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from dfcl_jax import InputError, Outcomes, Trial, scores
-from dfcl_jax.metrics import diagnostics, eom, rests_on, trustworthy, why_withheld
+from dfcl_jax.metrics import diagnostics, eom, rests_on, trustworthy, why_areas_withheld, why_withheld
 
 
 def trial_of(t, r, c, p) -> Trial:
@@ -119,3 +119,16 @@ def test_revenue_that_is_none_is_named():
     trial, outcomes = six_of_two_thousand()
     with pytest.raises(InputError, match=r"revenue: found shape \(3,\), expected one for each of 2000 units"):
         rests_on(outcomes, scores.ipw(trial), np.array([0.1]), revenue=np.ones(3))
+
+
+@pytest.mark.parametrize(
+    ("n", "rate", "why"),
+    [
+        (400, 0.5, None),
+        (58, 0.5, "No interval of an area: treatment 0 was given to only 29 people."),
+        (400, 0.02, "No interval of an area: of 200 people given treatment 0 only 4 brought any revenue."),
+    ],
+)
+def test_areas_rest_on_all_people_of_every_treatment(n, rate, why):
+    t, r = np.arange(n) % 2, (np.arange(n) < rate * n).astype(float)
+    assert why_areas_withheld(trial_of(t, r, t * 1.0, np.array([0.5, 0.5]))) == why

@@ -5,7 +5,7 @@ import pytest
 from scipy.special import ndtri
 
 from dfcl_jax import InputError, Outcomes, Scores, Trial, scores
-from dfcl_jax.metrics import eom, influence, spend_curve
+from dfcl_jax.metrics import at_least, eom, influence, rests_on, spend_curve, weakest
 from dfcl_jax.solvers import Rule, decide, dice, hard
 from dfcl_jax.types import pick
 
@@ -102,6 +102,35 @@ def test_budgets_beyond_the_ends_get_the_cheapest_or_the_richest_decisions():
     rich = CURVE.at(1e6)
     assert rich.spend == CURVE.spend[-1]
     assert float(rich.rule.lam) == 0
+
+
+def test_no_interval_reaches_below_what_anybody_can_spend_or_bring():
+    wide = CURVE._replace(spend_error=CURVE.spend_error * 100, revenue_error=CURVE.revenue_error * 100)
+    free = wide.at(0.01).interval(N, N)
+    assert min(free[0][0], free[1][0]) < 0
+    seen = spend_curve(believed(TRIAL.x), scored(TRIAL), points=64, seen=TRIAL).least
+    assert seen.tolist() == [0, 0]
+    ended = wide._replace(least=seen).at(0.01).interval(N, N)
+    for one, other in zip(ended, free, strict=True):
+        assert one.tolist() == [0, other[1]]
+    # Refunds may be below 0.
+    assert at_least(TRIAL._replace(r=TRIAL.r - 10)).tolist() == [0, -np.inf]
+
+
+def test_a_curve_knows_on_whom_each_of_its_points_rests():
+    curve = spend_curve(believed(TRIAL.x), scored(TRIAL), points=40, seen=TRIAL)
+    assert curve.rests.shape == (len(curve.lam), 3)
+    # With at most 64 points every one is counted.
+    for k in (1, 5, len(curve.lam) - 1):
+        arm, people, conversions = weakest(rests_on(believed(TRIAL.x), scored(TRIAL), curve.lam[[k]], revenue=TRIAL.r))[
+            0
+        ]
+        np.testing.assert_allclose(curve.rests[k], [arm, people, conversions])
+    # Everybody is given the cheapest: the third of them who had it count alike.
+    assert curve.rests[0].tolist() == pytest.approx([0, *[int((TRIAL.t == 0).sum())] * 2])
+    # Between two points a budget rests on the weaker.
+    at = curve.at(float(curve.spend[5] + curve.spend[6]) / 2)
+    assert at.rests.tolist() == min(curve.rests[5:7].tolist(), key=lambda row: row[1])
 
 
 def test_the_interval_of_other_people_holds_the_luck_of_who_they_are():

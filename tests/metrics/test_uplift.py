@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from dfcl_jax import InputError, Trial
-from dfcl_jax.metrics import causalml_auuc, causalml_qini, sklift_auuc, sklift_qini
+from dfcl_jax.metrics import causalml_auuc, causalml_qini, sklift_auuc, sklift_qini, uplift_at_k
 
 ALL = [causalml_auuc, causalml_qini, sklift_auuc, sklift_qini]
 
@@ -87,3 +87,49 @@ def test_other_outcomes_than_0_and_1_are_named():
         sklift_qini(score, trial._replace(r=trial.r + 0.5))
     with pytest.raises(InputError, match=r"score: found shape \(1999,\), expected one for each of 2000 units"):
         causalml_auuc(score[1:], trial)
+
+
+def test_uplift_at_k_by_hand():
+    # In falling score: treated 1, control 3, treated 5, treated 0, control 2, control 0.
+    trial, score = trial_of([1, 0, 1, 1, 0, 0], [1, 3, 5, 0, 2, 0]), -np.arange(6.0)
+    assert float(uplift_at_k(score, trial, 3)) == (1 + 5) / 2 - 3
+    assert float(uplift_at_k(score, trial, 0.5)) == (1 + 5) / 2 - 3
+    # A third of three people of a group is one.
+    assert float(uplift_at_k(score, trial, 0.34, strategy="by_group")) == 1 - 3
+    assert float(uplift_at_k(score, trial, 2, strategy="by_group")) == (1 + 5) / 2 - (3 + 2) / 2
+    assert np.isnan(float(uplift_at_k(score, trial, 1)))
+
+
+@pytest.mark.parametrize("strategy", ["overall", "by_group"])
+def test_people_of_equal_score_count_by_their_part(strategy):
+    # All tie, so the first of them are people like all others.
+    trial = trial_of([1, 0, 1, 0], [4, 1, 2, 0])
+    for k in (0.5, 1, 2):
+        assert float(uplift_at_k(np.zeros(4), trial, k, strategy=strategy)) == pytest.approx(3 - 0.5, rel=1e-12)
+
+
+@pytest.mark.parametrize("strategy", ["overall", "by_group"])
+def test_uplift_at_k_of_weights_is_that_of_copies(strategy):
+    score, trial = example()
+    weights = np.arange(2000) % 3
+    copies = np.repeat(np.arange(2000), weights)
+    copied = uplift_at_k(score[copies], trial_of(trial.t[copies], trial.r[copies]), 0.3, strategy=strategy)
+    assert float(uplift_at_k(score, trial, 0.3, strategy=strategy, weights=weights)) == pytest.approx(
+        float(copied), rel=1e-9
+    )
+
+
+@pytest.mark.parametrize(
+    ("k", "strategy", "message"),
+    [
+        (0, "overall", "k: found 0, expected 1 to 3 people"),
+        (4, "overall", "k: found 4, expected 1 to 3 people"),
+        (3, "by_group", "k: found 3, expected 1 to 2 people, of the treated"),
+        (1.0, "overall", r"k: found 1\.0, expected a share above 0 and below 1"),
+        (float("nan"), "overall", "k: found nan, expected a share"),
+        (0.5, "each", "strategy: found 'each', expected 'overall' or 'by_group'"),
+    ],
+)
+def test_a_k_that_is_none_is_named(k, strategy, message):
+    with pytest.raises(InputError, match=message):
+        uplift_at_k(np.arange(4.0), trial_of([0, 1, 0, 1], [0, 1, 0, 1]), k, strategy=strategy)

@@ -54,6 +54,13 @@ def test_intervals_are_of_paired_differences_over_seeds():
     assert row["lift_high"] - row["lift"] == pytest.approx(12.706204736432095 * lifts.std(ddof=1) / np.sqrt(2))
 
 
+def test_where_no_budget_is_met_by_all_methods_the_caption_says_so():
+    study = study_of(REVENUE | {"ours": [[np.nan, 2.1], [1.1, np.nan]]})
+    assert "No budget of 0.1, 0.2 is met by every method for every seed: give larger ones." in caption(study)
+    assert proven_best(study) == TWO_STAGE
+    assert "money" not in caption(study)
+
+
 def test_a_budget_that_a_method_cannot_meet_counts_for_none():
     revenue = REVENUE | {"ours": [[np.nan, 2.1], [1.1, 3.3]]}
     study = study_of(revenue)

@@ -93,6 +93,14 @@ def test_a_run_of_another_kind_is_refused_and_left_as_it_is(tmp_path, what, chan
     assert (tmp_path / "run" / "config.json").read_text() == before
 
 
+def test_a_run_that_was_killed_before_it_wrote_anything_is_begun_anew(tmp_path):
+    (tmp_path / "run").mkdir()
+    for left in ("lock", ".config.json.partial"):
+        (tmp_path / "run" / left).touch()
+    begun(tmp_path / "run")
+    assert {"run/config.json", "run/values.csv"} <= files(tmp_path)
+
+
 def test_a_folder_that_is_no_run_is_refused_and_left_as_it_is(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "notes.txt").write_text("mine")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dfcl_jax import InputError
-from dfcl_jax.methods import CHEAPEST, standard
+from dfcl_jax.methods import CHEAPEST, Policy, standard
 from dfcl_jax.models import NetworkConfig
 from dfcl_jax.runs import load_policy, save_policy
 
@@ -48,6 +48,7 @@ def test_another_process_decides_alike_from_a_moved_folder_with_columns_in_anoth
 
 def test_a_loaded_policy_is_the_one_that_was_saved(policy, folder):
     loaded = load_policy(folder)
+    assert isinstance(loaded, Policy)
     assert loaded.method == policy.method
     assert loaded.encoder == policy.encoder
     assert loaded.arms == policy.arms

@@ -10,7 +10,7 @@ import pytest
 
 from dfcl_jax import InputError, TwoStage
 from dfcl_jax.data import Columns, simulate, split_folds, trial_table
-from dfcl_jax.methods import Policy
+from dfcl_jax.methods import Mixture, Policy
 from dfcl_jax.runs import TableConfig, load_policy, run_table
 from dfcl_jax.train import FitConfig
 
@@ -66,12 +66,13 @@ def test_the_true_spend_of_a_plan_is_near_what_it_states(simulation, folder):
 def test_people_of_the_trial_are_planned_for_by_the_models_that_have_not_seen_them(config, folder):
     plan, people = pd.read_csv(folder / "plan.csv"), pd.read_parquet(config.data)
     policy = load_policy(folder / "policies" / "TSM-SL")
+    assert isinstance(policy, Mixture)
     splits = split_folds(trial_table(config.data, COLUMNS), 0, folds=2, valid=config.valid)
     for split, own in zip(splits, policy.policies, strict=True):
         for column in plan.columns[1:]:
             budget = float(column.removeprefix("budget "))
-            arm = own.decide(people.iloc[split.test_rows], budget, jax.random.key(0), rows=split.test_rows)
-            assert (np.asarray(policy.arms)[arm].astype(int) == plan[column].to_numpy()[split.test_rows]).all()
+            arm = own.decide(people.iloc[split.rows], budget, jax.random.key(0), rows=split.rows)
+            assert (np.asarray(policy.arms)[arm].astype(int) == plan[column].to_numpy()[split.rows]).all()
 
 
 def test_random_splits_are_still_there(config, tmp_path):

@@ -59,3 +59,25 @@ def test_nothing_known_changes_nothing():
 def test_known_costs_are_part_of_a_program():
     plain = scores.ipw(trial())
     np.testing.assert_array_equal(jax.jit(scores.known_costs)(plain, KNOWN).c, scores.known_costs(plain, KNOWN).c)
+
+
+@pytest.mark.parametrize("shares", [(1 / 3, 1 / 3, 1 / 3), (0.7, 0.2, 0.1)])
+def test_a_cost_that_never_varied_is_its_own_mean_whatever_propensities_say(shares):
+    rows = trial()._replace(p=jnp.asarray(shares))
+    means = scores.mean_costs(rows)
+    assert means[[0, 2]].tolist() == [0, 0.25]
+    # Equal weights within the treatment: a sum of 400 numbers in another order.
+    assert means[1] == pytest.approx(float(rows.c[rows.t == 1].mean()), rel=1e-12)
+    assert scores.mean_costs(rows, np.array([np.nan, 0.6, np.nan])).tolist() == [0, 0.6, 0.25]
+
+
+def test_the_mean_cost_of_a_treatment_that_nobody_had_is_not_known():
+    rows = trial()
+    assert np.isnan(scores.mean_costs(rows._replace(t=jnp.minimum(rows.t, 1)))).tolist() == [False, False, True]
+
+
+def test_mean_costs_count_people_by_their_own_weights():
+    rows = Trial(*map(jnp.asarray, (np.zeros((3, 1)), [0, 1, 1], np.zeros(3), [1.0, 2.0, 5.0],
+                                    [[0.5, 0.5], [0.5, 0.5], [0.8, 0.2]])))  # fmt: skip
+    # Weights 2 and 5.
+    np.testing.assert_allclose(scores.mean_costs(rows), [1, (2 * 2 + 5 * 5) / 7], rtol=1e-12)

@@ -102,7 +102,7 @@ def test_what_rests_on_hardly_anybody_has_no_interval():
     evaluation = evaluate(jax.random.key(1), few, policies, scores.aipw(few, of), [0.05], replicates=2)
     for table in (evaluation.values, evaluation.differences, evaluation.areas):
         assert table[["low", "high"]].isna().all(axis=None)
-    assert "No interval of an area: a treatment was given to only 6 people." in evaluation.doubts
+    assert "No interval of an area: '1' was given to only 6 people." in evaluation.doubts
 
 
 def test_no_policy_is_refused():

@@ -20,6 +20,8 @@ Spend = Literal["estimated", "predicted"]
 # Compiled code serves every path of as many steps; paths of one trial differ, so their lengths are rounded up to this
 # part of the longest path that is possible.
 _LENGTHS = 8
+# Columns of a path, one for each step.
+_STEPS = ("unit", "before", "arm", "lam")
 
 
 class PolicyValue(NamedTuple):
@@ -193,29 +195,30 @@ def value_steps(outcomes: Outcomes, scores: Scores) -> ValueSteps:
     path = budget_path(outcomes)
     if isinstance(path.lam, np.ndarray):
         path = _padded(path, outcomes)
-    return _gathered(outcomes, scores, path)
+    # Only what has the padded length: a program would be compiled for each length of the others.
+    return _gathered(outcomes, scores, path.arms[0], *(getattr(path, name) for name in _STEPS))
 
 
 def _padded(path: BudgetPath, outcomes: Outcomes) -> BudgetPath:
     n, m = outcomes.r.shape
     part = -(-n * (m - 1) // _LENGTHS)
     more = -len(path.lam) % part if len(path.lam) else part
-    steps = {name: np.pad(getattr(path, name), (0, more)) for name in ("unit", "before", "arm", "lam")}
-    return path._replace(**steps)
+    return path._replace(**{name: np.pad(getattr(path, name), (0, more)) for name in _STEPS})
 
 
 @jax.jit
-def _gathered(outcomes: Outcomes, scores: Scores, path: BudgetPath) -> ValueSteps:
-    lam = jnp.asarray(path.lam, outcomes.c.dtype)
+def _gathered(
+    outcomes: Outcomes, scores: Scores, first: Array, unit: Array, before: Array, arm: Array, lam: Array
+) -> ValueSteps:
+    lam = jnp.asarray(lam, outcomes.c.dtype)
     real = lam > 0
-    unit = jnp.where(real, path.unit, 0)
+    unit = jnp.where(real, unit, 0)
     surfaces = Settled(outcomes.c, scores.c, scores.r, scores.w)
-    start = Settled(*(pick(surface, path.arms[0]) for surface in surfaces))
-    rise = Settled(*(jnp.where(real, s[unit, path.arm] - s[unit, path.before], 0) for s in surfaces))
+    start = Settled(*(pick(surface, first) for surface in surfaces))
+    rise = Settled(*(jnp.where(real, s[unit, arm] - s[unit, before], 0) for s in surfaces))
     end = real & (lam != jnp.append(lam[1:], 0))
     places = jnp.arange(lam.shape[0])
-    first = _with_start(end[:-1])
-    tie = jax.lax.cummax(jnp.where(first, places, 0))
+    tie = jax.lax.cummax(jnp.where(_with_start(end[:-1]), places, 0))
     return ValueSteps(scores, start, rise, unit, lam, end, tie, real.sum())
 
 

@@ -76,7 +76,7 @@ def prove(study: Study, splits: Sequence[Split], *, folds: int, clusters: np.nda
         for p, one in enumerate(judged):
             chosen = _choices(one, study.judge.base, rivals, critical, people)
             choices |= {splits[p * folds + k].task.seed: name for k, name in enumerate(chosen)}
-            one.values[AUTO] = _composed(one, chosen)
+            one.values[AUTO] = _composed(one, study.judge.base, chosen)
     base = [one.values[study.judge.base] for one in judged]
     at = [*budgets, np.nan] if budgets else []
     values, lifts, per_cent = [], [], []
@@ -235,14 +235,16 @@ def _choices(one: _Judged, base: str, rivals: Sequence[str], critical: float, pe
     return chosen
 
 
-def _composed(one: _Judged, chosen: Sequence[str]) -> FoldValue:
-    """The value of the method that was chosen for each fold."""
-    first = one.values[chosen[0]]
+def _composed(one: _Judged, base: str, chosen: Sequence[str]) -> FoldValue:
+    """The value of the method that was chosen for each fold: exactly the base's where that is chosen."""
+    start = one.values[base]
     by_fold = np.stack([one.values[name].by_fold[k] for k, name in enumerate(chosen)])
-    parts = first.parts.copy()
+    parts = start.parts.copy()
     for k, name in enumerate(chosen):
         parts[:, one.fold == k] = one.values[name].parts[:, one.fold == k]
-    return first._replace(revenue=first.shares @ by_fold, by_fold=by_fold, parts=parts)
+    return start._replace(
+        revenue=start.revenue + start.shares @ (by_fold - start.by_fold), by_fold=by_fold, parts=parts
+    )
 
 
 def _ratio(value: FoldValue, base: FoldValue, people: int) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,7 @@
 
 from dfcl_jax.methods.saved import load_policy, save_policy
 from dfcl_jax.runs.command import command
-from dfcl_jax.runs.config import FolderConfig, RunConfig, chosen
+from dfcl_jax.runs.config import FolderConfig, RunConfig, TableConfig, chosen
 from dfcl_jax.runs.evaluation import EvaluationConfig, run_evaluation
 from dfcl_jax.runs.exported import export_policy
 from dfcl_jax.runs.newcomers import Newcomers
@@ -13,7 +13,7 @@ from dfcl_jax.runs.predicted_plan import PredictedPlan, plan_people_by_predictio
 from dfcl_jax.runs.run_folder import Run, open_run, run_path
 from dfcl_jax.runs.simulated import DISCOUNT_ARMS, DRAWS, Draw, draw_splits
 from dfcl_jax.runs.simulated_file import write_simulation
-from dfcl_jax.runs.table import TableConfig, run_table, save_policies
+from dfcl_jax.runs.table import run_table, save_policies
 
 __all__ = [
     "DISCOUNT_ARMS",

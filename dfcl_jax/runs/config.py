@@ -5,10 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
+from dfcl_jax.data import Reading
+from dfcl_jax.data.encode import Scaling
 from dfcl_jax.errors import refuse
 from dfcl_jax.methods import CHEAPEST, TWO_STAGE, Method, TwoStage, rivals, standard
 from dfcl_jax.methods.contenders import every_contender
 from dfcl_jax.methods.decision import TRAINING
+from dfcl_jax.runs.newcomers import Newcomers
 from dfcl_jax.runs.options import COUNT, Within
 from dfcl_jax.train import Checkpoints, FitConfig
 from dfcl_jax.train.record import check_tensorboard
@@ -65,6 +68,43 @@ class RunConfig(FolderConfig):
             if self.methods:
                 known |= rivals(self.two_stage, self.decision) | every_contender(self.two_stage, self.decision)
         return chosen(known, self.methods)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableConfig(RunConfig):
+    """The options of every experiment on a table."""
+
+    data: Path
+    """CSV file (also .csv.gz), Parquet file, or folder of parts of either."""
+    reading: Reading = field(default_factory=Reading)
+    """How CSV files are written; found out if not given."""
+    memory: Annotated[float, Within(0, above=True)] | None = None
+    """GB that the trial may take; a larger one is streamed from its files. Half of what is free if not given."""
+    folds: Annotated[int, Within(2)] = 5
+    """Parts of the trial, each judged by models of the others: everybody is judged once."""
+    seeds: Annotated[int, COUNT] = 1
+    """Partitions into folds, numbered from --first-seed; estimates are medians over them."""
+    splits: Annotated[int, Within(0)] = 0
+    """Judge by so many overlapping random splits, by --fractions, instead of folds."""
+    budgets: tuple[Annotated[float, Within(0)], ...] = ()
+    """Cost per person; between the cheapest and the dearest treatment's mean cost if not given: six, or two if few."""
+    fractions: tuple[float, float, float] = (0.6, 0.1, 0.3)
+    """Training, validation and test parts; of folds the first two say what share of the rest is for validation."""
+    scaling: Scaling = "standard"
+    people: Path | None = None
+    """Table of people to plan for; those of the trial if not given, each by models that have not seen them."""
+    newcomers: Newcomers = field(default_factory=Newcomers)
+    """How far those people may differ from the trial's."""
+
+    @property
+    def seed_numbers(self) -> range:
+        """The numbers of the partitions, or of the splits."""
+        return range(self.first_seed, self.first_seed + (self.splits or self.seeds))
+
+    @property
+    def valid(self) -> float:
+        """The validation part of the rows outside a fold."""
+        return self.fractions[1] / (self.fractions[0] + self.fractions[1])
 
 
 def chosen(known: dict[str, Method], names: Sequence[str]) -> dict[str, Method]:

@@ -116,6 +116,11 @@ def measured_scores(settle: Settle, split: Split, base: Method, params: Params) 
     return scores.known_costs(surfaces, np.asarray(split.task.costs))
 
 
+def params_of(study: Study, name: str, split: Split) -> Params:
+    """What a method learned on a split's task."""
+    return next(cell.params for cell in study.cells[name] if cell.seed == split.task.seed)
+
+
 def examine(outcomes: Outcomes, split: Split, settling: Scores, loss: Loss) -> pd.DataFrame:
     """Value and quality of one policy: a row for each budget, with columns as in `Study`."""
     budgets, test = split.task.budgets, split.exam.test

@@ -7,7 +7,7 @@ import numpy as np
 from dfcl_jax.data import Split
 from dfcl_jax.methods import Mixture, Policy
 from dfcl_jax.metrics import spend_curve
-from dfcl_jax.study.comparison import Study, measured_scores
+from dfcl_jax.study.comparison import Study, measured_scores, params_of
 
 
 def mixture_of(
@@ -40,10 +40,7 @@ def policy_of(
         clusters: [n] the cluster of each row of the table.
     """
     method, test = study.methods[name], split.exam.test
-    params, base_params = (
-        next(cell.params for cell in study.cells[each] if cell.seed == split.task.seed)
-        for each in (name, study.judge.base)
-    )
+    params, base_params = (params_of(study, each, split) for each in (name, study.judge.base))
     settling = measured_scores(study.judge.settle, split, study.methods[study.judge.base], base_params)
     own = None if clusters is None or split.test_rows is None else clusters[split.test_rows]
     hat = method.predict(params, test.x)

@@ -12,8 +12,7 @@ from dfcl_jax.data import Split
 from dfcl_jax.methods import CHEAPEST
 from dfcl_jax.metrics import Fold, FoldValue
 from dfcl_jax.metrics.intervals import z_score
-from dfcl_jax.models import Params
-from dfcl_jax.study.comparison import Study, measured_scores
+from dfcl_jax.study.comparison import Study, measured_scores, params_of
 from dfcl_jax.types import Scores
 
 AUTO = "auto"
@@ -70,7 +69,7 @@ def prove(study: Study, splits: Sequence[Split], *, folds: int, clusters: np.nda
     budgets = tuple(float(b) for b, kept in zip(splits[0].task.budgets, met, strict=True) if kept)
     judged = [one._replace(values={name: _mean_too(v, met) for name, v in one.values.items()}) for one in judged]
     people = sum(split.exam.test.rows for split in splits[:folds])
-    critical = _critical(judged, study.judge.base, rivals, people, folds)
+    critical = _critical(judged, study.judge.base, rivals)
     choices = {}
     if rivals and budgets:
         for p, one in enumerate(judged):
@@ -123,37 +122,6 @@ def _why_withheld(splits: Sequence[Split]) -> str:
     return f"No intervals: a treatment was given to only {least} people"
 
 
-def calibration_slopes(study: Study, splits: Sequence[Split]) -> pd.DataFrame:
-    """How far predicted effects over the control are measured: method, outcome, slope, low, high.
-
-    The least-squares slope of the scores' differences to the first treatment on the predicted ones, both less their
-    mean in each fold at each treatment: 1 where predictions are right on average, 0 where they say nothing of who gains
-    more.
-    Methods that predict money alone; of people whom models have not seen; errors are robust to unequal variances.
-    """
-    base, rows = study.judge.base, []
-    for name, method in study.methods.items():
-        if not method.money:
-            continue
-        products = {"revenue": [], "cost": []}
-        for split in splits:
-            predicted = method.predict(_params(study, name, split), split.exam.test.x)
-            measured = measured_scores(study.judge.settle, split, study.methods[base], _params(study, base, split))
-            for outcome, hat, score in zip(products, predicted, (measured.r, measured.c), strict=True):
-                pair = (np.asarray(surface, np.float64) for surface in (hat, score))
-                x, y = (surface[:, 1:] - surface[:, :1] for surface in pair)
-                products[outcome].append((x - x.mean(axis=0), y - y.mean(axis=0)))
-        for outcome, pairs in products.items():
-            x, y = (np.concatenate(side) for side in zip(*pairs, strict=True))
-            size = (x**2).sum()
-            if size > 0:
-                slope = (x * y).sum() / size
-                error = np.sqrt(((x * (y - slope * x)).sum(axis=1) ** 2).sum()) / size
-                reach = z_score(LEVEL) * error
-                rows.append((name, outcome, slope, slope - reach, slope + reach))
-    return pd.DataFrame(rows, columns=["method", "outcome", "slope", "low", "high"])
-
-
 def rows_needed(error: float, lift: float, people: int) -> float:
     """People of a trial that tells a lift, with probability 80%, from 0 at the level of 95%.
 
@@ -167,7 +135,8 @@ def _judged(study: Study, splits: Sequence[Split], clusters: np.ndarray | None) 
     groups = None if clusters is None else clusters[np.concatenate([split.rows for split in splits])]
     base = study.judge.base
     settling = [
-        measured_scores(study.judge.settle, split, study.methods[base], _params(study, base, split)) for split in splits
+        measured_scores(study.judge.settle, split, study.methods[base], params_of(study, base, split))
+        for split in splits
     ]
     values = {}
     for name in study.methods:
@@ -185,14 +154,10 @@ def _fold(study: Study, splits: Sequence[Split], name: str, k: int, scores: Scor
     """
     method, exam = study.methods[name], splits[k].exam
     own, *others = (
-        method.predict(_params(study, name, split), exam.test.x)
+        method.predict(params_of(study, name, split), exam.test.x)
         for split in (splits[k], *(other for at, other in enumerate(splits) if at != k))
     )
     return Fold(own, scores, exam.weight, tuple(others))
-
-
-def _params(study: Study, name: str, split: Split) -> Params:
-    return next(cell.params for cell in study.cells[name] if cell.seed == split.task.seed)
 
 
 def _mean_too(value: FoldValue, met: np.ndarray) -> FoldValue:
@@ -207,7 +172,7 @@ def _mean_too(value: FoldValue, met: np.ndarray) -> FoldValue:
     )
 
 
-def _critical(judged: Sequence[_Judged], base: str, rivals: Sequence[str], people: int, folds: int) -> float:
+def _critical(judged: Sequence[_Judged], base: str, rivals: Sequence[str]) -> float:
     """Standard errors that hold the mean lifts of all rivals at once."""
     if not rivals or not len(judged[0].values[base].revenue):
         return np.nan

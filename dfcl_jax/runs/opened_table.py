@@ -1,0 +1,170 @@
+"""A trial in files, read, checked and split into tasks and exams, in memory where it fits and streamed where not."""
+
+import zlib
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from dfcl_jax import metrics, scores
+from dfcl_jax.data import (
+    Columns,
+    Encoder,
+    Exam,
+    Split,
+    Table,
+    Task,
+    check_leaks,
+    encode,
+    fold_of,
+    open_parts,
+    open_trial,
+    part_of,
+    split_folds,
+    split_table,
+    trial_table,
+)
+from dfcl_jax.data.streamed import Choice
+from dfcl_jax.errors import refuse
+from dfcl_jax.runs.config import TableConfig
+from dfcl_jax.train import available_memory
+from dfcl_jax.types import Trial
+
+# A trial in memory is there several times over: as a table, encoded, split for each seed, stacked, with scores.
+COPIES = 12
+# Of the memory that is free, what a trial may take unless --memory says otherwise.
+SHARE = 0.5
+
+
+class Opened(NamedTuple):
+    """A trial that was read and checked, in memory or not."""
+
+    splits: list[Split]
+    arms: tuple[str, ...]
+    mean_costs: np.ndarray  # [m]
+    checksum: int
+    rows: int
+    table: Table | None  # None: it is streamed
+    notes: list[str]  # what was found out, and what makes figures doubtful
+
+    @property
+    def clusters(self) -> np.ndarray | None:
+        """[n] the cluster of each row."""
+        return None if self.table is None else self.table.cluster
+
+
+def open_table(config: TableConfig, columns: Columns, table: Table | None = None) -> Opened:
+    """Read and check a trial, in memory where it fits.
+
+    Args:
+        config: what is to be read and how it is split.
+        columns: which column is what.
+        table: the trial, where it is in memory already.
+
+    Raises:
+        InputError: what is wrong with the table; clusters or weights of a trial that is streamed.
+    """
+    if table is not None or _fits(config):
+        return _in_memory(config, columns, table)
+    if columns.of_rows:
+        found = f"{', '.join(columns.of_rows)} in a trial that is streamed from its files"
+        refuse("cluster, weight", found=found, expected="a trial that fits into memory (--memory)")
+    return _streamed(config, columns)
+
+
+def _fits(config: TableConfig) -> bool:
+    """Whether the trial fits the memory that it may take."""
+    path = Path(config.data).expanduser()
+    if path.is_file() and not path.name.lower().endswith((".parquet", ".pq")):
+        size = path.stat().st_size * (4 if path.name.endswith(".gz") else 1)
+    elif path.exists():
+        parts = open_parts(path, reading=config.reading)
+        size = 8 * parts.rows * len(parts.schema.names)
+    else:
+        return True  # refused where it is read
+    limit = SHARE * available_memory() if config.memory is None else config.memory * 1e9
+    return COPIES * size <= limit
+
+
+def _in_memory(config: TableConfig, columns: Columns, table: Table | None) -> Opened:
+    table = trial_table(config.data, columns, reading=config.reading) if table is None else table
+    splits = [split for number in config.seed_numbers for split in _splits(table, config, number)]
+    config.two_stage.check_outcomes({f"column {columns.revenue!r}": table.r, f"column {columns.cost!r}": table.c})
+    encoder = splits[0].encoder
+    assert encoder is not None
+    whole = Trial(encode(encoder, table.features), table.t, table.r, table.c, table.p)  # pyright: ignore
+    mean_costs = scores.mean_costs(whole, table.known_costs, people=table.weight)
+    doubts = _doubts(whole, columns, table.arms, encoder)
+    notes = [*table.notes, *map("Doubtful: {}".format, [*doubts, *check_leaks(table)])]
+    return Opened(splits, table.arms, mean_costs, _checksum(table), len(table.t), table, notes)
+
+
+def _splits(table: Table, config: TableConfig, number: int) -> list[Split]:
+    """One random split, or the folds of one partition."""
+    if config.splits:
+        return [split_table(table, number, fractions=config.fractions, scaling=config.scaling)]
+    return split_folds(table, number, folds=config.folds, valid=config.valid, scaling=config.scaling)
+
+
+def _streamed(config: TableConfig, columns: Columns) -> Opened:
+    # Values of the encoder are learned from the first split's training rows alone; folds have no rows in common for it.
+    training = part_of(config.first_seed, config.fractions, 0) if config.splits else None
+    trial = open_trial(config.data, columns, scaling=config.scaling, reading=config.reading, training=training)
+    row = 4 * (len(trial.encoder.names) + 6 * len(trial.arms))
+    limit = SHARE * available_memory() if config.memory is None else config.memory * 1e9
+    choices = _streamed_parts(config)
+    most = max(int(limit / COPIES / row / len(choices)), 2**16)
+    splits = []
+    for seed, parts in choices.items():
+        train, valid, test = map(trial.select, parts)
+        in_memory = [jax.tree.map(jnp.asarray, part.read(most, seed=seed)) for part in (valid, test)]
+        task = Task(train, in_memory[0], (), seed, costs=tuple(trial.known_costs))
+        splits.append(Split(task, Exam(in_memory[1], None), trial.encoder))
+    sample = trial.sample(2**18)
+    mean_costs = scores.mean_costs(sample, trial.known_costs)
+    doubts = _doubts(sample, columns, trial.arms, trial.encoder)
+    held = f"{trial.rows:,} rows are streamed; up to {most:,} of the validation and test parts are held in memory"
+    notes = [held, *trial.notes, *map("Doubtful: {}".format, [*doubts, *trial.leaks])]
+    about = str([(group.rows, group.start) for group in trial.parts.groups]) + str(trial.columns)
+    checksum = zlib.crc32(about.encode(), zlib.crc32(np.asarray(sample.r).tobytes()))
+    return Opened(splits, trial.arms, mean_costs, checksum, trial.rows, None, notes)
+
+
+def _streamed_parts(config: TableConfig) -> dict[int, tuple[Choice, Choice, Choice]]:
+    """Training, validation and test rows of each task, by its number."""
+    if config.splits:
+        parts = partial(part_of, fractions=config.fractions)
+        return {seed: (parts(seed, k=0), parts(seed, k=1), parts(seed, k=2)) for seed in config.seed_numbers}
+    return {
+        partition * config.folds + k: fold_of(partition, config.folds, k, valid=config.valid)
+        for partition in config.seed_numbers
+        for k in range(config.folds)
+    }
+
+
+def _doubts(trial: Trial, columns: Columns, arms: tuple[str, ...], encoder: Encoder) -> list[str]:
+    """What makes figures doubtful, and why a figure is not defined."""
+    found = metrics.doubts(
+        trial,
+        arms,
+        names=encoder.names,
+        given_propensities=bool(columns.propensities or columns.propensity_columns),
+        outcomes=(columns.revenue, columns.cost),
+    )
+    if trial.p.shape != (2,):
+        return found
+    dearer_last = trial if np.diff(scores.mean_costs(trial))[0] >= 0 else trial._replace(t=1 - trial.t)
+    why = metrics.why_undefined(dearer_last, metrics.aucc, arms=arms if dearer_last is trial else arms[::-1])
+    return found if why is None else [*found, f"AUCC is not defined here: {why}"]
+
+
+def _checksum(table: Table) -> int:
+    checksum = 0
+    of_rows = [part for part in (table.cluster, table.weight) if part is not None]
+    for part in (*of_rows, table.t, table.r, table.c, table.p, pd.util.hash_pandas_object(table.features).to_numpy()):
+        checksum = zlib.crc32(part.tobytes(), checksum)
+    return checksum

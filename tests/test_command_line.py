@@ -79,6 +79,18 @@ def _assert_refused(error: str, words: list[str]) -> None:
         (SMALL, ["--fractions", "0.5", "0.5", "0.5"], ["fractions", "(0.5, 0.5, 0.5)", "sum to 1"]),
         (SMALL, ["--seeds", "0"], ["seeds", "found 0", "at least 1"]),
         (SMALL, ["--people", "nobody.csv"], ["data file", "nobody.csv", "a CSV or Parquet file"]),
+        (SMALL, ["--arms", *ARMS, "--costs", "-1", "0.5", "1"], ["costs", "-1", "at least 0"]),
+        (SMALL, ["--folds", "1"], ["folds", "found 1", "at least 2"]),
+        (
+            SMALL,
+            ["--two-stage.loss", "cross_entropy", "--two-stage.network.link", "sigmoid"],
+            ["column 'sales'", "squares"],
+        ),
+        # Options that contradict each other are found while they are read.
+        (SMALL, ["--two-stage.loss", "cross_entropy"], ["cross_entropy", "'sigmoid'"]),
+        (SMALL, ["--cluster", "region", "--splits", "2"], ["--cluster", "folds"]),
+        (_with("region", 4, None), ["--cluster", "region"], ["column 'region', row 4", "a gap", "cluster"]),
+        (_with("age", 6, -1.0), ["--weight", "age"], ["column 'age', row", "a weight of at least 0"]),
         (SMALL, ["--data", "nobody.csv"], ["data file", "nobody.csv", "a CSV or Parquet file"]),
     ],
 )

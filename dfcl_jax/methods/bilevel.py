@@ -16,10 +16,9 @@ from dfcl_jax.methods.decision import Begin, Decision, begin_from, objective_of,
 from dfcl_jax.methods.gradient import build, keys_for, predict_counted, predict_money, with_units, within_seen
 from dfcl_jax.methods.method import Log
 from dfcl_jax.methods.observed import observed_of
+from dfcl_jax.methods.over_seeds import OverSeeds
 from dfcl_jax.models import Model, NetworkConfig, Params
 from dfcl_jax.train import (
-    ALL_SEEDS,
-    ONE_SEED,
     FitConfig,
     Hypergradient,
     Levels,
@@ -40,7 +39,7 @@ TRAINING = FitConfig(epochs=12, batch_size=1024, learning_rate=1e-3)
 
 
 @dataclass(frozen=True)
-class BiLevel:
+class BiLevel(OverSeeds):
     """A target network on observed people, at gates of a bridge that learns from decisions on the trial (B6 to B10).
 
     The teacher is the two-stage network `upper.start`, fitted on the trial and then frozen; the target starts from its
@@ -85,14 +84,6 @@ class BiLevel:
     def network(self) -> NetworkConfig:
         """The shape of target and teacher."""
         return self.upper.start.network
-
-    def fit(self, key: Array, task: Task, log: Log) -> Params:
-        """The target's parameters with its units of money."""
-        return self._fit(key, [task], log, ONE_SEED)
-
-    def fit_many(self, key: Array, tasks: Sequence[Task], log: Log) -> Params:
-        """`fit` of several seeds in one program, leaves [s, ...]; they have equally many observed people."""
-        return self._fit(key, tasks, log, ALL_SEEDS)
 
     def predict(self, params: Params, x: Array) -> Outcomes:
         """Revenue and cost of every treatment, [n, m] each; cost within the range that the trial has seen of it."""

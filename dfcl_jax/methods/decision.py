@@ -30,6 +30,7 @@ from dfcl_jax.methods.gradient import (
     with_units,
 )
 from dfcl_jax.methods.method import Log
+from dfcl_jax.methods.over_seeds import OverSeeds
 from dfcl_jax.methods.regression import counted_in, of_others
 from dfcl_jax.methods.two_stage import TwoStage
 from dfcl_jax.methods.weighted import WeightedTwoStage
@@ -37,8 +38,6 @@ from dfcl_jax.models import Model, Params
 from dfcl_jax.scores.surfaces import Estimator, apply, learn
 from dfcl_jax.solvers import check_budgets
 from dfcl_jax.train import (
-    ALL_SEEDS,
-    ONE_SEED,
     Fit,
     FitConfig,
     MeanOverRows,
@@ -73,7 +72,7 @@ class Terms(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Decision:
+class Decision(OverSeeds):
     """A way to train on decisions: alpha * prediction loss + decision loss, from a two-stage network.
 
     The checkpoint is the one whose policy has the highest value on the validation part, the start included. A new
@@ -115,14 +114,6 @@ class Decision:
     def money(self) -> bool:
         """False: a network trained on decisions ranks them; the scale of its predictions is anything."""
         return False
-
-    def fit(self, key: Array, task: Task, log: Log) -> Params:
-        """The network's parameters with its units of money."""
-        return self._fit(key, [task], log, ONE_SEED)
-
-    def fit_many(self, key: Array, tasks: Sequence[Task], log: Log) -> Params:
-        """`fit` of several seeds in one program, leaves [s, ...]."""
-        return self._fit(key, tasks, log, ALL_SEEDS)
 
     def predict(self, params: Params, x: Array) -> Outcomes:
         """Surfaces whose differences rank decisions, [n, m] each."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
@@ -12,10 +12,10 @@ from dfcl_jax.data import Task
 from dfcl_jax.losses.constants import score_spread
 from dfcl_jax.methods.gradient import in_memory, predict_money
 from dfcl_jax.methods.method import Log, Method
-from dfcl_jax.methods.regression import OverSeeds, all_rows, counted_in, nuisances, person_weights, regress
+from dfcl_jax.methods.regression import all_rows, counted_in, nuisances, person_weights, regress
 from dfcl_jax.methods.two_stage import TwoStage
-from dfcl_jax.methods.weighted import WeightedTwoStage
-from dfcl_jax.models import NetworkConfig, Params
+from dfcl_jax.methods.weighted import FromStart, WeightedTwoStage
+from dfcl_jax.models import Params
 from dfcl_jax.train import FitConfig, Seeds
 from dfcl_jax.types import Outcomes, Trial, stack
 
@@ -42,7 +42,7 @@ def teaching_loss(outcomes: Outcomes, given: Taught, *, level: bool = True) -> A
 
 
 @dataclass(frozen=True)
-class Distilled(OverSeeds):
+class Distilled(FromStart):
     """A network regressed on a method's surfaces by `teaching_loss`, in everybody's own unit.
 
     The network is that of `start`, which it begins from. Outcomes are not looked at again: what it learns is without
@@ -58,16 +58,6 @@ class Distilled(OverSeeds):
     def money(self) -> bool:
         """Whether the teacher predicts money."""
         return self.of.money
-
-    @property
-    def network(self) -> NetworkConfig:
-        """The network, which is that of the start."""
-        return self.start.network
-
-    @property
-    def loss(self) -> Literal["squares", "cross_entropy"]:
-        """The prediction loss of the start."""
-        return self.start.loss
 
     def predict(self, params: Params, x: Array) -> Outcomes:
         """The teacher's surfaces as the network has learned them, [n, m] each."""

@@ -13,12 +13,11 @@ from dfcl_jax.data import Task
 from dfcl_jax.errors import refuse
 from dfcl_jax.methods.gradient import Counted, build, count_all, in_memory, keys_for, with_units, within_seen
 from dfcl_jax.methods.method import Log, Method
+from dfcl_jax.methods.over_seeds import OverSeeds
 from dfcl_jax.methods.two_stage import TwoStage
 from dfcl_jax.models import NetworkConfig, Params
 from dfcl_jax.scores import outcome_scale
 from dfcl_jax.train import (
-    ALL_SEEDS,
-    ONE_SEED,
     FitConfig,
     MeanOverRows,
     Rows,
@@ -52,21 +51,6 @@ class Nuisances(NamedTuple):
     params: Params  # of two-stage learning on all training people
     hat: Outcomes  # predictions of the training people, [n, m] each
     valid_hat: Outcomes  # predictions of the validation people
-
-
-class OverSeeds:
-    """A method that learns from one task as from several, by `_fit`."""
-
-    def fit(self, key: Array, task: Task, log: Log) -> Params:
-        """Nested dictionaries of networks' parameters with their units of money."""
-        return self._fit(key, [task], log, ONE_SEED)
-
-    def fit_many(self, key: Array, tasks: Sequence[Task], log: Log) -> Params:
-        """`fit` of several seeds in one program, leaves [s, ...]."""
-        return self._fit(key, tasks, log, ALL_SEEDS)
-
-    def _fit(self, key: Array, tasks: Sequence[Task], log: Log, seeds: Seeds) -> Params:
-        raise NotImplementedError
 
 
 def nuisances(

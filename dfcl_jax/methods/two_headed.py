@@ -14,7 +14,8 @@ from dfcl_jax.losses import surface_loss
 from dfcl_jax.methods.decision import Decision, Terms, begin_from, objective_of, renewed, scored, validate_of
 from dfcl_jax.methods.gradient import build, predict_money, with_units, within_seen
 from dfcl_jax.methods.method import Log
-from dfcl_jax.methods.regression import OverSeeds, all_rows
+from dfcl_jax.methods.over_seeds import OverSeeds
+from dfcl_jax.methods.regression import all_rows
 from dfcl_jax.models import Model, Params
 from dfcl_jax.scores.surfaces import raw_by_precision
 from dfcl_jax.train import MeanOverRows, Rows, Seeds, Stage, Validation, fit, mesh_of

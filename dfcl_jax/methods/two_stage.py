@@ -24,10 +24,9 @@ from dfcl_jax.methods.gradient import (
     within_seen,
 )
 from dfcl_jax.methods.method import Log
+from dfcl_jax.methods.over_seeds import OverSeeds
 from dfcl_jax.models import NetworkConfig, Params
 from dfcl_jax.train import (
-    ALL_SEEDS,
-    ONE_SEED,
     FitConfig,
     MeanOverRows,
     Rows,
@@ -42,7 +41,7 @@ from dfcl_jax.types import Outcomes, Trial, Units, in_units, num_arms
 
 
 @dataclass(frozen=True)
-class TwoStage:
+class TwoStage(OverSeeds):
     """A network trained on the prediction loss (DFCL, D4); the checkpoint with the least of it on the validation part.
 
     Raises:
@@ -61,14 +60,6 @@ class TwoStage:
         if self.loss == "cross_entropy" and self.network.link != "sigmoid":
             expected = "'sigmoid', for outcomes of 0 to 1; loss 'squares' fits money"
             refuse("link of a network trained by cross_entropy", found=repr(self.network.link), expected=expected)
-
-    def fit(self, key: Array, task: Task, log: Log) -> Params:
-        """The network's parameters with its units of money."""
-        return self._fit(key, [task], log, ONE_SEED)
-
-    def fit_many(self, key: Array, tasks: Sequence[Task], log: Log) -> Params:
-        """`fit` of several seeds in one program, leaves [s, ...]."""
-        return self._fit(key, tasks, log, ALL_SEEDS)
 
     def predict(self, params: Params, x: Array) -> Outcomes:
         """Revenue and cost of every treatment, [n, m] each; cost within the range that the trial has seen of it.

@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from jax import Array
 
 from dfcl_jax.data import Task
 from dfcl_jax.losses import surface_loss
 from dfcl_jax.methods.method import Log
-from dfcl_jax.methods.regression import OverSeeds, all_rows, nuisances, regress
+from dfcl_jax.methods.over_seeds import OverSeeds
+from dfcl_jax.methods.regression import all_rows, nuisances, regress
 from dfcl_jax.methods.two_stage import TwoStage
 from dfcl_jax.models import NetworkConfig, Params
 from dfcl_jax.scores.surfaces import raw_by_precision
@@ -17,18 +18,10 @@ from dfcl_jax.train import FitConfig, Seeds
 from dfcl_jax.types import Outcomes
 
 
-@dataclass(frozen=True)
-class WeightedTwoStage(OverSeeds):
-    """Least squares with weights 1 / s(x_i)^2, s the `scores.outcome_scale` of the two-stage learning it starts from.
+class FromStart(OverSeeds):
+    """A method that goes on with the network of another, `start`, and shares its network and prediction loss."""
 
-    With noise proportional to s these weights are those of least variance (Aitken 1936). There is no decision in it:
-    what it gains over two-stage learning is owed to heavy tails alone.
-    """
-
-    start: TwoStage = field(default_factory=TwoStage)
-    training: FitConfig = field(default_factory=lambda: FitConfig(epochs=12, batch_size=1024, learning_rate=1e-3))
-
-    money = True
+    start: Any
 
     @property
     def network(self) -> NetworkConfig:
@@ -39,6 +32,20 @@ class WeightedTwoStage(OverSeeds):
     def loss(self) -> Literal["squares", "cross_entropy"]:
         """The prediction loss of the start."""
         return self.start.loss
+
+
+@dataclass(frozen=True)
+class WeightedTwoStage(FromStart):
+    """Least squares with weights 1 / s(x_i)^2, s the `scores.outcome_scale` of the two-stage learning it starts from.
+
+    With noise proportional to s these weights are those of least variance (Aitken 1936). There is no decision in it:
+    what it gains over two-stage learning is owed to heavy tails alone.
+    """
+
+    start: TwoStage = field(default_factory=TwoStage)
+    training: FitConfig = field(default_factory=lambda: FitConfig(epochs=12, batch_size=1024, learning_rate=1e-3))
+
+    money = True
 
     def predict(self, params: Params, x: Array) -> Outcomes:
         """As `TwoStage.predict`."""

@@ -12,7 +12,8 @@ from dfcl_jax.data import Task
 from dfcl_jax.losses import surface_loss
 from dfcl_jax.methods.gradient import predict_money
 from dfcl_jax.methods.method import Log
-from dfcl_jax.methods.regression import OverSeeds, all_rows, nuisances, over_control, person_weights, regress
+from dfcl_jax.methods.over_seeds import OverSeeds
+from dfcl_jax.methods.regression import all_rows, nuisances, over_control, person_weights, regress
 from dfcl_jax.methods.two_stage import TwoStage
 from dfcl_jax.models import NetworkConfig, Params
 from dfcl_jax.train import FitConfig, Seeds

@@ -8,6 +8,7 @@ import pytest
 from dfcl_jax import InputError, Outcomes, Trial, TwoStage
 from dfcl_jax.data import Task
 from dfcl_jax.methods import SILENT, DRLearner, RLearner, WeightedTwoStage, XLearner
+from dfcl_jax.methods.over_seeds import OverSeeds
 from dfcl_jax.methods.r_learner import Residuals, residual_loss
 from dfcl_jax.methods.regression import nuisances
 from dfcl_jax.models import NetworkConfig
@@ -123,3 +124,11 @@ def test_the_residual_loss_is_that_of_nie_and_wager_with_two_treatments():
 def test_scores_of_people_whom_the_model_has_seen_are_refused(learner):
     with pytest.raises(InputError, match="folds: found 1, expected at least 2"):
         learner(folds=1)
+
+
+def test_a_method_over_seeds_that_does_not_learn_cannot_be_made():
+    class Idle(OverSeeds):
+        pass
+
+    with pytest.raises(TypeError, match="abstract"):
+        Idle()  # pyright: ignore[reportAbstractUsage]

@@ -9,12 +9,12 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from dfcl_jax.errors import check_option, is_concrete
-from dfcl_jax.losses.dual import dual_loss, ratio
+from dfcl_jax.losses.dual import dual_loss
 from dfcl_jax.losses.finite_difference import Clip, Flips, Normalise, soft_term
 from dfcl_jax.losses.policy_learning import SOFT_VALUE
-from dfcl_jax.solvers import bisect, check_budgets, hard, largest_multiplier
-from dfcl_jax.solvers.multiplier import for_each
-from dfcl_jax.types import Outcomes, Scores, pick
+from dfcl_jax.solvers import check_budgets
+from dfcl_jax.solvers.estimated import crossings
+from dfcl_jax.types import Outcomes, Scores
 
 Spend = Literal["sample", "matched", "predicted"]
 
@@ -47,20 +47,8 @@ def lams_at_budgets(outcomes: Outcomes, scores: Scores, budgets: ArrayLike, *, s
 @partial(jax.jit, static_argnums=3)
 def _lams_at_budgets(outcomes: Outcomes, scores: Scores, budgets: Array, spend: Spend) -> Array:
     outcomes, scores = jax.lax.stop_gradient((outcomes, scores))
-    ceiling = largest_multiplier(outcomes)
-
-    def estimate(arm: Array) -> Array:
-        if spend == "predicted":
-            return pick(outcomes.c, arm).mean()
-        if spend == "sample":
-            return pick(scores.c, arm).mean()
-        return ratio(pick(scores.c, arm).sum(), pick(scores.w, arm).sum())
-
-    def at(budget: Array) -> Array:
-        lam = bisect(lambda lam: hard(outcomes, lam), estimate, budget, ceiling).lam
-        return jnp.where(jnp.isnan(budget), budget, lam)
-
-    return for_each(at, budgets)
+    spent, size = outcomes.c if spend == "predicted" else scores.c, scores.w if spend == "matched" else None
+    return crossings(outcomes, spent, size, budgets)
 
 
 def primal_policy_learning_loss(

@@ -13,7 +13,7 @@ from dfcl_jax.errors import is_concrete
 from dfcl_jax.solvers.checks import check_budget, check_budgets, check_outcomes, rounded_down
 from dfcl_jax.solvers.hull import Hull, costs_above, upper_hull
 from dfcl_jax.sums import Double, exact_sum, minus, times
-from dfcl_jax.types import Outcomes, pick
+from dfcl_jax.types import Outcomes
 
 # Numbers of steps of a hull that searches are compiled for, beside the largest.
 _LENGTHS = (8, 16, 32)
@@ -26,19 +26,22 @@ def largest_multiplier(outcomes: Outcomes) -> Array:
     cannot bring back a costlier treatment. It is at most the square root of the largest float, so that lam c stays
     finite.
     """
-    cheapest = jnp.argmin(outcomes.c, axis=1)
-    rise = outcomes.r - pick(outcomes.r, cheapest)[:, None]
-    run = outcomes.c - pick(outcomes.c, cheapest)[:, None]
+    r, c = outcomes.r.T, outcomes.c.T  # by treatment, so that a pass over people reads a row
+    base, least_cost = r[0], c[0]
+    for j in range(1, c.shape[0]):
+        base, least_cost = jnp.where(c[j] < least_cost, r[j], base), jnp.minimum(c[j], least_cost)
+    rise, run = r - base[None], c - least_cost[None]
     slope = jnp.where(run > 0, rise / jnp.where(run > 0, run, 1), 0)
     return jnp.clip(2 * slope.max() + jnp.finfo(slope.dtype).tiny, 0, jnp.finfo(slope.dtype).max ** 0.5)
 
 
-def _to_bits(x: Array) -> Array:
-    # Read as integers, the bit patterns of non-negative floats have the order of the floats.
+def to_bits(x: Array) -> Array:
+    """Read non-negative floats as integers, which have the order of the floats."""
     return jax.lax.bitcast_convert_type(x, jnp.int64 if x.dtype == jnp.float64 else jnp.int32)
 
 
-def _to_float(bits: Array, dtype: jnp.dtype) -> Array:
+def to_float(bits: Array, dtype: jnp.dtype) -> Array:
+    """Undo `to_bits`."""
     return jax.lax.bitcast_convert_type(bits, dtype)
 
 
@@ -67,7 +70,7 @@ def bisect(
     def halve(bracket: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
         low, high, over, within = bracket
         middle = low + (high - low) // 2
-        arm = decide(_to_float(middle, ceiling.dtype))
+        arm = decide(to_float(middle, ceiling.dtype))
         fits = spend(arm) <= budget
         return (
             jnp.where(fits, low, middle),
@@ -77,10 +80,10 @@ def bisect(
         )
 
     # -1 is below the pattern of 0.0, so that lam = 0 can be the result.
-    bits = _to_bits(ceiling)
+    bits = to_bits(ceiling)
     start = (jnp.full_like(bits, -1), bits, decide(jnp.zeros_like(ceiling)), decide(ceiling))
     _, high, over, within = jax.lax.while_loop(lambda bracket: bracket[1] - bracket[0] > 1, halve, start)
-    return Crossing(_to_float(high, ceiling.dtype), within, over)
+    return Crossing(to_float(high, ceiling.dtype), within, over)
 
 
 def least(fits: Callable[[Array], Array], low: Array, high: Array) -> Array:
@@ -107,10 +110,10 @@ def hull_multiplier(hull: Hull, budget: Array, weights: Array | None = None) -> 
         ceiling = few.slope.max()
 
         def fits(bits: Array) -> Array:
-            return over_budget(costs_above(few, _to_float(bits, ceiling.dtype)), budget, weights).hi <= 0
+            return over_budget(costs_above(few, to_float(bits, ceiling.dtype)), budget, weights).hi <= 0
 
-        bits = _to_bits(ceiling)
-        return _to_float(least(fits, jnp.full_like(bits, -1), bits), ceiling.dtype)
+        bits = to_bits(ceiling)
+        return to_float(least(fits, jnp.full_like(bits, -1), bits), ceiling.dtype)
 
     # Of many treatments few are on a hull. The search passes over its first steps alone if nobody takes more.
     steps = hull.slope.shape[0]

@@ -1,8 +1,9 @@
 """What of the paper is asked for, and at what size."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from dfcl_jax.errors import refuse
 from dfcl_jax.methods import TwoStage
@@ -67,6 +68,10 @@ class PaperConfig(RunConfig):
         """Two-stage learning as the options have it, or `start` where they say nothing; of two epochs if quick."""
         start = start if self.two_stage == TwoStage() else self.two_stage
         return replace(start, training=replace(start.training, epochs=2)) if self.quick else start
+
+    def some(self, things: Sequence[Any], most: int = 2) -> Sequence[Any]:
+        """All of them; the first few if quick."""
+        return things[:most] if self.quick else things
 
     @property
     def stage(self) -> FitConfig:

@@ -57,7 +57,8 @@ def by_dial(run: Run, config: PaperConfig) -> dict[str, pd.DataFrame]:
     """AUCC over two-stage learning by setting of the dials, in hundredths; for each method, by seed."""
     parts = config.size(PARTS)
     panel, areas = {}, []
-    for label, setting in SETTINGS.items():
+    for label in config.some(list(SETTINGS)):
+        setting = SETTINGS[label]
         start = config.brief(setting.get("start", START))
         methods = config.chosen_methods(methods_of(config, start))
         dials = {"published": True, **RATES} | {name: value for name, value in setting.items() if name != "start"}

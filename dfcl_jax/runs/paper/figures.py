@@ -73,7 +73,7 @@ def run_figure(name: FigureName, config: PaperConfig) -> None:
 def _methods(config: PaperConfig, start: TwoStage, names: Sequence[str]) -> dict[str, Method]:
     """The methods asked for, those of these names if none is; two-stage learning first."""
     known, _ = field_of(start, config.stage, quick=config.quick)
-    return replace(config, methods=config.methods or tuple(names)).chosen_methods(known)
+    return replace(config, methods=config.methods or tuple(config.some(names, 1))).chosen_methods(known)
 
 
 def _compare(
@@ -125,7 +125,7 @@ def swept(run: Run, config: PaperConfig, settings: Sequence[Setting], names: Seq
     with told(run, work):
         for name, method in decisions.items():
             given = replace(method, constants=constants.fitted_at, tracked=False) if fixed else method
-            done = sweep(jax.random.key(0), splits, given, settings, name=name, cells=run.cells())
+            done = sweep(jax.random.key(0), splits, given, config.some(settings), name=name, cells=run.cells())
             lift = lifts(done.study)
             for member, setting in done.settings.items():
                 label = ", ".join(as_text(value) for value in setting.values())
@@ -140,7 +140,7 @@ def windows(run: Run, config: PaperConfig) -> Panel:
     panel = swept(run, config, grid(window_in_spreads=(0.05, 0.25, 1.0, 4.0, 100.0)), ("DFCL-IFD",), fixed=False)
     others = {
         clip: replace(ifd, loss=partial(losses.finite_difference, clip=clip))  # pyright: ignore[reportArgumentType]
-        for clip in ("none", "max")
+        for clip in config.some(("none", "max"), 1)
     }
     study, _ = _compare(run, config, {TWO_STAGE: start, **others}, TABLES[2].draw(config, parts), parts)
     lift = lifts(study)
@@ -150,7 +150,8 @@ def windows(run: Run, config: PaperConfig) -> Panel:
 def varied(run: Run, config: PaperConfig, settings: Mapping[str, dict], *, what: str) -> Panel:
     """Lift of methods where the trial or the network is another: `parts`, `hidden` or dials of the population."""
     panel = {}
-    for label, setting in settings.items():
+    for label in config.some(list(settings)):
+        setting = settings[label]
         start = config.brief(TABLES[2].two_stage)
         if "hidden" in setting:
             start = replace(start, network=replace(start.network, hidden=setting["hidden"]))
@@ -168,7 +169,11 @@ def centring(run: Run, config: PaperConfig) -> Panel:
     """AUCC over two-stage learning of what lies between PL and IFD, in hundredths."""
     table = TABLES[1]
     parts, start = config.size(table.parts, table.full), config.brief(table.two_stage)
-    steps: dict[str, Method] = {TWO_STAGE: start, **from_pl_to_ifd(start, config.stage)}
+    ladder = from_pl_to_ifd(start, config.stage)
+    steps: dict[str, Method] = {
+        TWO_STAGE: start,
+        **{name: ladder[name] for name in config.some(list(ladder)[::-1])[::-1]},
+    }
     study, splits = _compare(run, config, steps, table.draw(config, parts), parts)
     aucc = true_aucc(study, splits)
     over = 100 * aucc.sub(aucc[TWO_STAGE], axis=0)

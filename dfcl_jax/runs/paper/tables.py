@@ -56,7 +56,7 @@ def run_table_of_paper(number: int, config: PaperConfig) -> None:
     start = config.brief(table.two_stage)
     criteo = number == 1
     methods, missing = field_of(start, config.stage, left_out=table.left_out, criteo=criteo, quick=config.quick)
-    if criteo:
+    if criteo and not config.quick:
         methods |= from_pl_to_ifd(start, config.stage)
     # What is tried quickly is what the paper has.
     brief = [name for name in methods if name in table.published] if config.quick else []

@@ -17,8 +17,8 @@ CRITEO = Columns(
     arms=("0", "1"),
 )
 
-# MT-LIFT (Meituan, 5,541,842 people): conversions bought with clicks by five coupons, CRITEO's twin of several arms. The
-# values of the coupons are not published, so that the plan's cost is a click, not money.
+# MT-LIFT (Meituan, 5,541,842 people): conversions bought with clicks by five coupons, CRITEO's twin of several arms.
+# The values of the coupons are not published, so that the plan's cost is a click, not money.
 MT_LIFT = Columns(
     treatment="treatment",
     revenue="conversion",

@@ -53,8 +53,8 @@ def test_stratified_value_is_each_arms_own_mean_times_its_share():
 def test_a_stratified_value_is_less_noisy_where_base_demand_is_large():
     """Everybody brings 10 and the arm's effect, so that Horvitz-Thompson is as noisy as the number that matches.
 
-    Of 400 trials: the mean is right within four standard errors, and the spread is below half of HT's (by theory .1 over
-    10 sqrt((1 - p) / p), for the arm's effect is the same for all).
+    Of 400 trials: the mean is right within four standard errors, and the spread is below half of HT's (in theory
+    .1 over 10 sqrt((1 - p) / p), for the arm's effect is the same for all).
     """
     rng = np.random.default_rng(0)
     arm, effect, n = np.arange(200) % 2, np.array([0.0, 1.0]), 200

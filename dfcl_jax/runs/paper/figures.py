@@ -12,7 +12,7 @@ from dfcl_jax.data import Split, simulate
 from dfcl_jax.errors import refuse
 from dfcl_jax.losses import constants
 from dfcl_jax.losses import decision as losses
-from dfcl_jax.methods import TWO_STAGE, Decision, Method, TwoStage
+from dfcl_jax.methods import CHEAPEST, TWO_STAGE, Decision, Method, TwoStage
 from dfcl_jax.report.published import Published, beside_published, draw_settings, shown
 from dfcl_jax.report.summary import lifts
 from dfcl_jax.report.terminal import markdown_table, number
@@ -87,7 +87,7 @@ def _compare(
 
 
 def _lifts(study: Study, names: Sequence[str]) -> pd.DataFrame:
-    return lifts(study)[[name for name in names if name not in (TWO_STAGE,)]]
+    return lifts(study)[[name for name in names if name != TWO_STAGE]]
 
 
 def by_budget(run: Run, config: PaperConfig) -> Panel:
@@ -95,7 +95,7 @@ def by_budget(run: Run, config: PaperConfig) -> Panel:
     parts = config.size(PARTS, FULL)
     methods = _methods(config, config.brief(TABLES[2].two_stage), (*DFCL, "DPM", "CN", "CN + DFCL-PL"))
     study, _ = _compare(run, config, methods, TABLES[2].draw(config, parts), parts)
-    names = [name for name in study.cells if name not in (TWO_STAGE, "cheapest arm")]
+    names = [name for name in study.cells if name not in (TWO_STAGE, CHEAPEST)]
     wide = study.values.pivot(index="seed", columns=["method", "budget"], values="revenue")
     panel = {}
     for budget in sorted(study.values.budget.unique()):
@@ -161,7 +161,7 @@ def varied(run: Run, config: PaperConfig, settings: Mapping[str, dict], *, what:
         methods = _methods(config, start, ("DFCL-PL", "DFCL-IFD", "PL-centred", "PL-own-units"))
         run.say(f"{what}: {label}")
         study, _ = _compare(run, config, methods, draw, parts, **dials)
-        panel[label] = _lifts(study, [name for name in methods if name != "cheapest arm"])
+        panel[label] = _lifts(study, [name for name in methods if name != CHEAPEST])
     return panel
 
 

@@ -305,7 +305,9 @@ def on_criteo(n: int, gap: float) -> tuple[Outcomes, Trial]:
     t = (np.arange(n) % 20 >= 3).astype(int)
     c = rng.random(n) < 0.05
     r = c & (rng.random(n) < 0.1)
-    trial = Trial(jnp.zeros((n, 1)), jnp.asarray(t), *(jnp.asarray(y, float) for y in (r, c)), jnp.array([0.15, 0.85]))
+    trial = Trial(
+        jnp.zeros((n, 1)), jnp.asarray(t), jnp.asarray(r, float), jnp.asarray(c, float), jnp.array([0.15, 0.85])
+    )
     r_hat, c_hat = gap * rng.uniform(-1, 1, size=(2, n, 2))
     return Outcomes(jnp.asarray(r_hat), jnp.asarray(c_hat)), trial
 

@@ -46,7 +46,8 @@ def people(n: int, seed: int) -> Trial:
     return Trial(*map(jnp.asarray, (np.eye(3)[group], arm, r, c, np.full(3, 1 / 3))))
 
 
-TASK = Task(people(N, 0), people(900, 1), (0.2, 0.5))
+TRAIN = people(N, 0)
+TASK = Task(TRAIN, people(900, 1), (0.2, 0.5))
 METHODS = {
     "segments": Segments(START, groups=3, prior=0.0),
     "risk-averse": RiskAverse(START, members=3),
@@ -87,7 +88,7 @@ def predicted(name: str, fitted) -> Outcomes:
 
 def test_segments_without_a_prior_are_the_trials_own_means(fitted):
     """Everybody of a group is predicted alike, so the prediction cancels and the mean of what was seen is left."""
-    trial = TASK.train
+    trial = TRAIN
     group = np.asarray(trial.x).argmax(axis=1)
     for mine, y in zip(predicted("segments", fitted), (trial.r, trial.c), strict=True):
         own = [[np.asarray(y)[(group == g) & (np.asarray(trial.t) == j)].mean() for j in range(3)] for g in range(3)]
@@ -217,9 +218,7 @@ def test_the_zero_inflated_loss_is_the_likelihood_of_a_log_normal():
             "network of a zero-inflated head: found mlp, link sigmoid",
         ),
         (
-            lambda: ZeroInflated(LINEAR, TRAINING).fit(
-                KEY, TASK._replace(train=TASK.train._replace(r=-TASK.train.r)), SILENT
-            ),
+            lambda: ZeroInflated(LINEAR, TRAINING).fit(KEY, TASK._replace(train=TRAIN._replace(r=-TRAIN.r)), SILENT),
             "revenue of a zero-inflated head: found values from",
         ),
     ],

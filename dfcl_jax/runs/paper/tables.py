@@ -63,7 +63,8 @@ def run_table_of_paper(number: int, config: PaperConfig) -> None:
     parts = config.size(table.parts, table.full)
     if config.data is not None:
         splits, about, data = _of_file(config)
-        parts = tuple(source.rows for source in (*splits[0].task[:2], splits[0].exam.test))
+        task, exam = splits[0].task, splits[0].exam
+        parts = (task.train.rows, task.valid.rows, exam.test.rows)
     else:
         splits, data = [], {"parts": parts, "quick": config.quick, "wide": config.full}
         about = "simulated trials, so that published figures are of other data, context and no target"

@@ -9,12 +9,11 @@ import pandas as pd
 from jax import Array
 from rich.progress import Progress
 
-from dfcl_jax import scores
 from dfcl_jax.data import Split, simulate
 from dfcl_jax.errors import refuse
 from dfcl_jax.methods import TWO_STAGE, Policy
 from dfcl_jax.runs import DISCOUNT_ARMS, Run, RunConfig, command, draw_splits, open_run
-from dfcl_jax.study import Study, compare, online, online_lifts, policy_of
+from dfcl_jax.study import Study, compare, daily_budgets, online, online_lifts, policy_of
 from dfcl_jax.types import Trial
 
 PACED = " paced"
@@ -93,21 +92,12 @@ def side_by_side(
             key,
             lambda day: week_0.in_week(1 + day // 7),
             policies,
-            daily_budgets(config, trial),
+            daily_budgets(trial, config.days, share=config.budget, spread=config.budget_spread, seed=config.first_seed),
             config.people,
             paced=[name for name in policies if name.endswith(PACED)],
             batches=config.batches,
             on_day=lambda day: progress.update(task, completed=day + 1),
         )
-
-
-def daily_budgets(config: Config, trial: Trial) -> list[float]:
-    """Log-normal around the mean that was asked for, no larger than the dearest treatment's mean cost."""
-    mean_costs = np.asarray(scores.ipw(trial).c.mean(axis=0))
-    s = config.budget_spread
-    normal = np.random.default_rng(config.first_seed).normal(size=config.days)
-    share = np.minimum(config.budget * np.exp(s * normal - s**2 / 2), 1)
-    return (mean_costs.min() + share * np.ptp(mean_costs)).tolist()
 
 
 def both_lifts(daily: pd.DataFrame) -> pd.DataFrame:

@@ -17,6 +17,16 @@ CRITEO = Columns(
     arms=("0", "1"),
 )
 
+# MT-LIFT (Meituan, 5,541,842 people): conversions bought with clicks by five coupons, CRITEO's twin of several arms.
+# The values of the coupons are not published, so that the plan's cost is a click, not money.
+MT_LIFT = Columns(
+    treatment="treatment",
+    revenue="conversion",
+    cost="click",
+    features=tuple(f"f{k}" for k in range(99)),
+    arms=("0", "1", "2", "3", "4"),
+)
+
 # MineThatData e-mail challenge (Hillstrom 2008), three equal arms.
 HILLSTROM = Columns(
     treatment="segment",
@@ -50,6 +60,11 @@ THORNTON = Columns(
 def criteo(source: str | Path | pd.DataFrame) -> Table:
     """CRITEO-UPLIFT v2.1: revenue `conversion`, cost `visit`, propensities the arm shares."""
     return trial_table(source, CRITEO)
+
+
+def mt_lift(source: str | Path | pd.DataFrame) -> Table:
+    """MT-LIFT: revenue `conversion`, cost `click`, propensities the arm shares; train.csv or test.csv as released."""
+    return trial_table(source, MT_LIFT)
 
 
 def hillstrom(source: str | Path | pd.DataFrame, *, email_price: float | None = None) -> Table:

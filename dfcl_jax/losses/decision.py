@@ -6,13 +6,18 @@ from jax import Array
 
 from dfcl_jax.losses.constants import Constants, score_spread
 from dfcl_jax.losses.directional import Side, directional_loss
-from dfcl_jax.losses.finite_difference import Flips, dual_finite_difference_loss, finite_difference_loss
+from dfcl_jax.losses.finite_difference import (
+    Clip,
+    Flips,
+    dual_finite_difference_loss,
+    finite_difference_loss,
+)
 from dfcl_jax.losses.perturbed import perturbed_loss
 from dfcl_jax.losses.policy_learning import policy_learning_loss
 from dfcl_jax.losses.prediction import surface_loss
 from dfcl_jax.losses.primal import primal_finite_difference_loss, primal_policy_learning_loss
-from dfcl_jax.solvers import priced
-from dfcl_jax.types import Outcomes, Scores
+from dfcl_jax.solvers import hard, priced
+from dfcl_jax.types import Outcomes, Scores, pick
 
 
 def policy_learning(outcomes: Outcomes, scores: Scores, constants: Constants) -> Array:
@@ -26,11 +31,35 @@ def entropy_regularised(outcomes: Outcomes, scores: Scores, constants: Constants
     return policy_learning_loss(outcomes, scores, k.lams, temperature=k.temperature, weights=k.weights)
 
 
-def finite_difference(outcomes: Outcomes, scores: Scores, constants: Constants) -> Array:
-    """DFCL-IFD (D10) at the constants' window."""
+def above_own_value(outcomes: Outcomes, scores: Scores, constants: Constants) -> Array:
+    """DFCL-MER on gains above what the policy itself is worth: g_ij - V w_ij, V = sum_i g_i,z_i / sum_i w_i,z_i.
+
+    V is the value of the hard decision over the batch, as in DFCL-IFD. Where every step of IFD is inside its window and
+    scores are close to each other beside the temperature, both have the same gradient on r_hat, but for a factor.
+    """
+    k = constants
+
+    def term(lam: Array, temperature: Array, weight: Array) -> Array:
+        z = hard(outcomes, lam)
+        matched = pick(scores.w, z).sum()
+        r, c = (pick(surface, z).sum() / jnp.where(matched > 0, matched, 1) for surface in (scores.r, scores.c))
+        above = Scores(scores.r - r * scores.w, scores.c - c * scores.w, scores.w)
+        return policy_learning_loss(outcomes, above, lam, temperature=temperature, weights=weight)
+
+    return jax.vmap(term)(k.lams, k.temperature, k.weights).sum()
+
+
+def finite_difference(outcomes: Outcomes, scores: Scores, constants: Constants, *, clip: Clip = "window") -> Array:
+    """DFCL-IFD (D10) at the constants' window; `clip` as in `finite_difference_loss`."""
     k = constants
     return finite_difference_loss(
-        outcomes, scores, k.lams, window=k.window, cost_window=k.cost_window, weights=k.weights
+        outcomes,
+        scores,
+        k.lams,
+        clip=clip,
+        window=k.window,
+        cost_window=k.cost_window,
+        weights=k.weights,
     )
 
 

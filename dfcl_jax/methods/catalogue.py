@@ -13,13 +13,20 @@ from dfcl_jax.methods.dr_learner import DRLearner
 from dfcl_jax.methods.ensemble import Ensemble
 from dfcl_jax.methods.forest import CausalForest
 from dfcl_jax.methods.method import Method
+from dfcl_jax.methods.policy_net import PolicyNet
 from dfcl_jax.methods.r_learner import RLearner
+from dfcl_jax.methods.random_mix import RandomMix
+from dfcl_jax.methods.rank_learner import RankLearner
+from dfcl_jax.methods.risk_averse import RiskAverse
+from dfcl_jax.methods.segments import Segments
 from dfcl_jax.methods.two_stage import TwoStage
 from dfcl_jax.methods.x_learner import XLearner
+from dfcl_jax.methods.zero_inflated import ZeroInflated
 from dfcl_jax.train import FitConfig
 
 TWO_STAGE = "TSM-SL"
 CHEAPEST = "cheapest arm"
+RANDOM = "random mix"
 # Rivals that take two treatments only.
 OF_TWO = ("DRP", "Direct Rank", "uplift rank")
 
@@ -86,6 +93,12 @@ def rivals(start: TwoStage | None = None, training: FitConfig | None = None) -> 
         "CN": cn,
         "CN + DFCL-PL": replace(published, alpha=1.0),
         "PG": replace(pg, loss=losses.directional, by_rows=False),
+        "TSM-ZILN": ZeroInflated(replace(effects, shape="mlp"), start.training),
+        "segments": Segments(start),
+        "risk-averse": RiskAverse(start),
+        "Rank-Learner": RankLearner(**known),
+        "policy net": PolicyNet(**known),
+        RANDOM: RandomMix(),
     }
 
 

@@ -1,5 +1,8 @@
 """The value of a policy on a trial: the expected outcome metric (EOM)."""
 
+from typing import Literal
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -13,12 +16,18 @@ from dfcl_jax.types import Outcomes, Scores, pick
 
 
 def policy_value(
-    arm: ArrayLike, scores: Scores, *, normalise: Normalise = "sample", weights: ArrayLike | None = None
+    arm: ArrayLike,
+    scores: Scores,
+    *,
+    normalise: Normalise | Literal["stratified"] = "sample",
+    weights: ArrayLike | None = None,
 ) -> tuple[Array, Array]:
     """Revenue and cost per person of giving treatment `arm` [n] (DFCL, D8).
 
     "sample" is Horvitz-Thompson, mean_i G_{i,arm_i}; "matched" divides by the weight of the people who had that
-    treatment, sum_i w_{i,arm_i}, instead of n, and belongs with `scores.ipw` (Hajek; the authors' code).
+    treatment, sum_i w_{i,arm_i}, instead of n, and belongs with `scores.ipw` (Hajek; the authors' code). "stratified"
+    does so treatment by treatment, as LBCF does (Ai et al. 2022): V = sum_a share_a (sum_{i: arm_i = a} G_ia / sum_{i:
+    arm_i = a} w_ia), share_a the share of people who get a. It is NaN where nobody who is to get a treatment had it.
 
     Args:
         arm: a ready-made policy, [n] int.
@@ -33,6 +42,15 @@ def policy_value(
     scores = check_scores(scores)
     n, m = scores.r.shape
     arm, people = check_arms(arm, n, m), check_weights(weights, n, scores.r.dtype)
+    if normalise == "stratified":
+        given = people[:, None] * jax.nn.one_hot(arm, m, dtype=people.dtype)
+        share, seen = given.sum(axis=0) / people.sum(), (given * scores.w).sum(axis=0)
+
+        def value(surface: Array) -> Array:
+            mean = (given * surface).sum(axis=0) / jnp.where(seen > 0, seen, jnp.nan)
+            return jnp.where(share > 0, share * mean, 0).sum()
+
+        return value(scores.r), value(scores.c)
     size = people @ pick(scores.w, arm) if normalise == "matched" else people.sum()
     size = jnp.where(size > 0, size, 1)
     return people @ pick(scores.r, arm) / size, people @ pick(scores.c, arm) / size

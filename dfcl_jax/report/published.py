@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from dfcl_jax.metrics import paired_interval
-from dfcl_jax.report.figures import COLOURS, drawn, label
+from dfcl_jax.report.figures import COLOURS, drawn, label, style
 
 
 class Published(NamedTuple):
@@ -19,26 +19,31 @@ class Published(NamedTuple):
     source: str
 
 
-def beside_published(measured: pd.DataFrame, published: Mapping[str, Published], *, base: str) -> pd.DataFrame:
+def beside_published(
+    measured: pd.DataFrame, published: Mapping[Any, Published], *, base: str | None = None
+) -> pd.DataFrame:
     """One row for each method, in the order of `measured`.
 
-    Columns: published, published_half, source; measured with low and high, a 95% t interval over seeds; difference,
-    measured less published; over_base with over_base_low and over_base_high, paired over seeds. NaN where nothing was
-    published, and where a single seed gives no interval.
+    Columns: setting, where there are several; method; published, published_half, source; measured with low and high, a
+    95% t interval over seeds; difference, measured less published; over_base with over_base_low and over_base_high,
+    paired over seeds. NaN where nothing was published, and where a single seed gives no interval.
 
     Args:
-        measured: a column for each method and a row for each seed, whose trials are independent.
-        published: figures by method.
-        base: the method that paired differences are to.
+        measured: a column for each method, or for each (setting, method), and a row for each seed, whose trials are
+            independent.
+        published: figures by what `measured` has in its columns.
+        base: the method that paired differences are to; None: `measured` are differences already.
     """
     rows = []
-    for method in measured:
-        figure = published.get(str(method), Published(np.nan, None, ""))
-        values = measured[method].to_numpy(np.float64)
+    for column in measured:
+        figure = published.get(column, Published(np.nan, None, ""))
+        values = measured[column].to_numpy(np.float64)
         mean, low, high = paired_interval(values)
-        over = paired_interval(values - measured[base].to_numpy(np.float64))
+        over = paired_interval(values - (0.0 if base is None else measured[base].to_numpy(np.float64)))
+        setting, method = column if isinstance(column, tuple) else (None, column)
         rows.append(
-            {
+            ({} if setting is None else {"setting": setting})
+            | {
                 "method": method,
                 "published": figure.value,
                 "published_half": np.nan if figure.half is None else figure.half,
@@ -55,7 +60,7 @@ def beside_published(measured: pd.DataFrame, published: Mapping[str, Published],
     return pd.DataFrame(rows)
 
 
-def shown(table: pd.DataFrame, *, digits: int, base: str, signed: bool = False) -> pd.DataFrame:
+def shown(table: pd.DataFrame, *, digits: int, base: str = "", signed: bool = False) -> pd.DataFrame:
     """The table as text; columns that came after those of `beside_published` follow as they are.
 
     Args:
@@ -71,14 +76,14 @@ def shown(table: pd.DataFrame, *, digits: int, base: str, signed: bool = False) 
         return f"{value:{sign}.{digits}f}" + (f" ±{half:.{digits}f}" if half > 0 else "")
 
     sign = "+" if signed else ""
-    text = pd.DataFrame({"method": table.method})
+    text = table[[column for column in ("setting", "method") if column in table]].copy()
     text["published"] = [figure(*each, sign) for each in zip(table.published, table.published_half, strict=True)]
     text["measured"] = [figure(*each, sign) for each in zip(table.measured, table.high - table.measured, strict=True)]
     text["difference"] = [figure(each, 0.0, "+") for each in table.difference]
     if not signed:
         reach = table.over_base_high - table.over_base
         text[f"over {base}"] = [figure(*each, "+") for each in zip(table.over_base, reach, strict=True)]
-    known = ["method", "published", "published_half", "measured", "low", "high", "difference"]
+    known = ["setting", "method", "published", "published_half", "measured", "low", "high", "difference"]
     for column in table.columns:
         if column not in known and not str(column).startswith("over_base") and column != "source":
             text[column] = table[column]
@@ -97,3 +102,27 @@ def draw_published(table: pd.DataFrame, path: Path, *, title: str, x: str) -> No
         axes.set_yticks(at, table.method.tolist())
         label(axes, title, x, "")
         figure.legend(loc="outside lower center", ncols=2, frameon=False)
+
+
+def draw_settings(table: pd.DataFrame, path: Path, *, title: str, x: str, y: str) -> None:
+    """Draw measured figures against the settings of a table, a line with intervals for each method."""
+    settings = list(dict.fromkeys(table.setting))
+    methods = list(dict.fromkeys(table.method))
+    with drawn(path, max(7.0, 1.1 * len(settings)), 4.4) as figure:
+        axes = figure.subplots()
+        for k, method in enumerate(methods):
+            of = table[table.method == method]
+            at = np.array([settings.index(setting) for setting in of.setting])
+            at = at + 0.08 * (k - (len(methods) - 1) / 2)
+            reach = np.nan_to_num(np.array([of.measured - of.low, of.high - of.measured]))
+            axes.errorbar(at, of.measured, yerr=reach, capsize=2, linewidth=1.2, label=method, **style(k))
+            known = of.published.notna().to_numpy()
+            if known.any():
+                axes.plot(at[known], of.published[known], "D", color=style(k)["color"], markersize=7, fillstyle="none")
+        axes.axhline(0, color="black", linewidth=1)
+        long = max(map(len, settings)) * len(settings) > 90
+        axes.set_xticks(
+            range(len(settings)), settings, fontsize=9, rotation=20 if long else 0, ha="right" if long else "center"
+        )
+        label(axes, title, x, f"{y}, 95% interval")
+        figure.legend(loc="outside lower center", ncols=min(len(methods), 5), frameon=False)

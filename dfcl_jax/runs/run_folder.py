@@ -47,12 +47,12 @@ class Run:
         self._config, self._data = config, data
         self._progress: StudyProgress | None = None
 
-    def cells(self) -> Cells:
-        """The cells of this run's data, with progress on the terminal."""
+    def cells(self, **more: Any) -> Cells:
+        """The cells of this run's data, with progress on the terminal; `more` tells one population from others."""
         observers = [TensorBoard(self.path / "tensorboard")] if getattr(self._config, "tensorboard", False) else []
         self._progress = self._progress or StudyProgress(console=self.console, observers=observers)
         seconds = getattr(self._config, "checkpoint_seconds", Checkpoints.seconds)
-        return Cells(self.path / "cells", data=self._data, seconds=seconds, watcher=self._progress.watcher())
+        return Cells(self.path / "cells", data=self._data | more, seconds=seconds, watcher=self._progress.watcher())
 
     def fixed(self, name: str, value: Callable[[], Any]) -> Any:
         """A fact of the run that stays what it was when the folder was made, such as its budgets."""

@@ -25,7 +25,13 @@ DISCOUNT_ARMS = tuple(f"{discount:.0%}" for discount in simulate.DISCOUNTS)
 
 
 def draw_splits(
-    run: Run, config: RunConfig, draw: Draw, parts: tuple[int, int, int], budgets: Sequence[float] = ()
+    run: Run,
+    config: RunConfig,
+    draw: Draw,
+    parts: tuple[int, int, int],
+    budgets: Sequence[float] = (),
+    *,
+    name: str = "budgets",
 ) -> list[Split]:
     """A fresh trial for each seed, with one set of budgets.
 
@@ -35,6 +41,7 @@ def draw_splits(
         draw: (key, people) -> a trial and its truth.
         parts: people for training, validation and test.
         budgets: cost per person; six between the cheapest and the dearest treatment's mean cost if not given.
+        name: that the run keeps the budgets by, where it has several populations.
 
     Raises:
         InputError: a part without people.
@@ -49,7 +56,7 @@ def draw_splits(
         mean_costs = [np.asarray(scores.ipw(split.task.train.sample(parts[0])).c.mean(axis=0)) for split in splits]
         return list(budgets or default_budgets(np.mean(mean_costs, axis=0)))
 
-    kept = run.fixed("budgets", usual)
+    kept = run.fixed(name, usual)
     if budgets and list(budgets) != kept:
         refuse("budgets", found=budgets, expected=f"{kept}, as this run folder has them, or another --out")
     return with_budgets(splits, kept)

@@ -4,7 +4,7 @@ from dfcl_jax.study.calibration import calibration_slopes
 from dfcl_jax.study.cells import Cell, Cells, Watcher
 from dfcl_jax.study.comparison import ORACLE, Judge, Study, compare
 from dfcl_jax.study.evaluation import Evaluation, evaluate
-from dfcl_jax.study.online import online, online_lifts
+from dfcl_jax.study.online import daily_budgets, online, online_lifts
 from dfcl_jax.study.policies import mixture_of, policy_of
 from dfcl_jax.study.proof import AUTO, Proof, prove, rows_needed
 from dfcl_jax.study.sweep import Setting, Sweep, grid, sweep
@@ -24,6 +24,7 @@ __all__ = [
     "Watcher",
     "calibration_slopes",
     "compare",
+    "daily_budgets",
     "evaluate",
     "grid",
     "mixture_of",

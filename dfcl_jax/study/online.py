@@ -9,12 +9,28 @@ import numpy as np
 import pandas as pd
 from jax import Array
 
-from dfcl_jax import metrics
+from dfcl_jax import metrics, scores
 from dfcl_jax.data.simulate import Population, draw
 from dfcl_jax.errors import refuse
 from dfcl_jax.methods import Policy
 from dfcl_jax.solvers import check_budgets, pacing
-from dfcl_jax.types import Outcomes
+from dfcl_jax.types import Outcomes, Trial
+
+
+def daily_budgets(trial: Trial, days: int, *, share: float = 0.3, spread: float = 0.2, seed: int = 0) -> list[float]:
+    """Budgets per person of an experiment's days, log-normal, no larger than the dearest treatment's mean cost.
+
+    Args:
+        trial: what tells the mean cost of each treatment.
+        days: how many.
+        share: mean of the budgets, on the way from the cheapest to the dearest treatment's mean cost.
+        spread: standard deviation of the log of that share.
+        seed: of the days.
+    """
+    mean_costs = np.asarray(scores.ipw(trial).c.mean(axis=0))
+    normal = np.random.default_rng(seed).normal(size=days)
+    on_the_way = np.minimum(share * np.exp(spread * normal - spread**2 / 2), 1)
+    return (mean_costs.min() + on_the_way * np.ptp(mean_costs)).tolist()
 
 
 class Group(NamedTuple):

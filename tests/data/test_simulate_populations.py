@@ -203,6 +203,21 @@ def test_in_memory_rates_are_exact():
     assert float((truth.r @ p).mean()) == pytest.approx(0.00292, rel=1e-9)
 
 
+def test_strengths_of_effects_and_of_features_are_dials():
+    x_of = partial(simulate.criteo_like, KEY, 500, visit_rate=0.1, conversion_rate=0.02)
+    usual, doubled, none, flat = (
+        x_of(**dials).truth for dials in ({}, {"effect": 2.0}, {"effect": 0.0}, {"signal": 0.0})
+    )
+    # Without an effect both treatments are alike.
+    np.testing.assert_allclose(none.r[:, 0], none.r[:, 1], rtol=1e-12)
+    # Logits of visits move by twice as much; intercepts, which the rates fix, are no part of the difference.
+    logit = [np.log(truth.c / (1 - truth.c)) for truth in (usual, doubled)]
+    np.testing.assert_allclose(np.diff(logit[1], axis=1), 2 * np.diff(logit[0], axis=1), rtol=1e-6)
+    # What features say is nothing: without treatment all are alike.
+    assert float(jnp.ptp(flat.c[:, 0])) < 1e-12
+    assert float(jnp.ptp(usual.c[:, 0])) > 0.1
+
+
 def test_criteo_features_are_like_the_file(data_folder):
     real = np.genfromtxt(data_folder / "criteo_1000.csv", delimiter=",", skip_header=1)[:, :12]
     made = np.asarray(simulate.published_features(KEY, N))

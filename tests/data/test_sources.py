@@ -135,3 +135,19 @@ def test_thornton_pays_its_offer_to_those_who_come_and_villages_are_clusters(dat
     assert table.cluster is not None
     assert len(np.unique(table.cluster)) == known.villnum.nunique()
     assert set(table.features) == {"distvct", "age", "hiv2004"}
+
+
+def test_mt_lift_buys_conversions_with_clicks_of_five_coupons():
+    """A table of the published columns, in another order; f98 is the last feature."""
+    rng = np.random.default_rng(0)
+    n = 200
+    frame = pd.DataFrame({f"f{k}": rng.normal(size=n) for k in reversed(range(99))})
+    frame = frame.assign(conversion=rng.integers(0, 2, n), treatment=np.arange(n) % 5, click=1)
+    frame.loc[::2, "click"] = 0
+    table = sources.mt_lift(frame)
+    assert table.arms == ("0", "1", "2", "3", "4")
+    assert list(table.features) == [f"f{k}" for k in range(99)]
+    np.testing.assert_array_equal(table.t, frame.treatment)
+    np.testing.assert_array_equal(table.r, frame.conversion)
+    np.testing.assert_array_equal(table.c, frame.click)
+    np.testing.assert_allclose(table.p, 0.2, rtol=FLOAT32)

@@ -5,7 +5,7 @@ import pytest
 from scipy.special import softmax
 
 from dfcl_jax import Outcomes, Scores, Trial, scores
-from dfcl_jax.losses import dual_finite_difference_loss, finite_difference_loss
+from dfcl_jax.losses import constants, decision, dual_finite_difference_loss, finite_difference_loss
 from dfcl_jax.losses.finite_difference import OVERSHOOT, Clip, Through
 from dfcl_jax.solvers import hard
 from dfcl_jax.types import pick
@@ -297,3 +297,52 @@ def test_with_the_truth_the_gradient_leads_to_better_decisions(name):
     least = -(np.asarray(truth.r) - 0.4 * np.asarray(truth.c)).max(axis=1).mean()
     # Half of the way to the best decisions at least.
     assert values[0] - values[-1] > (values[0] - least) / 2
+
+
+def on_criteo(n: int, gap: float) -> tuple[Outcomes, Trial]:
+    """Two treatments with 15 and 85% of the people, and scores that are as close as a model of rare events has them."""
+    rng = np.random.default_rng(0)
+    t = (np.arange(n) % 20 >= 3).astype(int)
+    c = rng.random(n) < 0.05
+    r = c & (rng.random(n) < 0.1)
+    trial = Trial(
+        jnp.zeros((n, 1)), jnp.asarray(t), jnp.asarray(r, float), jnp.asarray(c, float), jnp.array([0.15, 0.85])
+    )
+    r_hat, c_hat = gap * rng.uniform(-1, 1, size=(2, n, 2))
+    return Outcomes(jnp.asarray(r_hat), jnp.asarray(c_hat)), trial
+
+
+PEOPLE, GAP = 2000, 1e-2
+ON_CRITEO = constants.published_criteo(on_criteo(1, GAP)[0], jnp.zeros(1))
+
+
+def test_inside_the_window_ifd_is_a_linear_loss_on_outcomes_above_the_policys_own_value():
+    """Every step is shorter than the published window .3, so dV/dr_hat is +-w_i (y_i - V) / (h (S -+ w_i)): V is the
+    value of the decisions, S the weight of those who match, and people who match leave S when they are moved."""
+    outcomes, trial = on_criteo(PEOPLE, GAP)
+    lam, h = 0.1, 0.3
+    decided, t = np.asarray(hard(outcomes, lam)), np.asarray(trial.t)
+    y = np.asarray(trial.r - lam * trial.c)
+    w = 1 / np.asarray(trial.p)[t]
+    matched = decided == t
+    s = w[matched].sum()
+    value = (w * y)[matched].sum() / s
+    q = w * (y - value) / (h * (s + np.where(matched, -w, w)))
+    expected = np.zeros((PEOPLE, 2))
+    expected[np.arange(PEOPLE), t], expected[np.arange(PEOPLE), 1 - t] = q, -q
+    gradient = jax.grad(decision.finite_difference)(outcomes, scores.ipw(trial), ON_CRITEO)
+    np.testing.assert_allclose(gradient.r, -expected, rtol=1e-9, atol=1e-15)
+
+
+def test_pl_with_weights_and_the_policys_own_value_taken_off_is_ifd():
+    """On r_hat their gradients differ by one factor, 4 n temperature / (h S), up to w / S, for IFD moves people in and
+    out of S, and up to (gap / (2 temperature))^2 of the softmax's slope: 1 / (.15 S) and 4e-5."""
+    outcomes, trial = on_criteo(PEOPLE, GAP)
+    given = scores.ipw(trial)
+    ifd = np.asarray(jax.grad(decision.finite_difference)(outcomes, given, ON_CRITEO).r)
+    pl = np.asarray(jax.grad(decision.above_own_value)(outcomes, given, ON_CRITEO).r)
+    s = float(pick(given.w, hard(outcomes, 0.1)).sum())
+    np.testing.assert_allclose(ifd, pl * 4 * PEOPLE * 3.0 / (0.3 * s), rtol=1 / (0.15 * s - 1) + 4e-5)
+    # Without the value taken off they differ in sign for whoever brings nothing.
+    plain = np.asarray(jax.grad(decision.entropy_regularised)(outcomes, given, ON_CRITEO).r)
+    assert (np.sign(plain) != np.sign(ifd)).mean() > 0.5

@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -32,6 +34,44 @@ def test_both_normalisations_by_hand():
 def test_a_policy_that_matches_nobody_has_no_value():
     revenue, cost = policy_value(1 - TRIAL.t, scores.ipw(TRIAL), normalise="matched")
     assert float(revenue) == float(cost) == 0
+
+
+def test_stratified_value_is_each_arms_own_mean_times_its_share():
+    """Half of the people are to get each arm; of the first, who were given arm 0, two had it; of the others, one."""
+    trial = Trial(
+        jnp.zeros((6, 1)), jnp.array([0, 0, 1, 1, 0, 0]), jnp.arange(1.0, 7), jnp.arange(6.0), jnp.array([0.6, 0.4])
+    )
+    revenue, cost = policy_value([0, 0, 0, 1, 1, 1], scores.ipw(trial), normalise="stratified")
+    assert float(revenue) == pytest.approx((1 + 2) / 2 / 2 + 4 / 2, rel=1e-12)
+    assert float(cost) == pytest.approx((0 + 1) / 2 / 2 + 3 / 2, rel=1e-12)
+    nobody, _ = policy_value(
+        [0, 0, 1, 0, 1, 1], scores.ipw(trial._replace(t=jnp.zeros(6, int))), normalise="stratified"
+    )
+    assert np.isnan(nobody)
+
+
+def test_a_stratified_value_is_less_noisy_where_base_demand_is_large():
+    """Everybody brings 10 and the arm's effect, so that Horvitz-Thompson is as noisy as the number that matches.
+
+    Of 400 trials: the mean is right within four standard errors, and the spread is below half of HT's (in theory
+    .1 over 10 sqrt((1 - p) / p), for the arm's effect is the same for all).
+    """
+    rng = np.random.default_rng(0)
+    arm, effect, n = np.arange(200) % 2, np.array([0.0, 1.0]), 200
+    found = {"sample": [], "stratified": []}
+    values = {
+        "sample": jax.jit(policy_value),
+        "stratified": jax.jit(partial(policy_value, normalise="stratified")),
+    }
+    for _ in range(400):
+        t = rng.integers(0, 2, n)
+        r = 10 + effect[t] + 0.1 * rng.normal(size=n)
+        trial = Trial(jnp.zeros((n, 1)), jnp.asarray(t), jnp.asarray(r), jnp.zeros(n), jnp.full(2, 0.5))
+        for how in found:
+            found[how].append(float(values[how](arm, scores.ipw(trial))[0]))
+    own = np.array(found["stratified"])
+    assert abs(own.mean() - 10.5) < 4 * own.std() / 20
+    assert own.std() < 0.5 * np.std(found["sample"])
 
 
 def test_horvitz_thompson_is_unbiased_for_the_true_policy_value():

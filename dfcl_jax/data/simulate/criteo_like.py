@@ -29,12 +29,14 @@ class CriteoDials:
     visit_rate: float | None = None  # expected, over people and treatments; default VISIT_RATE if published
     conversion_rate: float | None = None  # how rare the label is; default CONVERSION_RATE if published
     roi_spread: float = 1.0  # spread of the effects between people; 0 makes effects on the logits equal
+    effect: float = 1.0  # strength of the effects on both logits
+    signal: float = 1.0  # strength of what features say of visits and conversions without treatment
     effect_correlation: float = 0.0  # of the random functions behind the effects on visits and on conversions
     nonlinearity: float = 1.0  # weight of the part that a linear model misses
     units: int = 12  # hidden units of the true functions: the capacity that a model needs
 
     def __post_init__(self) -> None:
-        """Check the number of features, the rates and the correlation."""
+        """Check the number of features, the rates, the strengths and the correlation."""
         if self.published and self.d != len(FEATURES):
             refuse("d", found=self.d, expected=f"{len(FEATURES)}, as published")
         visit, conversion = self.rates
@@ -42,6 +44,9 @@ class CriteoDials:
         for name, rate, most in (("visit_rate", visit, 1), ("conversion_rate", conversion, most_conversions)):
             if rate is not None and not 0 < rate < most:
                 refuse(name, found=rate, expected=f"a rate above 0 and below {most:g}")
+        for name, strength in (("effect", self.effect), ("signal", self.signal)):
+            if not 0 <= strength < float("inf"):
+                refuse(name, found=strength, expected="a finite number of at least 0")
         if not -1 <= self.effect_correlation <= 1:
             refuse("effect_correlation", found=self.effect_correlation, expected="a number of -1 to 1")
 
@@ -63,7 +68,8 @@ class CriteoLike:
     A visit has logit a_v + 1.6 z_v, plus 0.25 exp(0.7 z_u - 0.245) if treated. A conversion, given the visit, has logit
     a_c + z_c + 0.3 z_v, plus 0.25 clip(z_w, -1, 3) + 0.1 if treated. Each z is a random function of the features. With
     a_v = -4.25 and a_c = -3.35, the rate of visits over populations is 4.7% (standard deviation 0.3%) and that of
-    conversions 0.4% (0.16%). If rates are prescribed, a_v and a_c are solved for.
+    conversions 0.4% (0.16%). If rates are prescribed, a_v and a_c are solved for. `effect` multiplies what treatment
+    adds to both logits, `signal` all that the features say without it.
     """
 
     scaling: Moments  # of the features, [1, d]
@@ -88,13 +94,14 @@ class CriteoLike:
     def _logits(self, x: Array) -> tuple[Array, Array]:
         """Return the logits of a visit and, given it, of a conversion, without intercepts, [n, 2] each."""
         spread, rho = self.dials.roi_spread, self.dials.effect_correlation
+        effect, signal = self.dials.effect, self.dials.signal
         functions = (self.visit, self.visit_effect, self.conversion, self.conversion_effect)
         z_v, z_u, z_c, z_w = (function(x)[:, None] for function in functions)
         if rho != 0:
             z_w = rho * z_u + (1 - rho**2) ** 0.5 * z_w
-        treated = jnp.array([[0.0, 1.0]])
-        visit = 1.6 * z_v + treated * 0.25 * jnp.exp(0.7 * spread * z_u - 0.245 * spread**2)
-        conversion = z_c + 0.3 * z_v + treated * (0.25 * spread * jnp.clip(z_w, -1, 3) + 0.1)
+        treated = jnp.array([[0.0, effect]])
+        visit = 1.6 * signal * z_v + treated * 0.25 * jnp.exp(0.7 * spread * z_u - 0.245 * spread**2)
+        conversion = signal * z_c + 0.3 * signal * z_v + treated * (0.25 * spread * jnp.clip(z_w, -1, 3) + 0.1)
         return visit, conversion
 
     def respond(self, key: Array, truth: Outcomes, t: Array) -> tuple[Array, Array]:

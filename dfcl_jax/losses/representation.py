@@ -21,8 +21,8 @@ def mmd(h: Array, t: Array, m: int, *, bandwidth: ArrayLike | None = None) -> Ar
     """
     given = jax.nn.one_hot(t, m, dtype=h.dtype)
     people = given.sum(axis=0)
-    share = given / jnp.maximum(people, 1)
-    apart = (share[:, 1:] - share[:, :1]) * ((people[1:] > 0) & (people[0] > 0))
+    share = given / jnp.maximum(people, 1)[None, :]
+    apart = (share[:, 1:] - share[:, :1]) * ((people[1:] > 0) & (people[0] > 0))[None, :]
     # In this order no distance is below 0 by rounding where people are alike.
     square = ((h[:, None, :] - h[None, :, :]) ** 2).sum(axis=2)
     b = jax.lax.stop_gradient(square.mean()) if bandwidth is None else bandwidth

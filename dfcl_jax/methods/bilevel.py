@@ -28,6 +28,7 @@ from dfcl_jax.train import (
     Streamed,
     Upper,
     Validation,
+    check_hypergradients,
     fit,
     make_bilevel_optimiser,
     make_bilevel_step,
@@ -109,6 +110,7 @@ class BiLevel(OverSeeds):
             self.training,
             make_step=partial(make_bilevel_step, levels),
             make_optimiser=partial(make_bilevel_optimiser, k=self.hypergradient.k, bridge_pace=self.bridge_pace),
+            check=partial(check_hypergradients, self.hypergradient.k),
             renew=partial(self._renewed, begin),
         )
         fitted = fit(

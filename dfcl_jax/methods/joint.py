@@ -25,8 +25,8 @@ class JointDR(ByLoss):
     mean_i [ sum_j e(o)_ij + (e(y) - e(o))_{i,t_i} / p ] + mean_i (g - (y - y_hat))_{i,t_i}^2 / p
 
     with e(y) = (y - y_hat)^2. It is unbiased for the errors of all treatments if either propensities or imputations are
-    right. In the second term y_hat is data. The source alternates between the two networks from epoch to epoch; here both move
-    at each batch.
+    right. In the second term y_hat is data. The source alternates between the two networks from epoch to epoch; here
+    both move at each batch.
 
     Raises:
         InputError: a floor outside (0, 1); what `ByLoss` refuses.

@@ -81,7 +81,7 @@ class TableConfig(RunConfig):
     data: Path
     """CSV file (also .csv.gz), Parquet file, or folder of parts of either."""
     observed: Path | None = None
-    """Logs of a policy: the trial's columns, no propensities needed, a file or folder of parts; methods learn from both."""
+    """Logs of a policy: the trial's columns, no propensities needed, in a file or folder; methods learn from both."""
     reading: Reading = field(default_factory=Reading)
     """How CSV files are written; found out if not given."""
     memory: Annotated[float, Within(0, above=True)] | None = None

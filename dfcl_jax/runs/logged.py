@@ -10,8 +10,10 @@ import numpy as np
 from jax import Array
 
 from dfcl_jax import metrics, scores
-from dfcl_jax.data import Exam, Split, Task, simulate
+from dfcl_jax.data import Exam, Split, Table, Task, encode, simulate
+from dfcl_jax.data.kinds import numbers
 from dfcl_jax.data.simulate import Population
+from dfcl_jax.data.task import split_at
 from dfcl_jax.errors import refuse
 from dfcl_jax.solvers import default_budgets
 from dfcl_jax.types import Outcomes, Trial, num_arms, take
@@ -63,6 +65,41 @@ def hybrid_split(key: Array, people: int, rates: tuple[float, float], *, certain
         refuse("people in the hybrid's logs", found=parts.obs.rows, expected=f"at least {observed}: more --people")
     task = Task(parts.train, parts.valid, (), seed, observed=parts.obs.sample(observed))
     return Split(task, Exam(parts.test, jax.tree.map(lambda leaf: leaf[parts.rows[3]], truth)))
+
+
+def thinned_split(table: Table, seed: int, *, by: str, strength: float) -> Split:
+    """A quarter of a trial as the trial, 30% to settle policies on, and the rest thinned by a rule into logs.
+
+    The rule gives people more of the treatment that costs more the larger their value of a feature is: with u the
+    standardised logarithm of 1 + the feature, clipped to +-3, and s the rank of treatments by mean cost from -1 to 1,
+    it draws treatment j with probability proportional to exp(strength u s_j); whoever had another is left out.
+
+    Args:
+        table: the trial.
+        seed: of the order of rows, and number of the task.
+        by: the feature, of at least 0.
+        strength: of the rule; 0 thins at random.
+    """
+    n = len(table.t)
+    order = np.random.default_rng(seed).permutation(n)
+    cuts = np.round(n * np.cumsum([0.20, 0.05, 0.45])).astype(int)
+    train, valid, rest, test = np.split(order, cuts)
+    split = split_at(table, seed, (train, valid, test))
+    u = np.log1p(numbers(table.features[by])[rest])
+    u = np.clip((u - u.mean()) / u.std(), -3, 3)
+    cost = np.bincount(table.t, table.c) / np.bincount(table.t)
+    place = 2 * np.argsort(np.argsort(cost)) / (len(cost) - 1) - 1
+    weights = np.exp(strength * u[:, None] * place)
+    assert split.encoder is not None
+    x = encode(split.encoder, table.features.iloc[rest])
+    p = table.p if table.p.ndim == 1 else table.p[rest]
+    people = Trial(*map(jnp.asarray, (x, table.t[rest], table.r[rest], table.c[rest], p)))
+    key = jax.random.fold_in(jax.random.key(seed), 2)
+    kept = simulate.agreeing(key, people, weights / weights.sum(axis=1, keepdims=True))
+    # As many for every seed, so that one program trains all.
+    kept = kept._replace(rows=kept.rows[: round(0.14 * n)], p=kept.p[: round(0.14 * n)])
+    logs = take(people, jnp.asarray(kept.rows))._replace(p=jnp.asarray(kept.p, people.r.dtype))
+    return split._replace(task=split.task._replace(observed=logs))
 
 
 def linear_policy(trial: Trial, *, certainty: float) -> Callable[[Array], Array]:

@@ -5,9 +5,11 @@ them for one seed or several, `trainer` cuts an epoch into batches, and `step` t
 """
 
 from dfcl_jax.train.bilevel import (
+    Hyper,
     Hypergradient,
     Levels,
     Upper,
+    check_hypergradients,
     hypergradient,
     make_bilevel_optimiser,
     make_bilevel_step,
@@ -32,6 +34,7 @@ __all__ = [
     "Epoch",
     "Fit",
     "FitConfig",
+    "Hyper",
     "Hypergradient",
     "Learner",
     "Levels",
@@ -52,6 +55,7 @@ __all__ = [
     "Validate",
     "Validation",
     "available_memory",
+    "check_hypergradients",
     "data_mesh",
     "fit",
     "hypergradient",

@@ -122,9 +122,9 @@ def rows_of_the_table(config: Config) -> dict[str, Method]:
     on_trial = {TWO_STAGE: start, **{name: published(start, training)[name] for name in ("PPL", "PIFD")}}
     of_logs = with_logs(start, training, config.bilevel, config.hypergradient)
     grid = {
-        f"Bi-PPL k={k} n_cg={n_cg}": replace(
-            of_logs["Bi-PPL"], hypergradient=replace(config.hypergradient, k=k, n_cg=n_cg)
-        )
+        f"Bi-PPL k={k} n_cg={n_cg}": with_logs(
+            start, training, config.bilevel, replace(config.hypergradient, k=k, n_cg=n_cg)
+        )["Bi-PPL"]
         for k, n_cg in GRID
     }
     known = {

@@ -100,7 +100,10 @@ def values_of(config: Config, split: Split) -> list[dict[str, object]]:
     }
     study = compare(jax.random.key(0), [split], methods)
     values = study.values.groupby("method", sort=False).revenue.mean().to_dict()
-    test, truth, budgets = split.exam.test, split.exam.truth, jnp.asarray(split.task.budgets)
+    test, truth, logs = split.exam.test, split.exam.truth, split.task.observed
+    assert truth is not None
+    assert isinstance(logs, Trial)
+    budgets, people = jnp.asarray(split.task.budgets), logs.x
 
     def predicted(name: str, x: Array) -> Outcomes:
         return methods[name].predict(study.cells[name][0].params, x)
@@ -110,7 +113,6 @@ def values_of(config: Config, split: Split) -> list[dict[str, object]]:
 
     ends = [predicted(name, test.x) for name in ("logs alone, by shares", TWO_STAGE)]
     values["each prediction the nearest to its truth"] = value(nearest(*ends, truth))
-    people = split.task.observed.x
     many = [predicted(name, people) for name in ("logs alone, by shares", TWO_STAGE)]
     gates = fitted_gates(many, population(split.task.seed).outcomes(people), people, budgets)
     values["a network of gates, fitted to the truth of the logs' people"] = value(mixed(gates(test.x), *ends))

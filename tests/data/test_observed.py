@@ -8,6 +8,7 @@ import pytest
 
 from dfcl_jax import InputError
 from dfcl_jax.data import Columns, StreamedTrial, fit_encoder, open_observed
+from dfcl_jax.data.encode import NumericColumn
 
 COLUMNS = Columns("t", "r", "c", ("age", "region"), propensities=(0.5, 0.3, 0.2))
 ARMS = ("none", "small", "large")
@@ -38,6 +39,7 @@ def test_rows_are_encoded_as_the_trials_are_and_shares_stand_for_propensities(tm
     assert (np.asarray(ARMS)[trial.t] == logs.t).all()
     np.testing.assert_allclose(trial.p, [(logs.t == arm).mean() for arm in ARMS], rtol=1e-6)
     age = ENCODER.columns[0]
+    assert isinstance(age, NumericColumn)
     np.testing.assert_allclose(trial.x[:, 0], (logs.age - age.shift) / age.scale, rtol=1e-4, atol=1e-6)
     # A policy that leaves out nobody leaves nothing to say but who had what.
     assert len(found.notes) == 1

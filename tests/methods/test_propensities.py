@@ -23,8 +23,9 @@ def test_propensities_of_a_policy_that_looks_at_features_are_learned():
     p = np.asarray(with_learned_propensities(KEYS[2], logged(logits)).p)
     np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-6)
     off, spread = np.abs(p - truth).mean(), np.abs(truth - truth.mean(axis=0)).mean()
-    # A network of some 200 numbers and 8,000 people: of the order of sqrt(200 / 8,000) of the spread of one draw.
-    assert off < 0.2 * spread
+    # A network of some 200 numbers and 8,000 people miss sqrt(200 / 8,000) = 16% of what one draw of everybody's
+    # treatment would tell; twice that is allowed. Shares miss all of it.
+    assert off < 0.32 * spread
 
 
 def test_a_policy_that_looks_at_nothing_has_its_shares():

@@ -112,10 +112,12 @@ def values_of(config: Config, split: Split) -> list[dict[str, object]]:
         return float(metrics.eom(outcomes, scores.truth(truth), budgets).revenue.mean())
 
     ends = [predicted(name, test.x) for name in ("logs alone, by shares", TWO_STAGE)]
-    values["each prediction the nearest to its truth"] = value(nearest(*ends, truth))
+    values["each prediction the nearest to its truth"] = value(nearest(ends[0], ends[1], truth))
     many = [predicted(name, people) for name in ("logs alone, by shares", TWO_STAGE)]
     gates = fitted_gates(many, population(split.task.seed).outcomes(people), people, budgets)
-    values["a network of gates, fitted to the truth of the logs' people"] = value(mixed(gates(test.x), *ends))
+    values["a network of gates, fitted to the truth of the logs' people"] = value(
+        mixed(gates(test.x), ends[0], ends[1])
+    )
     return [{"seed": split.task.seed, "gates": name, "value": each} for name, each in values.items()]
 
 
@@ -153,7 +155,7 @@ def fitted_gates(ends: list[Outcomes], truth: Outcomes, x: Array, budgets: Array
 
     def loss(params, rows: Array) -> Array:
         some = jax.tree.map(lambda leaf: leaf[rows], (ends, own))
-        return decision.entropy_regularised(mixed(bridge.apply(params, x[rows]), *some[0]), some[1], k)
+        return decision.entropy_regularised(mixed(bridge.apply(params, x[rows]), some[0][0], some[0][1]), some[1], k)
 
     def step(state, key: Array):
         params, memory = state

@@ -38,8 +38,8 @@ def main(config: Config) -> None:
     keys = jax.random.split(jax.random.key(0), 8)
     n, m = config.batch, config.m
     x = jax.random.normal(keys[0], (n, config.d))
-    seen = [jax.random.normal(key, (n,)) for key in keys[1:3]]
-    people = Trial(x, jax.random.randint(keys[3], (n,), 0, m), *seen, jnp.full(m, 1 / m))
+    r, c = (jax.random.normal(key, (n,)) for key in keys[1:3])
+    people = Trial(x, jax.random.randint(keys[3], (n,), 0, m), r, c, jnp.full(m, 1 / m))
     teacher = Outcomes(*(jax.random.normal(key, (n, m)) for key in keys[4:6]))
     target = NetworkConfig(hidden=config.hidden).build(m)
     bridge = NetworkConfig(hidden=config.hidden, link="sigmoid").build(m)

@@ -144,7 +144,7 @@ def open_observed(
         trial = logs.of_piece(piece)
         features = piece.table.select(names).to_pandas()
         coverage = coverage or covered(encoder, arms, features)
-        coverage = coverage.adding(features, trial.t)
+        coverage = coverage.adding(features, np.asarray(trial.t))
         counts += np.bincount(trial.t, minlength=len(arms))
         found = unlike(encoder, features)
         differs = found if differs is None else differs + found

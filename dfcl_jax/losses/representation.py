@@ -25,6 +25,6 @@ def mmd(h: Array, t: Array, m: int, *, bandwidth: ArrayLike | None = None) -> Ar
     apart = (share[:, 1:] - share[:, :1]) * ((people[1:] > 0) & (people[0] > 0))[None, :]
     # In this order no distance is below 0 by rounding where people are alike.
     square = ((h[:, None, :] - h[None, :, :]) ** 2).sum(axis=2)
-    b = jax.lax.stop_gradient(square.mean()) if bandwidth is None else bandwidth
+    b = jax.lax.stop_gradient(square.mean()) if bandwidth is None else jnp.asarray(bandwidth)
     kernel = jnp.exp(-square / jnp.where(b > 0, b, 1))
     return (apart * (kernel @ apart)).sum()

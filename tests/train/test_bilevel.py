@@ -258,7 +258,9 @@ def test_a_teacher_of_another_shape_is_named():
 
 def peak_of(step, *arguments) -> int:
     """Bytes beside arguments and results that the compiled program holds at most."""
-    return jax.jit(step).lower(*arguments).compile().memory_analysis().temp_size_in_bytes
+    analysis = jax.jit(step).lower(*arguments).compile().memory_analysis()
+    assert analysis is not None
+    return analysis.temp_size_in_bytes
 
 
 def test_memory_holds_neither_the_path_of_the_assumed_steps_nor_a_hessian():

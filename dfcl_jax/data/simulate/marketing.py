@@ -48,7 +48,7 @@ class MarketingDials:
             "categories": (self.categories, all(levels > 1 for levels in self.categories), "at least 2 levels each"),
             "discounts": (
                 self.discounts,
-                rising and self.discounts[0] >= 0,
+                rising and min(self.discounts) >= 0,
                 "at least 2 numbers from 0 to below 1, rising",
             ),
         }

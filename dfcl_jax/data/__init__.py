@@ -2,12 +2,13 @@
 
 from dfcl_jax.data import simulate, sources
 from dfcl_jax.data.columns import Columns
+from dfcl_jax.data.coverage import Coverage, covered
 from dfcl_jax.data.delimited import Reading
 from dfcl_jax.data.encode import Encoder, encode, fit_encoder
 from dfcl_jax.data.folds import split_folds
 from dfcl_jax.data.frames import read_frame
 from dfcl_jax.data.leaks import check_leaks
-from dfcl_jax.data.opened import open_trial
+from dfcl_jax.data.opened import open_observed, open_trial
 from dfcl_jax.data.parts import open_parts
 from dfcl_jax.data.predictions import PredictedColumns, PredictedTrial, predicted_trial
 from dfcl_jax.data.rows import fold_of, part_of
@@ -18,6 +19,7 @@ from dfcl_jax.data.unlike import Unlike, unlike
 
 __all__ = [
     "Columns",
+    "Coverage",
     "Encoder",
     "Exam",
     "PredictedColumns",
@@ -29,9 +31,11 @@ __all__ = [
     "Task",
     "Unlike",
     "check_leaks",
+    "covered",
     "encode",
     "fit_encoder",
     "fold_of",
+    "open_observed",
     "open_parts",
     "open_trial",
     "part_of",

@@ -1,5 +1,6 @@
 """Opening a trial larger than memory: one pass that checks every row and learns the form of the trial."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,9 +10,10 @@ import pyarrow as pa
 
 from dfcl_jax.data.checked import finite, refuse_infinite, series
 from dfcl_jax.data.columns import Columns
+from dfcl_jax.data.coverage import covered
 from dfcl_jax.data.delimited import Reading
 from dfcl_jax.data.design import doubted_shares, in_order, known_costs, shared_propensities
-from dfcl_jax.data.encode import Scaling, fit_encoder
+from dfcl_jax.data.encode import Encoder, Scaling, fit_encoder
 from dfcl_jax.data.features import as_categories, chosen_features, feature_notes
 from dfcl_jax.data.kinds import kind_of
 from dfcl_jax.data.leaks import check_leaks
@@ -19,6 +21,8 @@ from dfcl_jax.data.parts import Parts, open_parts
 from dfcl_jax.data.streamed import PIECE, Choice, StreamedTrial, own_propensities
 from dfcl_jax.data.tables import Table
 from dfcl_jax.data.treatments import Level, arm_codes, levels_of, merged, treatments
+from dfcl_jax.data.unlike import unlike
+from dfcl_jax.errors import refuse
 
 # With more rows than batches are usually drawn from, the order of a CSV file matters.
 _MIXED = 2**19
@@ -108,6 +112,55 @@ def open_trial(
         ),
         leaks=tuple(check_leaks(table)),
     )
+
+
+def open_observed(
+    path: Path | str, columns: Columns, *, encoder: Encoder, arms: tuple[str, ...], reading: Reading | None = None
+) -> StreamedTrial:
+    """Find the logs of a policy in a data set, and read them once: every row is checked, and what they cover counted.
+
+    They have the treatment, outcomes and features of a trial. Why somebody had a treatment need not be known: for
+    propensities stand the shares of treatments. `notes` say how the logged people differ from the trial's (`unlike`),
+    and of whom the logs say nothing (`data.coverage`).
+
+    Args:
+        path: a CSV or Parquet file, or a folder of parts.
+        columns: which column of the trial is what.
+        encoder: of the trial.
+        arms: names of the trial's treatments.
+        reading: how CSV files are written; found out if not given.
+
+    Raises:
+        InputError: what `open_parts` refuses; a treatment that is none of the trial's; an outcome or a feature that
+            cannot be read as the trial's was; a category none of whose levels the trial has.
+    """
+    columns = replace(columns, propensities=(), propensity_columns=(), costs=(), cluster="", weight="")
+    names = [column.name for column in encoder.columns]
+    parts = open_parts(Path(path), [*columns.roles, *names], numeric=columns.roles[1:], reading=reading)
+    uniform = np.full(len(arms), 1 / len(arms), np.float32)
+    logs = StreamedTrial(parts, columns, encoder, arms, uniform)
+    counts, differs, coverage = np.zeros(len(arms), int), None, None
+    for piece in parts.pieces(PIECE):
+        trial = logs.of_piece(piece)
+        features = piece.table.select(names).to_pandas()
+        coverage = coverage or covered(encoder, arms, features)
+        coverage = coverage.adding(features, np.asarray(trial.t))
+        counts += np.bincount(trial.t, minlength=len(arms))
+        found = unlike(encoder, features)
+        differs = found if differs is None else differs + found
+    assert differs is not None
+    assert coverage is not None
+    for name, share in differs.shares(clip=True).items():
+        if name in differs.levels and share == 1:
+            levels = ", ".join(level for level, _ in differs.levels[name].most_common(3))
+            refuse(
+                f"feature {name!r} of the logs", found=f"only levels that the trial has not: {levels}", expected="its"
+            )
+    given = ", ".join(f"{arm} {count:,}" for arm, count in zip(arms, counts, strict=True))
+    # A treatment that nobody had weighs nothing, whatever its propensity.
+    shares = np.where(counts > 0, counts / counts.sum(), uniform).astype(np.float32)
+    notes = (f"{parts.rows:,} people by treatment: {given}", *parts.notes, *differs.sentences(), *coverage.sentences())
+    return logs._replace(p=shares, notes=notes)
 
 
 def _like(path: Path, columns: Columns, like: StreamedTrial, reading: Reading | None) -> StreamedTrial:

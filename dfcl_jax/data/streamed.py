@@ -130,6 +130,10 @@ class StreamedTrial(NamedTuple):
             if len(rows):
                 yield self._trial(piece, piece.before + rows)
 
+    def of_piece(self, piece: Piece) -> Trial:
+        """The rows of a piece of its files, checked and encoded, as NumPy arrays."""
+        return self._trial(piece, piece.before + np.arange(piece.table.num_rows))
+
     def _trial(self, piece: Piece, numbers: np.ndarray) -> Trial:
         file, table = piece.file, piece.table
         codes = arm_codes(series(table, self.columns.treatment), self.arms)

@@ -14,15 +14,18 @@ from dfcl_jax.losses.prediction import prediction_loss, surface_loss
 from dfcl_jax.losses.primal import lams_at_budgets, primal_finite_difference_loss, primal_policy_learning_loss
 from dfcl_jax.losses.pseudo_labels import (
     LowerLoss,
+    auto_debias_loss,
     doubly_robust_label_loss,
     gated_factual_loss,
     pseudo_label_loss,
     pseudo_labels,
 )
+from dfcl_jax.losses.representation import mmd
 
 __all__ = [
     "Constants",
     "LowerLoss",
+    "auto_debias_loss",
     "constants",
     "decision",
     "direct_rank_loss",
@@ -36,6 +39,7 @@ __all__ = [
     "in_chunks",
     "lams_at_budgets",
     "marginal_utility_loss",
+    "mmd",
     "naive_finite_difference_loss",
     "perturbed_loss",
     "policy_learning_loss",

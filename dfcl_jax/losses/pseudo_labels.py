@@ -101,3 +101,31 @@ def doubly_robust_label_loss(
         return (imputed.sum(axis=1) + (seen - pick(imputed, trial.t)) / jnp.maximum(pick(w, trial.t), floor)).mean()
 
     return misfit(trial.r, outcomes.r, teacher.r, gates.r) + misfit(trial.c, outcomes.c, teacher.c, gates.c)
+
+
+def auto_debias_loss(
+    outcomes: Outcomes, trial: Trial, teacher: Outcomes, gates: Outcomes, *, imputed: float = 0.1
+) -> Array:
+    """Weighted squares to what was seen, and weighted squares to imputed outcomes: AutoDebias (Chen et al. 2021).
+
+    L = mean_i [ exp(a_{i,t_i} / 5) (y_i - y_hat_{i,t_i})^2 + imputed sum_j exp(b_ij / 5) (o_ij - y_hat_ij)^2 ]
+
+    summed over revenue and cost, with a, b and the imputed outcome o from the bridge, which learns that predictions on
+    the trial come out well. In the source they are linear in one-hot users, items and ratings, and o is the tanh of
+    one that takes at most four values; here they are linear in features, for each treatment, and o is in the unit of
+    money. a does not see the outcome.
+
+    Args:
+        outcomes: predictions, [n, m] each.
+        trial: what was seen, n rows; propensities are not used.
+        teacher: not used.
+        gates: a, b and o side by side, [n, 3m] each.
+        imputed: weight of imputed outcomes.
+    """
+
+    def misfit(y: Array, y_hat: Array, bridge: Array) -> Array:
+        a, b, label = jnp.split(bridge, 3, axis=1)
+        seen = jnp.exp(pick(a, trial.t) / 5) * (y - pick(y_hat, trial.t)) ** 2
+        return (seen + imputed * (jnp.exp(b / 5) * (label - y_hat) ** 2).sum(axis=1)).mean()
+
+    return misfit(trial.r, outcomes.r, gates.r) + misfit(trial.c, outcomes.c, gates.c)

@@ -3,19 +3,23 @@
 from dfcl_jax.methods.bilevel import BiLevel
 from dfcl_jax.methods.boosted import Boosted
 from dfcl_jax.methods.catalogue import CHEAPEST, METHODS, OF_TWO, RANDOM, TWO_STAGE, decisions, rivals, standard
+from dfcl_jax.methods.cfr import CFR
 from dfcl_jax.methods.cheapest import CheapestArm
 from dfcl_jax.methods.decision import Decision
 from dfcl_jax.methods.direct import Direct
 from dfcl_jax.methods.distilled import Distilled
 from dfcl_jax.methods.dr_learner import DRLearner
+from dfcl_jax.methods.dragonnet import DragonNet
 from dfcl_jax.methods.ensemble import Ensemble
 from dfcl_jax.methods.forest import CausalForest
 from dfcl_jax.methods.identity import describe, rebuild
+from dfcl_jax.methods.joint import JointDR
 from dfcl_jax.methods.method import SILENT, Log, ManySeeds, Method, fit_each, learns_together
 from dfcl_jax.methods.mixture import Mixture
 from dfcl_jax.methods.policy import Policy
 from dfcl_jax.methods.policy_net import PolicyNet
 from dfcl_jax.methods.pooled import Pooled
+from dfcl_jax.methods.propensities import with_learned_propensities
 from dfcl_jax.methods.r_learner import RLearner
 from dfcl_jax.methods.random_mix import RandomMix
 from dfcl_jax.methods.rank_learner import RankLearner
@@ -25,10 +29,12 @@ from dfcl_jax.methods.segments import Segments
 from dfcl_jax.methods.two_headed import TwoHeaded
 from dfcl_jax.methods.two_stage import TwoStage
 from dfcl_jax.methods.weighted import WeightedTwoStage
+from dfcl_jax.methods.with_logs import with_logs
 from dfcl_jax.methods.x_learner import XLearner
 from dfcl_jax.methods.zero_inflated import ZeroInflated
 
 __all__ = [
+    "CFR",
     "CHEAPEST",
     "METHODS",
     "OF_TWO",
@@ -43,7 +49,9 @@ __all__ = [
     "Decision",
     "Direct",
     "Distilled",
+    "DragonNet",
     "Ensemble",
+    "JointDR",
     "Log",
     "ManySeeds",
     "Method",
@@ -70,4 +78,6 @@ __all__ = [
     "rivals",
     "save_policy",
     "standard",
+    "with_learned_propensities",
+    "with_logs",
 ]

@@ -28,6 +28,7 @@ from dfcl_jax.train import (
     Streamed,
     Upper,
     Validation,
+    check_hypergradients,
     fit,
     make_bilevel_optimiser,
     make_bilevel_step,
@@ -63,6 +64,9 @@ class BiLevel(OverSeeds):
     training: FitConfig = field(default_factory=lambda: TRAINING)  # of the target, epochs over the observed people
     hypergradient: Hypergradient = field(default_factory=Hypergradient)
     bridge_pace: float = 1.0  # learning rate of the bridge as a multiple of the target's
+    # The bridge; None: of the target's shape, ending in sigmoids.
+    bridge: NetworkConfig | None = None
+    outputs: int = 1  # of the bridge for each treatment, of revenue and of cost, side by side
     gate: float | None = None  # one gate for all, which is not learned; None: the bridge's
 
     money = True
@@ -71,6 +75,8 @@ class BiLevel(OverSeeds):
         """Check what the dataclasses within cannot know."""
         if self.gate is not None and not 0 <= self.gate <= 1:
             refuse("gate", found=self.gate, expected="0 to 1, or None for gates that are learned")
+        if self.outputs < 1:
+            refuse("outputs of a bridge", found=self.outputs, expected="at least 1")
         if not 0 <= self.bridge_pace < float("inf"):
             refuse("bridge_pace", found=self.bridge_pace, expected="a finite number of at least 0")
         if self.upper.start.network.members > 1:
@@ -104,6 +110,7 @@ class BiLevel(OverSeeds):
             self.training,
             make_step=partial(make_bilevel_step, levels),
             make_optimiser=partial(make_bilevel_optimiser, k=self.hypergradient.k, bridge_pace=self.bridge_pace),
+            check=partial(check_hypergradients, self.hypergradient.k),
             renew=partial(self._renewed, begin),
         )
         fitted = fit(
@@ -119,10 +126,11 @@ class BiLevel(OverSeeds):
         return with_units(fitted.params["target"], counted)
 
     def _bridge(self, key: Array, begin: Begin) -> tuple[Model | float, Params]:
-        """The bridge and its first parameters: gates near 1/2."""
+        """The bridge and its first parameters: sigmoids are near 1/2."""
         if self.gate is not None:
             return self.gate, {}
-        bridge = build(replace(self.network, link="sigmoid"), num_arms(begin.counted.sample))
+        network = self.bridge or replace(self.network, link="sigmoid")
+        bridge = build(network, self.outputs * num_arms(begin.counted.sample))
         keys = keys_for(key, begin.counted, begin.seeds)
         return bridge, begin.seeds.each(lambda key, x: bridge.init(key, x[:1]))(keys, begin.counted.sample.x)
 

@@ -67,6 +67,35 @@ def shared_trunk(
     return _from_module(both, link)._replace(apart=apart)
 
 
+class Represented(NamedTuple):
+    """A network whose heads read a representation that losses may look at."""
+
+    model: Model
+    represent: Callable[[Params, Array], Array]  # (params, x [n, d]) -> [n, k]
+
+
+def represented(m: int, *, trunk: Sequence[int], head: Sequence[int], link: Link = "identity") -> Represented:
+    """A trunk that makes a representation, and a head on it for each outcome of each treatment.
+
+    Args:
+        m: number of treatments.
+        trunk: widths of the layers of the representation, whose last is its own.
+        head: widths of each head's hidden layers.
+        link: as in `mlp`.
+    """
+    below, heads = _Trunk(tuple(trunk)), _from_module(_SharedTrunk(heads=2 * m, trunk=(), head=tuple(head)), link)
+
+    def represent(params: Params, x: Array) -> Array:
+        return jnp.asarray(below.apply(params["trunk"], x))
+
+    def init(key: Array, x: Array) -> Params:
+        trunk_key, heads_key = jax.random.split(key)
+        lower = below.init(trunk_key, x)
+        return {"trunk": lower, "heads": heads.init(heads_key, jnp.asarray(below.apply(lower, x)))}
+
+    return Represented(Model(init, lambda params, x: heads.apply(params["heads"], represent(params, x))), represent)
+
+
 def per_arm(m: int, *, hidden: Sequence[int] = (64, 32, 32), link: Link = "identity") -> Model:
     """A network for each treatment, which shares nothing with the others (T-learner; Kuenzel et al. 2019).
 
@@ -166,6 +195,16 @@ class _MLP(nn.Module):
         for width in self.hidden:
             x = nn.relu(nn.Dense(width)(x))
         return nn.Dense(2 * self.m, dtype=_at_least_single(x))(x)
+
+
+class _Trunk(nn.Module):
+    widths: tuple[int, ...]
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        for width in self.widths:
+            x = nn.relu(nn.Dense(width)(x))
+        return x
 
 
 class _SharedTrunk(nn.Module):

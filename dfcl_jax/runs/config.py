@@ -11,6 +11,7 @@ from dfcl_jax.errors import refuse
 from dfcl_jax.methods import CHEAPEST, TWO_STAGE, Method, TwoStage, rivals, standard
 from dfcl_jax.methods.contenders import every_contender
 from dfcl_jax.methods.decision import TRAINING
+from dfcl_jax.methods.with_logs import USUAL, with_logs
 from dfcl_jax.runs.newcomers import Newcomers
 from dfcl_jax.runs.options import COUNT, Within
 from dfcl_jax.train import Checkpoints, FitConfig
@@ -63,11 +64,14 @@ class RunConfig(FolderConfig):
         Raises:
             InputError: a name that is not known.
         """
-        if known is None:
-            known = standard(self.two_stage, self.decision)
-            if self.methods:
-                known |= rivals(self.two_stage, self.decision) | every_contender(self.two_stage, self.decision)
-        return chosen(known, self.methods)
+        return chosen(self.known_methods() if known is None else known, self.methods)
+
+    def known_methods(self) -> dict[str, Method]:
+        """The standard methods by name, and rivals and contenders of the quality study where some are asked for."""
+        known = standard(self.two_stage, self.decision)
+        if self.methods:
+            known |= rivals(self.two_stage, self.decision) | every_contender(self.two_stage, self.decision)
+        return known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +80,8 @@ class TableConfig(RunConfig):
 
     data: Path
     """CSV file (also .csv.gz), Parquet file, or folder of parts of either."""
+    observed: Path | None = None
+    """Logs of a policy: the trial's columns, no propensities needed, in a file or folder; methods learn from both."""
     reading: Reading = field(default_factory=Reading)
     """How CSV files are written; found out if not given."""
     memory: Annotated[float, Within(0, above=True)] | None = None
@@ -100,6 +106,20 @@ class TableConfig(RunConfig):
     def seed_numbers(self) -> range:
         """The numbers of the partitions, or of the splits."""
         return range(self.first_seed, self.first_seed + (self.splits or self.seeds))
+
+    def known_methods(self) -> dict[str, Method]:
+        """As of every experiment; with `observed`, three that learn from logs too, and the others that are asked for.
+
+        Raises:
+            InputError: a method that learns from logs where there are none.
+        """
+        known, of_logs = super().known_methods(), with_logs(self.two_stage, self.decision)
+        if self.observed is None:
+            for name in self.methods:
+                if name in of_logs:
+                    refuse(f"method {name}", found="no --observed", expected="logs, which it learns from")
+            return known
+        return known | {name: method for name, method in of_logs.items() if self.methods or name in USUAL}
 
     @property
     def valid(self) -> float:

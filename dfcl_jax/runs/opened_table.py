@@ -21,6 +21,7 @@ from dfcl_jax.data import (
     check_leaks,
     encode,
     fold_of,
+    open_observed,
     open_parts,
     open_trial,
     part_of,
@@ -69,11 +70,41 @@ def open_table(config: TableConfig, columns: Columns, table: Table | None = None
         InputError: what is wrong with the table; clusters or weights of a trial that is streamed.
     """
     if table is not None or _fits(config):
-        return _in_memory(config, columns, table)
+        if table is not None and config.observed is not None:
+            expected = "it with ./scripts/run trial, whose columns are those of the file"
+            refuse("--observed", found="it with a trial that is more than the columns of its file", expected=expected)
+        return _beside_logs(_in_memory(config, columns, table), config, columns)
     if columns.of_rows:
         found = f"{', '.join(columns.of_rows)} in a trial that is streamed from its files"
         refuse("cluster, weight", found=found, expected="a trial that fits into memory (--memory)")
-    return _streamed(config, columns)
+    return _beside_logs(_streamed(config, columns), config, columns)
+
+
+def _beside_logs(opened: Opened, config: TableConfig, columns: Columns) -> Opened:
+    """The trial with the logs of `config.observed`, if there are any, in the task of every split."""
+    if config.observed is None:
+        return opened
+    encoder = opened.splits[0].encoder
+    assert encoder is not None
+    logs = open_observed(config.observed, columns, encoder=encoder, arms=opened.arms, reading=config.reading)
+    row = 4 * (len(encoder.names) + 3)
+    fits = COPIES * row * logs.rows * len(opened.splits) <= _limit(config)
+
+    def beside(split: Split) -> Split:
+        assert split.encoder is not None
+        # Features are encoded as each split's training rows say.
+        own = logs._replace(encoder=split.encoder)
+        return split._replace(task=split.task._replace(observed=jax.tree.map(jnp.asarray, own.read()) if fits else own))
+
+    sample = logs.sample(2**18)
+    checksum = zlib.crc32(np.asarray(sample.r).tobytes(), opened.checksum + logs.rows)
+    notes = [*opened.notes, *map("Logs: {}".format, logs.notes)]
+    return opened._replace(splits=list(map(beside, opened.splits)), checksum=checksum, notes=notes)
+
+
+def _limit(config: TableConfig) -> float:
+    """Bytes that a data set may take."""
+    return SHARE * available_memory() if config.memory is None else config.memory * 1e9
 
 
 def _fits(config: TableConfig) -> bool:
@@ -86,8 +117,7 @@ def _fits(config: TableConfig) -> bool:
         size = 8 * parts.rows * len(parts.schema.names)
     else:
         return True  # refused where it is read
-    limit = SHARE * available_memory() if config.memory is None else config.memory * 1e9
-    return COPIES * size <= limit
+    return COPIES * size <= _limit(config)
 
 
 def _in_memory(config: TableConfig, columns: Columns, table: Table | None) -> Opened:
@@ -115,9 +145,8 @@ def _streamed(config: TableConfig, columns: Columns) -> Opened:
     training = part_of(config.first_seed, config.fractions, 0) if config.splits else None
     trial = open_trial(config.data, columns, scaling=config.scaling, reading=config.reading, training=training)
     row = 4 * (len(trial.encoder.names) + 6 * len(trial.arms))
-    limit = SHARE * available_memory() if config.memory is None else config.memory * 1e9
     choices = _streamed_parts(config)
-    most = max(int(limit / COPIES / row / len(choices)), 2**16)
+    most = max(int(_limit(config) / COPIES / row / len(choices)), 2**16)
     splits = []
     for seed, parts in choices.items():
         train, valid, test = map(trial.select, parts)

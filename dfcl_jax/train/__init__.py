@@ -5,9 +5,11 @@ them for one seed or several, `trainer` cuts an epoch into batches, and `step` t
 """
 
 from dfcl_jax.train.bilevel import (
+    Hyper,
     Hypergradient,
     Levels,
     Upper,
+    check_hypergradients,
     hypergradient,
     make_bilevel_optimiser,
     make_bilevel_step,
@@ -22,7 +24,7 @@ from dfcl_jax.train.seeds import ALL_SEEDS, ONE_SEED, Seeds
 from dfcl_jax.train.shuffle import shuffle
 from dfcl_jax.train.source import Streamed
 from dfcl_jax.train.stage import Record, Stage, StageLog, Validate, Validation
-from dfcl_jax.train.step import Learner, MeanOverRows, Objective, Rows, Step, make_step
+from dfcl_jax.train.step import Learner, MeanOverRows, Objective, Rows, Step, make_own_step, make_step
 from dfcl_jax.train.trainer import State, Trainer, make_trainer, predict
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "Epoch",
     "Fit",
     "FitConfig",
+    "Hyper",
     "Hypergradient",
     "Learner",
     "Levels",
@@ -52,11 +55,13 @@ __all__ = [
     "Validate",
     "Validation",
     "available_memory",
+    "check_hypergradients",
     "data_mesh",
     "fit",
     "hypergradient",
     "make_bilevel_optimiser",
     "make_bilevel_step",
+    "make_own_step",
     "make_step",
     "make_trainer",
     "mesh_of",

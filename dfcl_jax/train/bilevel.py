@@ -12,8 +12,10 @@ from typing import Any, Literal, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import Array
+from jax.flatten_util import ravel_pytree
 
 from dfcl_jax.errors import check_option, refuse
 from dfcl_jax.losses import LowerLoss
@@ -102,6 +104,24 @@ class Memory(NamedTuple):
     target: optax.OptState
     bridge: optax.OptState
     batch: Array  # [] int, batches that are done
+    failed: Array  # [] int, bridge steps without a gradient, see `Hyper.failed`
+
+
+class Hyper(NamedTuple):
+    """The derivative of the upper level by the bridge's parameters, and how its linear system was solved."""
+
+    gradient: Params
+    residual: Array  # [] of conjugate gradients, as a multiple of that at 0; 0 where there is no system
+    negative: Array  # [] bool, whether a direction without positive curvature ended them
+
+    @property
+    def failed(self) -> Array:
+        """Whether it is no gradient, [] bool: not finite, not solved at all, or ten times as far off as at the start.
+
+        Conjugate gradients may be further off for a while than they began; those that go on to ten times diverge.
+        """
+        unsolved = (self.residual > 10) | (self.negative & (self.residual >= 1))
+        return unsolved | ~_all_finite(self.gradient)
 
 
 def hypergradient(
@@ -112,7 +132,7 @@ def hypergradient(
     predict: Callable[[Params], Any],
     lower: Callable[[Params, Any], Array],
     upper: Callable[[Params], Array],
-) -> Params:
+) -> Hyper:
     """The derivative of upper(theta*(phi)) by phi, with theta*(phi) = argmin_theta lower(phi, predict(theta)).
 
     Args:
@@ -133,17 +153,19 @@ def hypergradient(
     if how.kind == "explicit":
         # d/dphi upper(theta - rate dL/dtheta)
         slope = jax.grad(upper)(assumed(None, theta))
-        return implicit_hypergradient(loss, phi, theta, jax.tree.map(lambda leaf: how.rate * leaf, slope))
+        gradient = implicit_hypergradient(loss, phi, theta, jax.tree.map(lambda leaf: how.rate * leaf, slope))
+        return Hyper(gradient, jnp.zeros(()), jnp.zeros((), bool))
     theta = jax.lax.fori_loop(0, how.k, assumed, theta)
     at = partial(lower, phi)
     if how.curvature == "hessian":
         product = hessian_product(partial(loss, phi), theta)
     else:
         product = gauss_newton_product(predict, at, theta)
-    solved = conjugate_gradients(
-        product, jax.grad(upper)(theta), damping=how.damping, steps=how.n_cg, tolerance=how.tolerance
-    )
-    return implicit_hypergradient(loss, phi, theta, solved.x)
+    slope = jax.grad(upper)(theta)
+    solved = conjugate_gradients(product, slope, damping=how.damping, steps=how.n_cg, tolerance=how.tolerance)
+    size = jnp.linalg.norm(ravel_pytree(slope)[0])
+    residual = jnp.where(size == 0, 0, solved.residual / size)
+    return Hyper(implicit_hypergradient(loss, phi, theta, solved.x), residual, solved.negative)
 
 
 def make_bilevel_optimiser(
@@ -161,7 +183,8 @@ def make_bilevel_optimiser(
     parts = {"target": make_optimiser(config, steps), "bridge": make_optimiser(slower, -(-steps // k))}
 
     def init(params: Params) -> Memory:
-        return Memory(**{name: part.init(params[name]) for name, part in parts.items()}, batch=jnp.zeros((), jnp.int32))
+        none = jnp.zeros((), jnp.int32)
+        return Memory(**{name: part.init(params[name]) for name, part in parts.items()}, batch=none, failed=none)
 
     def update(gradient: Params, memory: Memory, params: Params) -> tuple[Params, Memory]:
         new = {name: parts[name].update(slope, getattr(memory, name), params[name]) for name, slope in gradient.items()}
@@ -183,13 +206,16 @@ def make_bilevel_step(
     At each k-th batch first one step of the bridge: on a copy of the target, by the upper objective on a batch of the
     trial. Then, at every batch, one step of the target on the lower loss of the batch at the gates as they are now.
     `Rows.extra` holds the teacher's predictions of the observed people. A bridge step costs k + n_cg + 4 gradients of a
-    batch, about.
+    batch, about. One whose hypergradient failed is left out, and counted (`check_hypergradients`).
 
     Args:
         levels: what the two levels are made of.
         model: `levels.deployed`.
         objective: the upper loss: (predictions of people of the trial, their rows, `Upper.terms`) -> [].
         optimiser: of `make_bilevel_optimiser`.
+
+    Raises:
+        InputError: a teacher whose predictions are of another shape than the target's, when the step is traced.
     """
     how = levels.how
 
@@ -202,7 +228,7 @@ def make_bilevel_step(
 
     def bridge_step(learner: Learner, batch: Rows, shared: Upper) -> Learner:
         people = _upper_batch(shared, _memory(learner).batch // how.k, levels.batch)
-        slope = hypergradient(
+        found = hypergradient(
             how,
             learner.params["bridge"],
             learner.params["target"],
@@ -210,9 +236,15 @@ def make_bilevel_step(
             lower=lambda phi, outcomes: lower(phi, outcomes, batch),
             upper=lambda theta: objective(apply(theta, people.trial.x), people, shared.terms),
         )
-        return moved(learner, {"bridge": slope}, optimiser)
+        # A target that has diverged has no hypergradient either, but that is not what is to be changed.
+        failed = found.failed & _all_finite(learner.params["target"])
+        after = moved(learner, {"bridge": found.gradient}, optimiser)
+        learner = jax.tree.map(partial(jnp.where, found.failed), learner, after)
+        memory = _memory(learner)
+        return learner._replace(optimiser=memory._replace(failed=memory.failed + failed))
 
     def step(learner: Learner, batch: Rows, shared: Upper) -> tuple[Learner, Array]:
+        _check_teacher(batch.extra, jax.eval_shape(apply, learner.params["target"], batch.trial.x))
         if isinstance(levels.bridge, Model):
             due = _memory(learner).batch % how.k == 0
             learner = jax.lax.cond(due, bridge_step, lambda learner, *_: learner, learner, batch, shared)
@@ -223,6 +255,35 @@ def make_bilevel_step(
         return learner._replace(optimiser=memory._replace(batch=memory.batch + 1)), loss
 
     return step
+
+
+def check_hypergradients(k: int, learner: Learner) -> None:
+    """Refuse training in which more than half of the bridge steps had no gradient.
+
+    Args:
+        k: one bridge step for each k batches.
+        learner: after an epoch; of several seeds leaves [s, ...].
+
+    Raises:
+        InputError: what is to be changed.
+    """
+    memory = _memory(learner)
+    failed, steps = (int(np.max(count)) for count in (memory.failed, -(-memory.batch // k)))
+    if 2 * failed > steps:
+        found = f"none in {failed} of {steps} bridge steps (not finite, or conjugate gradients that diverged)"
+        expected = "one in most: more damping, more n_cg, a lower rate of the assumed steps, or Gauss-Newton curvature"
+        refuse("hypergradient", found=found, expected=expected)
+
+
+def _all_finite(tree: Params) -> Array:
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
+
+
+def _check_teacher(teacher: Any, target: Outcomes) -> None:
+    for name, of_teacher, of_target in zip(("revenue", "cost"), teacher, target, strict=True):
+        if of_teacher.shape != of_target.shape:
+            found = f"{name} of shape {of_teacher.shape}"
+            refuse("teacher's predictions", found=found, expected=f"{of_target.shape}, as the target's")
 
 
 def _memory(learner: Learner) -> Memory:

@@ -102,6 +102,7 @@ def fit(
             for after in runner.run_epoch(now, valid):
                 now = after
                 if now.calls == 0:
+                    stage.check(now.state.learner)
                     _check_loss(epoch, now.loss[-1].reshape(*key.shape, -1))
                     log.on_epoch(epoch, Record(now.loss[-1], now.value[-1]))
                 manager.save(epoch * runner.calls + (now.calls or runner.calls), now)

@@ -9,7 +9,7 @@ from jax import Array
 from dfcl_jax.models import Model, Params
 from dfcl_jax.train.checkpoint import Checkpoints
 from dfcl_jax.train.config import FitConfig, make_optimiser
-from dfcl_jax.train.step import Objective, Step
+from dfcl_jax.train.step import Learner, Objective, Step
 from dfcl_jax.types import Outcomes
 
 # (predictions of the validation rows, `Validation.judge`) -> scalar, higher is better
@@ -28,6 +28,8 @@ class Stage(NamedTuple):
     make_step: Callable[[Model, Objective, optax.GradientTransformation], Step] | None = None
     # (configuration, batches of an epoch) -> from gradients to updates
     make_optimiser: Callable[[FitConfig, int], optax.GradientTransformation] = make_optimiser
+    # Refuses training that goes wrong, after each epoch: (learner, leaves [s, ...] of several seeds).
+    check: Callable[[Learner], None] = lambda learner: None
     # (parameters, shared) -> what the objective is given as `shared` from now on; called between two epochs
     renew: Callable[[Params, Any], Any] | None = None
 

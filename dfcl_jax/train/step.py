@@ -126,6 +126,25 @@ def make_step(
     return step
 
 
+def make_own_step(
+    loss: Callable[[Params, Rows, Any], Array],
+    model: Model,
+    objective: Objective,
+    optimiser: optax.GradientTransformation,
+) -> Step:
+    """Make the step on a loss (parameters, rows of the batch, shared) -> [] that sees more than predictions.
+
+    Such a loss may look at the layers of `model`, so it is computed for a whole batch at once, on one device.
+    `objective`, the loss of predictions alone, is not used.
+    """
+
+    def step(learner: Learner, batch: Rows, shared: Any) -> tuple[Learner, Array]:
+        value, gradient = jax.value_and_grad(loss)(learner.params, batch, shared)
+        return moved(learner, gradient, optimiser), value
+
+    return step
+
+
 def averaged(step: Step, decay: float) -> Step:
     """A step that also moves the running mean, a <- decay a + (1 - decay) params (Polyak and Juditsky 1992)."""
 

@@ -128,6 +128,7 @@ LADDER = {
     ),
     "observed": Pooled(START, "observed"),
     "both": Pooled(START),
+    "both, learned": Pooled(START, propensities="learned"),
     "both, given": Pooled(UPPER, propensities="given"),
 }
 
@@ -187,7 +188,7 @@ def test_logs_in_files_are_learned_from_batch_by_batch(tmp_path: Path, params):
 
 
 def test_pooled_people_keep_what_was_seen_of_them():
-    task = Pooled(START, propensities="given")._pooled(TASK)
+    task = Pooled(START, propensities="given")._pooled(KEY, TASK)
     train, logs = TASK.train, TASK.observed
     assert isinstance(task.train, Trial)
     assert isinstance(train, Trial)
@@ -195,9 +196,15 @@ def test_pooled_people_keep_what_was_seen_of_them():
     np.testing.assert_array_equal(task.train.r, np.concatenate([train.r, logs.r]))
     np.testing.assert_array_equal(task.train.p[:400], np.full((400, 5), train.p))
     np.testing.assert_array_equal(task.train.p[400:], logs.p)
-    shares = Pooled(START, "observed")._pooled(TASK).train
+    shares = Pooled(START, "observed")._pooled(KEY, TASK).train
     assert isinstance(shares, Trial)
     np.testing.assert_allclose(shares.p, np.bincount(logs.t, minlength=5) / 1500, rtol=1e-6)
+    learned = Pooled(START, propensities="learned")._pooled(KEY, TASK).train
+    assert isinstance(learned, Trial)
+    assert learned.p.shape == (1900, 5)
+    # Logs that name no propensities are as good: what they state is not looked at.
+    blind = Pooled(START, propensities="learned")._pooled(KEY, TASK._replace(observed=logs._replace(p=train.p))).train
+    np.testing.assert_array_equal(learned.p, blind.p)
 
 
 @pytest.mark.parametrize("method", [METHOD, Pooled(START)], ids=["bi-level", "pooled"])
@@ -232,3 +239,21 @@ def test_logs_that_are_not_like_the_trial_are_named():
 def test_what_contradicts_is_refused_when_a_method_is_made(options, what):
     with pytest.raises(InputError, match=what):
         replace(METHOD, **options)
+
+
+def test_what_pooled_methods_start_from_is_not_taken_for_that_of_other_people():
+    """Cells are told apart by method, key and numbers of rows, which two ways to weigh the same people share."""
+    study = compare(
+        KEY,
+        SPLITS[:1],
+        {"TSM-SL": START} | {p: Pooled(UPPER, propensities=p) for p in ("shares", "given")},
+    )
+    one, other = (study.cells[name][0].params["net"] for name in ("shares", "given"))
+    assert not same(one, other)
+
+
+def test_every_method_of_logs_has_a_description_of_its_own():
+    of_logs = methods.with_logs(START, UPPER.training)
+    described = [json.dumps(describe(method)) for method in of_logs.values()]
+    assert len(set(described)) == len(described)
+    assert all(describe(rebuild(json.loads(each))) == json.loads(each) for each in described)

@@ -136,3 +136,34 @@ def test_people_of_one_kind_share_the_budget(tmp_path):
     plan = pd.read_csv(tmp_path / "run" / "plan.csv")
     # Alike in everything, 30% of them are treated, chosen at random: 4 standard errors of 600 draws.
     assert (plan["budget 0.3"] == 1).mean() == pytest.approx(0.3, abs=4 * np.sqrt(0.3 * 0.7 / 600) + 0.02)
+
+
+def logs_of(config: TableConfig, path: Path) -> Path:
+    """People whom a policy gave dearer discounts the more they bring, but nobody of negative x0 the dearest."""
+    logs, _ = simulate.confounded(simulate.marketing_population(jax.random.key(3)), jax.random.key(4), 3000, 10)
+    frame = pd.DataFrame(np.asarray(logs.trial.x, np.float32), columns=[f"x{k}" for k in range(30)])
+    frame = frame.assign(t=np.asarray(logs.trial.t), r=np.asarray(logs.trial.r), c=np.asarray(logs.trial.c))
+    frame = frame[(frame.t < 4) | (frame.x0 > 0)]
+    frame.to_parquet(path)
+    return path
+
+
+def test_logs_beside_a_trial_are_learned_from_and_what_they_lack_is_said(config, tmp_path, capsys):
+    beside = replace(config, out=tmp_path / "run", observed=logs_of(config, tmp_path / "logs.parquet"))
+    study = run_table("plan", replace(beside, methods=("TSM-SL on both",)), COLUMNS)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Logs: none of the" in said
+    assert "had treatment 4" in said
+    logs = study.cells["TSM-SL on both"][0]
+    assert np.isfinite(study.values.revenue).all()
+    assert len(logs.record) == TWO_STAGE.training.epochs
+    # The same folder with other logs is another run.
+    pd.read_parquet(beside.observed).iloc[:2000].to_parquet(tmp_path / "fewer.parquet")
+    with pytest.raises(InputError, match="found a run of another data"):
+        run_table("plan", replace(beside, observed=tmp_path / "fewer.parquet"), COLUMNS)
+
+
+def test_a_method_of_logs_without_logs_is_refused_before_work(config, tmp_path):
+    with pytest.raises(InputError, match="method Bi-PPL: found no --observed, expected logs"):
+        run_table("plan", replace(config, out=tmp_path / "run", methods=("Bi-PPL",)), COLUMNS)
+    assert not (tmp_path / "run").exists()

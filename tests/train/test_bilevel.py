@@ -1,6 +1,5 @@
 """The step of bi-level training: its hypergradient against dense algebra, and its schedule."""
 
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -17,14 +16,22 @@ from dfcl_jax.train import (
     Hypergradient,
     Learner,
     Levels,
+    MeanOverRows,
     Rows,
     Upper,
+    check_hypergradients,
     hypergradient,
     make_bilevel_optimiser,
     make_bilevel_step,
+    make_step,
 )
+from dfcl_jax.train.config import make_optimiser
 
 N, D, M = 24, 2, 2
+KEY = jax.random.key(0)
+# Peak memory of a bi-level step over that of a two-stage step. Layers of three networks are held: of the target on the
+# logs and on the trial, and of the bridge; and of each the tangents beside the values.
+MOST_OF_TWO_STAGE = 8
 RNG = np.random.default_rng(0)
 TARGET, BRIDGE = mlp(M, hidden=(3,)), mlp(M, hidden=(3,), link="sigmoid")
 
@@ -55,8 +62,19 @@ def upper(theta):
     return losses.prediction_loss(TARGET.apply(theta, TRIAL.x), TRIAL)
 
 
+def found_by(how: Hypergradient):
+    @jax.jit
+    def found(phi, theta):
+        hyper = hypergradient(how, phi, theta, predict=predict, lower=lower, upper=upper)
+        return hyper, hyper.failed
+
+    return found(PHI, THETA)
+
+
 def gradient_by(how: Hypergradient):
-    return jax.jit(partial(hypergradient, how, predict=predict, lower=lower, upper=upper))(PHI, THETA)
+    hyper, failed = found_by(how)
+    assert not failed
+    return hyper.gradient
 
 
 def assert_close(one, other, rtol):
@@ -186,6 +204,89 @@ def test_bridge_steps_see_every_person_of_the_trial_before_any_twice():
     for one in rounds:
         np.testing.assert_array_equal(np.sort(one), np.sort(TRIAL.r))
     assert (rounds[0] != rounds[1]).any()
+
+
+def test_a_hypergradient_that_diverges_is_named_with_what_to_change():
+    # Steps of gradient descent that overshoot go off to infinity.
+    how = Hypergradient(k=50, rate=100.0)
+    assert found_by(how)[1]
+    last = steps_of(LEVELS._replace(how=how), 2)[-1]
+    # What failed moved nothing.
+    jax.tree.map(np.testing.assert_array_equal, last.params["bridge"], PHI)
+    with pytest.raises(InputError, match=r"hypergradient: found none in 1 of 1 bridge steps .* more damping"):
+        check_hypergradients(how.k, last)
+
+
+def test_hypergradients_that_are_found_pass_the_check():
+    check_hypergradients(LEVELS.how.k, steps_of(LEVELS, 2)[-1])
+
+
+def test_a_lower_loss_without_a_minimum_has_no_hypergradient():
+    """-y^2 curves downwards everywhere: no direction can be taken, and what is returned, 0, is no gradient."""
+    how = Hypergradient(k=1, curvature="hessian", damping=0.1)
+    y = jnp.arange(1.0, 4.0)
+    hyper = hypergradient(
+        how, jnp.ones(()), y, predict=lambda y: y, lower=lambda phi, y: -phi * (y**2).sum(), upper=lambda y: y.sum()
+    )
+    assert hyper.gradient == 0
+    assert hyper.residual == 1
+    assert hyper.failed
+
+
+def test_a_target_that_has_diverged_is_not_blamed_on_the_hypergradient():
+    """Its loss is not finite, which has a message of its own."""
+    broken = jax.tree.map(lambda leaf: leaf * jnp.nan, THETA)
+    optimiser = make_bilevel_optimiser(CONFIG, 10)
+    step = jax.jit(make_bilevel_step(LEVELS, LEVELS.deployed, lambda o, rows, _: o.r.mean(), optimiser))
+    params = {"target": broken, "bridge": PHI}
+    learner, loss = step(
+        Learner(params, optimiser.init(params), jnp.ones(())), Rows(LOGS, TEACHER), Upper(Rows(TRIAL), None, KEY)
+    )
+    assert np.isnan(loss)
+    check_hypergradients(LEVELS.how.k, learner)
+
+
+def test_a_teacher_of_another_shape_is_named():
+    optimiser = make_bilevel_optimiser(CONFIG, 10)
+    step = make_bilevel_step(LEVELS, LEVELS.deployed, lambda o, rows, _: o.r.mean(), optimiser)
+    params = {"target": THETA, "bridge": PHI}
+    learner = Learner(params, optimiser.init(params), jnp.ones(()))
+    narrow = Outcomes(TEACHER.r, TEACHER.c[:, :1])
+    with pytest.raises(InputError, match=r"teacher's predictions: found cost of shape \(24, 1\), expected \(24, 2\)"):
+        step(learner, Rows(LOGS, narrow), Upper(Rows(TRIAL), None, KEY))
+
+
+def peak_of(step, *arguments) -> int:
+    """Bytes beside arguments and results that the compiled program holds at most."""
+    analysis = jax.jit(step).lower(*arguments).compile().memory_analysis()
+    assert analysis is not None
+    return analysis.temp_size_in_bytes
+
+
+def test_memory_holds_neither_the_path_of_the_assumed_steps_nor_a_hessian():
+    """Bytes by the compiler's own account, so no run and no clock is in it."""
+    rows, wide = people(512), mlp(M, hidden=(64, 64))
+    teacher = Outcomes(*(jnp.asarray(RNG.normal(size=(512, M))) for _ in "rc"))
+    bridge = mlp(M, hidden=(64, 64), link="sigmoid")
+    theta, phi = (model.init(KEY, rows.x[:1]) for model in (wide, bridge))
+
+    def of(how: Hypergradient) -> int:
+        levels = Levels(wide, bridge, losses.pseudo_label_loss, how, 512)
+        optimiser = make_bilevel_optimiser(CONFIG, 10, k=how.k)
+        step = make_bilevel_step(levels, levels.deployed, lambda o, r, _: losses.prediction_loss(o, r.trial), optimiser)
+        params = {"target": theta, "bridge": phi}
+        learner = Learner(params, optimiser.init(params), jnp.ones(()))
+        return peak_of(step, learner, Rows(rows, teacher), Upper(Rows(rows), None, KEY))
+
+    two_stage_optimiser = make_optimiser(CONFIG, 10)
+    two_stage = make_step(wide, MeanOverRows(lambda o, r, _: losses.prediction_loss(o, r.trial)), two_stage_optimiser)
+    plain = peak_of(two_stage, Learner(theta, two_stage_optimiser.init(theta), jnp.ones(())), Rows(rows), None)
+    few, many = of(Hypergradient(k=5)), of(Hypergradient(k=200, n_cg=200))
+    # The program is the same whatever the counts are, so its memory is.
+    assert many <= 1.01 * few
+    size = ravel_pytree(theta)[0].size
+    assert few < 4 * size**2
+    assert few <= MOST_OF_TWO_STAGE * plain
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
-"""Five discounts on a population with heavy-tailed base demand."""
+"""Discounts, five unless others are given, on a population with heavy-tailed base demand."""
 
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -22,6 +23,7 @@ DISCOUNTS = (0.0, 0.05, 0.10, 0.15, 0.20)
 class MarketingDials:
     """Options that make the population easy or hard; sample size and a network's `hidden` layers are set elsewhere."""
 
+    discounts: tuple[float, ...] = DISCOUNTS  # the treatments, the smallest first
     d: int = 30  # number of features: numeric ones, indicators of categories, irrelevant ones
     categories: tuple[int, ...] = ()  # levels of each categorical feature, with an indicator for each level
     irrelevant: int = 0  # number of features that nothing depends on
@@ -37,12 +39,18 @@ class MarketingDials:
         """Check that the options describe a population."""
         if self.numeric < 2:
             refuse("d", found=self.d, expected="at least 2 more than indicators and irrelevant features")
+        rising = len(self.discounts) > 1 and all(a < b for a, b in pairwise((*self.discounts, 1.0)))
         checks = {
             "base_spread": (self.base_spread, 0 <= self.base_spread < float("inf"), "a number of at least 0"),
             "noise": (self.noise, 0 < self.noise < float("inf"), "a number above 0"),
             "ordering": (self.ordering, 0 < self.ordering <= 1, "a share above 0"),
             "cost_correlation": (self.cost_correlation, -1 <= self.cost_correlation <= 1, "a number of -1 to 1"),
             "categories": (self.categories, all(levels > 1 for levels in self.categories), "at least 2 levels each"),
+            "discounts": (
+                self.discounts,
+                rising and min(self.discounts) >= 0,
+                "at least 2 numbers from 0 to below 1, rising",
+            ),
         }
         for name, (value, good, expected) in checks.items():
             if not good:
@@ -61,12 +69,12 @@ WIDE = MarketingDials(d=107, categories=(3, 4, 6, 8), irrelevant=26)
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Marketing:
-    """Five discounts, given with equal probability, and how people respond to them.
+    """Discounts, given with equal probability, and how people respond to them.
 
     With z_b, z_A, z_k random functions of the features, b = exp(s z_b - s^2 / 2), A = 1.2 sigmoid(2 z_A - 2) and
-    k = 6 exp(z_k), the expected outcomes of a discount d_j are
+    k = 6 exp(z_k), the expected outcomes of a discount d_j, the largest of which is D, are
 
-    R_j = b (1 + A (1 - exp(-k d_j)) / (1 - exp(-0.2 k)))  and  C_j = d_j R_j: the discount is paid on every order.
+    R_j = b (1 + A (1 - exp(-k d_j)) / (1 - exp(-k D)))  and  C_j = d_j R_j: the discount is paid on every order.
 
     Observed revenue is R_t Gamma(1/v, v) with v = noise^2, and observed cost is d_t times that. Only a share q of
     people order, and their revenue is 1/q times as much. With a `cost_correlation` rho below 1, the discount is paid on
@@ -88,8 +96,8 @@ class Marketing:
         return self.scaling.standardise(_raw_features(key, n, self.dials, self.drift))
 
     def outcomes(self, x: Array) -> Outcomes:
-        """Return the expected revenue and cost of every discount for people of features x [n, d], [n, 5] each."""
-        s, rho, discounts = self.dials.base_spread, self.dials.cost_correlation, jnp.array(DISCOUNTS)
+        """Return the expected revenue and cost of every discount for people of features x [n, d], [n, m] each."""
+        s, rho, discounts = self.dials.base_spread, self.dials.cost_correlation, jnp.array(self.dials.discounts)
         z_b = self.base(x)
         base = jnp.exp(s * z_b - s**2 / 2)[:, None] * jnp.exp(self.season)
         lift = 1.2 * jax.nn.sigmoid(2 * self.lift(x) - 2)[:, None]
@@ -109,12 +117,12 @@ class Marketing:
             r = r * jax.random.bernoulli(jax.random.fold_in(key, 1), q, t.shape) / q
         if self.dials.cost_correlation < 1:
             return r, r * pick(truth.c, t) / revenue
-        return r, jnp.array(DISCOUNTS)[t] * r
+        return r, jnp.array(self.dials.discounts)[t] * r
 
     def propensities(self, truth: Outcomes) -> Array:
-        """Return equal propensities, [5]."""
+        """Return equal propensities, [m]."""
         del truth
-        return jnp.full(len(DISCOUNTS), 1 / len(DISCOUNTS))
+        return jnp.full(len(self.dials.discounts), 1 / len(self.dials.discounts))
 
     def in_week(self, week: Array | int) -> "Marketing":
         """Return the same functions in another week: demand and features are shifted, except in week 0."""
@@ -125,7 +133,7 @@ class Marketing:
 
 
 def marketing(key: Array, n: int, **dials: Any) -> Simulation:
-    """Draw a trial of five discounts from a new population for each key; see `Marketing`.
+    """Draw a trial of discounts from a new population for each key; see `Marketing`.
 
     Features and functions are standardised over these n people. For several trials, weeks or a stream of one
     population, use `marketing_population`.
@@ -141,7 +149,7 @@ def marketing(key: Array, n: int, **dials: Any) -> Simulation:
     population = _measured(key, function_keys, raw, given)
     x = population.scaling.standardise(raw)
     truth = population.outcomes(x)
-    t = jax.random.randint(t_key, (n,), 0, len(DISCOUNTS))
+    t = jax.random.randint(t_key, (n,), 0, len(given.discounts))
     r, c = population.respond(noise_key, truth, t)
     return Simulation(Trial(x, t, r, c, population.propensities(truth)), truth)
 

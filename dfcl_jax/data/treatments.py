@@ -12,6 +12,8 @@ for each treatment in turn, such as propensities, needs an order that is known b
 where the control leaves its place, it is refused without `Columns.arms`.
 """
 
+from collections.abc import Sequence
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +25,8 @@ from dfcl_jax.data.kinds import number_of, text_of
 from dfcl_jax.errors import refuse, shown
 
 MOST_LEVELS = 50
+# A treatment with a smaller share than this is a misspelling if its name is nearly another's.
+_RARE, _ALIKE = 0.01, 0.8
 
 
 class Level(NamedTuple):
@@ -185,6 +189,32 @@ def arm_codes(column: pd.Series, arms: tuple[str, ...]) -> np.ndarray:
 def _key(name: str) -> str:
     number = number_of(name)
     return name if number is None else f"{number:.6g}"
+
+
+def perhaps_meant(arms: Sequence[str], counts: np.ndarray) -> list[str]:
+    """For each treatment, [m], the common one whose name that of a rare one nearly is; "" where it is none.
+
+    Digits, which may be a dose, must be the same.
+    """
+
+    def near(one: str, other: str) -> bool:
+        digits = [[c for c in text if c.isdigit()] for text in (one, other)]
+        return digits[0] == digits[1] and SequenceMatcher(None, one, other).ratio() >= _ALIKE
+
+    texts = [arm.strip().casefold() for arm in arms]
+    rare, common = counts < max(_RARE * counts.sum(), 1), np.argsort(-counts)
+    return [
+        next((arms[k] for k in common if rare[j] and counts[k] > 10 * counts[j] and near(texts[j], texts[k])), "")
+        for j in range(len(arms))
+    ]
+
+
+def hinted(arms: Sequence[str], counts: np.ndarray) -> list[str]:
+    """The names for a message, with what rare ones are perhaps misspelt for."""
+    return [
+        f"{arm!r} ({count} of {counts.sum()} rows: is it {meant!r} misspelt?)" if meant else arm
+        for arm, count, meant in zip(arms, counts, perhaps_meant(arms, counts), strict=True)
+    ]
 
 
 def check_arms(column: str, arms: tuple[str, ...], counts: np.ndarray) -> None:

@@ -1,6 +1,7 @@
 """Tables of text for a terminal: nothing is cut, whatever its width, and names are printed as they are."""
 
 import io
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +17,17 @@ PADDING = 1
 _NUMBER = tuple("0123456789.+-")
 # Where a table is measured: wider than any.
 _WIDE = Console(width=100_000, file=io.StringIO())
+
+
+def literal(text: str) -> str:
+    """A text in one line that no terminal acts on: line breaks, escapes and other invisible characters are spelt out."""
+    hidden = ("Cc", "Cf", "Cs", "Zl", "Zp")
+    return "".join(repr(each)[1:-1] if unicodedata.category(each) in hidden else each for each in text)
+
+
+def say(console: Console, sentence: str, *, wrap: bool = False) -> None:
+    """Print a sentence as it is, whatever brackets and colons it has; lines are broken by the terminal or by words."""
+    console.print(literal(sentence), markup=False, highlight=False, emoji=False, soft_wrap=not wrap)
 
 
 def number(value: object, digits: int = 4) -> str:
@@ -86,13 +98,13 @@ def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     for k, header in enumerate(headers):
         # Names may break over lines; numbers may not.
         whole = k > 0 or all(row[0][:1] in _NUMBER for row in rows)
-        table.add_column(Text(header), justify="right" if k else "left", no_wrap=whole, overflow="fold")
+        table.add_column(Text(literal(header)), justify="right" if k else "left", no_wrap=whole, overflow="fold")
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(literal(cell)) for cell in row))
     return table
 
 
 def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Headers and rows as a Markdown table."""
     lines = (headers, ["---"] * len(headers), *rows)
-    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+    return "".join(f"| {' | '.join(literal(cell).replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)

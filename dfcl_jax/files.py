@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jax.typing import ArrayLike
 from flax.traverse_util import flatten_dict, unflatten_dict
+from jax.typing import ArrayLike
 
 from dfcl_jax.errors import refuse
-
 
 _LEFT = "{}: left by a process that was killed, so it is removed"
 

@@ -38,8 +38,8 @@ ARMS = {
     "sizes": ["36", "38", "M", "L"],
     "odd words": ["None", ":+1:", "two\nlines", "\x1b[1mbold"],
 }
-FILES = ["comma.csv", "sep.csv", "utf16.csv",
-         "a.parquet", "a.csv", "a.tsv", "a.csv.gz", "semicolon.csv", "latin.csv", "parts", "csv parts", "region"]  # fmt: skip
+FILES = ["a.parquet", "a.csv", "a.tsv", "a.csv.gz", "semicolon.csv", "latin.csv", "parts", "csv parts", "region",
+         "comma.csv", "sep.csv", "utf16.csv"]  # fmt: skip
 
 
 class AnyTable(NamedTuple):
@@ -254,7 +254,12 @@ def refused_in_one_line(code: int, err: str) -> bool:
 def feature(kind: str, rng: np.random.Generator, n: int) -> list:
     """A feature that has every level, and a gap if it is of a kind with gaps."""
     values = KINDS[kind](rng, n)
-    first = {"texts for gaps": ["NA", "1.5"], "gaps": [None, 1.5], "truth with gaps": [None, True, False], "word": ["north", "süd", "[east]", "$w$"]}
+    first = {
+        "texts for gaps": ["NA", "1.5"],
+        "gaps": [None, 1.5],
+        "truth with gaps": [None, True, False],
+        "word": ["north", "süd", "[east]", "$w$"],
+    }
     return [*first.get(kind, []), *values[len(first.get(kind, [])) :]]
 
 

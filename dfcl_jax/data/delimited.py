@@ -313,6 +313,6 @@ def _converted(column: pa.ChunkedArray, to: pa.DataType, sign: str | None) -> pa
         as_groups = pc.call_function("match_substring_regex", [column], pc.MatchSubstringOptions(_GROUPED[sign]))
         if pc.call_function("and_not", [signed, as_groups]).unique().to_pylist().count(True):
             raise pa.ArrowInvalid("a number with another decimal sign")
-        for sign, put in ((other, ""), (sign, ".")):
-            column = pc.call_function("replace_substring", [column], pc.ReplaceSubstringOptions(sign, put))
+        for old, new in ((other, ""), (sign, ".")):
+            column = pc.call_function("replace_substring", [column], pc.ReplaceSubstringOptions(old, new))
     return column.cast(to)

@@ -20,7 +20,7 @@ _WIDE = Console(width=100_000, file=io.StringIO())
 
 
 def literal(text: str) -> str:
-    """A text in one line that no terminal acts on: line breaks, escapes and other invisible characters are spelt out."""
+    """A text in one line that no terminal acts on: line breaks, escapes and all that is invisible are spelt out."""
     hidden = ("Cc", "Cf", "Cs", "Zl", "Zp")
     return "".join(repr(each)[1:-1] if unicodedata.category(each) in hidden else each for each in text)
 

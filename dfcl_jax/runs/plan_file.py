@@ -2,7 +2,6 @@
 
 import zlib
 from collections.abc import Iterator, Sequence
-from functools import partial
 from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple
@@ -121,7 +120,7 @@ def plan_people(
     keeps = kept.batches(batch) if kept else repeat(None)
     identities = told_apart.batches(batch) if told_apart else repeat(None)
     with (
-        whole_file(out, partial(say, console)) as partial,
+        whole_file(out, lambda sentence: say(console, sentence)) as partial,
         passes(rows, console) as over,
         pq.ParquetWriter(partial, schema) as writer,
     ):

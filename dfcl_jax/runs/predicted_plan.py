@@ -1,7 +1,6 @@
 """The exact plan for people in files of any size, by predicted money, in memory that does not grow with them."""
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple
@@ -209,4 +208,4 @@ def _plan(predictions: _Predictions, kept: Parts | None, budget: float, partial:
 
 
 def _say(console: Console):
-    return partial(say, console)
+    return lambda sentence: say(console, sentence)

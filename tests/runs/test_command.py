@@ -76,13 +76,19 @@ def asked(monkeypatch, capsys, *words: str) -> tuple[list[Command], str]:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--data", "a", "--resume"], "--resume: found no such option, expected nothing in its place: the same command"),
+        (
+            ["--data", "a", "--resume"],
+            "--resume: found no such option, expected nothing in its place: the same",
+        ),
         (["--data", "a", "--run", "b"], "--run: found no such option, expected --policy RUN_FOLDER/policies/METHOD"),
         (["--data", "a", "--method", "b"], "--method: found no such option, expected --policy RUN_FOLDER"),
         (["--dta", "a"], "--dta: found no such option, expected --data"),
         (["--data", "a", "--budget=1"], "--budget: found no such option, expected --budgets"),
         (["--data", "a", "--weight", "1"], "--weight: found no such option, expected --two-stage.weight"),
-        (["--data", "a", "--reading.separator", ";"], "--reading.separator: found no such option, expected --separator"),
+        (
+            ["--data", "a", "--reading.separator", ";"],
+            "--reading.separator: found no such option, expected --sep",
+        ),
         (["--data", "a", "--zzz"], "--zzz: found no such option, expected one of those that --help names"),
         (["--data", "a", "--kind", "c"], "invalid choice 'c' for argument '--kind'. Expected one of ('a', 'b')."),
         (["--data", "a", "--budgets", "much"], "Error parsing --budgets"),

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from dfcl_jax.data import Reading
 from dfcl_jax.errors import refuse
-from dfcl_jax.report.terminal import say, terminal_tables
+from dfcl_jax.report.terminal import say, show, terminal_tables
 from dfcl_jax.runs import (
     FilePlan,
     Newcomers,
@@ -73,7 +73,7 @@ def main(config: Config) -> None:
     lines = _measured(plan) if isinstance(plan, FilePlan) else _predicted(plan)
     lines |= {f"share {arm}": f"{share:.4f}" for arm, share in plan.shares.items()}
     headers = ["", "per person (95% interval)" if isinstance(plan, FilePlan) else "per person"]
-    console.print(*terminal_tables(headers, list(map(list, lines.items())), width=console.width), sep="\n")
+    show(console, terminal_tables(headers, list(map(list, lines.items())), width=console.width))
     unlike = plan.unlike.sentences(clip=config.newcomers.clip) if plan.unlike is not None else []
     notes = [plan.remark] if isinstance(plan, FilePlan) and plan.remark else []
     for sentence in (*notes, f"{plan.rests_on}.", *unlike):
@@ -100,6 +100,9 @@ def _from_people(people: Path, config: Config, console: Console) -> FilePlan | P
     _refuse_given(config, "revenue", "cost", "arms", beside="--people")
     if config.policy is None:
         refuse("--policy", found="none", expected="the folder of a policy, beside --people")
+    if (within := config.policy / "policies").is_dir():
+        names = ", ".join(sorted(folder.name for folder in within.iterdir()))
+        refuse("--policy", found=f"{config.policy}, a run's", expected=f"one of {within}: {names}")
     policy = load_policy(config.policy)
     if config.by == "predicted":
         _refuse_given(config, "risk", "id", beside="--by predicted")

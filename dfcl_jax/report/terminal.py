@@ -1,7 +1,6 @@
 """Tables of text for a terminal: nothing is cut, whatever its width, and names are printed as they are."""
 
 import io
-import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +11,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from dfcl_jax.errors import literal
+
 PADDING = 1
 # What numbers begin with.
 _NUMBER = tuple("0123456789.+-")
@@ -19,15 +20,15 @@ _NUMBER = tuple("0123456789.+-")
 _WIDE = Console(width=100_000, file=io.StringIO())
 
 
-def literal(text: str) -> str:
-    """A text in one line that no terminal acts on: line breaks, escapes and all that is invisible are spelt out."""
-    hidden = ("Cc", "Cf", "Cs", "Zl", "Zp")
-    return "".join(repr(each)[1:-1] if unicodedata.category(each) in hidden else each for each in text)
-
-
 def say(console: Console, sentence: str, *, wrap: bool = False) -> None:
     """Print a sentence as it is, whatever brackets and colons it has; lines are broken by the terminal or by words."""
     console.print(literal(sentence), markup=False, highlight=False, emoji=False, soft_wrap=not wrap)
+
+
+def show(console: Console, tables: Sequence[Table]) -> None:
+    """Print tables; lines of one that is wider than the terminal at its narrowest are left to the terminal to break."""
+    for table in tables:
+        console.print(table, crop=False)
 
 
 def number(value: object, digits: int = 4) -> str:
@@ -71,7 +72,10 @@ def terminal_tables(headers: Sequence[str], rows: Sequence[Sequence[str]], *, wi
         end = at + 1
         while end < len(headers) and _natural_width(*_columns(headers, rows, at, end + 1)) <= width:
             end += 1
-        tables.append(_table(*_columns(headers, rows, at, end)))
+        narrow = _columns(headers, rows, at, end)
+        tables.append(_table(*narrow))
+        if (least := _least_width(*narrow)) > width:
+            tables[-1].width = least
         at = end
     return tables
 
@@ -91,6 +95,14 @@ def _columns(
 
 def _natural_width(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
     return Measurement.get(_WIDE, _WIDE.options, _table(headers, rows)).maximum
+
+
+def _least_width(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """The width at which names are broken as far as they can be between words, and numbers are not."""
+    words = [max(line[0].split(), key=len, default="") for line in (headers, *rows)]
+    return _natural_width(
+        [words[0], *headers[1:]], [[word, *row[1:]] for word, row in zip(words[1:], rows, strict=True)]
+    )
 
 
 def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

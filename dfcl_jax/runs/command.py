@@ -16,8 +16,7 @@ from typing import Annotated, Any, TypeVar
 import jax
 import tyro
 
-from dfcl_jax.errors import InputError, refuse
-from dfcl_jax.report.terminal import literal
+from dfcl_jax.errors import InputError, literal, refuse
 from dfcl_jax.runs.compiled import keep_compiled
 from dfcl_jax.runs.misread import misread
 from dfcl_jax.runs.options import check_ranges

@@ -10,7 +10,7 @@ from dfcl_jax.data import check_leaks
 from dfcl_jax.data.predictions import PredictedTrial
 from dfcl_jax.files import checksum
 from dfcl_jax.report import evaluation as report
-from dfcl_jax.report.terminal import terminal_tables
+from dfcl_jax.report.terminal import show, terminal_tables
 from dfcl_jax.runs.config import FolderConfig
 from dfcl_jax.runs.options import Within
 from dfcl_jax.runs.progress import counted
@@ -81,7 +81,7 @@ def run_evaluation(
         run.write_text("table.md", report.markdown(evaluation))
         for title, headers, rows in report.shown(evaluation):
             run.say("", title)
-            run.console.print(*terminal_tables(headers, rows, width=run.console.width), sep="\n")
+            show(run.console, terminal_tables(headers, rows, width=run.console.width))
         run.say(*(f"Doubtful: {doubt}" for doubt in evaluation.doubts[len(doubts) :]))
         run.draw(report.draw, evaluation, run.path)
     return evaluation

@@ -27,7 +27,7 @@ from dfcl_jax.methods import describe
 from dfcl_jax.report import figures
 from dfcl_jax.report import proof as proof_page
 from dfcl_jax.report.summary import caption, cells, markdown, summarise
-from dfcl_jax.report.terminal import frame_tables, say, terminal_tables
+from dfcl_jax.report.terminal import frame_tables, say, show, terminal_tables
 from dfcl_jax.runs.config import FolderConfig
 from dfcl_jax.runs.progress import StudyProgress
 from dfcl_jax.study import Cells, Proof, Study
@@ -78,7 +78,7 @@ class Run:
 
     def show(self, table: pd.DataFrame, caption: str = "") -> None:
         """Print a table, whatever the width of the terminal."""
-        self.console.print(*frame_tables(table, width=self.console.width), sep="\n")
+        show(self.console, frame_tables(table, width=self.console.width))
         self.say(*([caption] if caption else []))
 
     def draw(self, picture: Callable[..., None], *of: Any) -> None:
@@ -109,7 +109,7 @@ class Run:
         self.draw(figures.proof_against_budget, proof, study.judge.base, self.path / "value_by_budget.png")
 
     def _print(self, headers: list[str], rows: list[list[str]]) -> None:
-        self.console.print(*terminal_tables(headers, rows, width=self.console.width), sep="\n")
+        show(self.console, terminal_tables(headers, rows, width=self.console.width))
 
     def report(self, study: Study) -> None:
         """Write the tables and the figure of a study, and print its table."""

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from dfcl_jax.report.terminal import literal, markdown_table, number, per_cent, say, terminal_tables
+from dfcl_jax.errors import literal
+from dfcl_jax.report.terminal import markdown_table, number, per_cent, say, show, terminal_tables
 
 
 def printed(headers, rows, width: int) -> str:
     console = Console(file=io.StringIO(), width=width)
-    console.print(*terminal_tables(headers, rows, width=width), sep="\n")
+    show(console, terminal_tables(headers, rows, width=width))
     return console.file.getvalue()  # pyright: ignore
 
 
@@ -41,7 +42,7 @@ HEADERS = ["budget", *(f"share of a treatment with a long name {k}" for k in ran
 ROWS = [["0.025", *(f"{k}.12345 [0.1, 0.2]" for k in range(5))], ["0.05", *(f"{k}.6789 [0.3, 0.4]" for k in range(5))]]
 
 
-@pytest.mark.parametrize("width", [40, 60, 80, 200])
+@pytest.mark.parametrize("width", [10, 40, 60, 80, 200])
 def test_no_cell_is_cut_whatever_the_width(width):
     text = printed(HEADERS, ROWS, width)
     assert "…" not in text

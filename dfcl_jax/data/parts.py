@@ -264,9 +264,9 @@ def write_parts(
     Raises:
         InputError: `folder` exists, cannot be made or is being written by another process, before a batch is taken.
     """
-    partial = folder.with_name(f".{folder.name}.partial")
     if folder.exists():
         refuse("data folder", found=f"{folder}, which exists", expected="a new one")
+    partial = folder.with_name(f".{folder.name}.partial")
     with scratch_file(folder.with_name(f".{folder.name}.lock"), lambda _: None):
         if partial.exists():
             say(f"{partial}: left by a process that was killed, so it is removed")

@@ -25,8 +25,8 @@ from dfcl_jax.data.kinds import number_of, text_of
 from dfcl_jax.errors import refuse, shown
 
 MOST_LEVELS = 50
-# A treatment with a smaller share than this is a misspelling if its name is nearly another's.
-_RARE, _ALIKE = 0.01, 0.8
+# A treatment with a smaller share than this, or one row, is a misspelling if its name is nearly another's.
+_RARE, _ALIKE = 0.01, 0.75
 
 
 class Level(NamedTuple):
@@ -66,7 +66,11 @@ def levels_of(column: pd.Series, cost: np.ndarray, *, before: int = 0, file: Pat
         rows = order[starts[k] : starts[k + 1]]
         where = f"row {before + rows[0] + 1}" + (f" of {file}" if file else "")
         if pd.isna(value) or value in (np.inf, -np.inf):
-            refuse(f"column {column.name!r}, {where}", found=shown(value), expected="a treatment")
+            refuse(
+                f"column {column.name!r}, {where}",
+                found=shown(value),
+                expected="a treatment (an empty cell, NA or null is none)",
+            )
         of = cost[rows]
         one = Level(len(rows), of.sum(dtype=np.float64), of.min(), of.max(), where, shown(value))
         levels = merged(levels, {text_of(value): one})
@@ -202,7 +206,7 @@ def perhaps_meant(arms: Sequence[str], counts: np.ndarray) -> list[str]:
         return digits[0] == digits[1] and SequenceMatcher(None, one, other).ratio() >= _ALIKE
 
     texts = [arm.strip().casefold() for arm in arms]
-    rare, common = counts < max(_RARE * counts.sum(), 1), np.argsort(-counts)
+    rare, common = counts < max(_RARE * counts.sum(), 2), np.argsort(-counts)
     return [
         next((arms[k] for k in common if rare[j] and counts[k] > 10 * counts[j] and near(texts[j], texts[k])), "")
         for j in range(len(arms))

@@ -54,7 +54,7 @@ def _sentence(box: str) -> str:
     parts = [[]]
     for line in box.splitlines():
         text = line.strip("│| ")
-        if re.match("[─╭╰+-]{3}", text) or text[:1] in "╭╰":
+        if re.match(r"[─╭╰]|\+-|---", text):
             parts.append([])
         else:
             parts[-1].append(text)

@@ -201,3 +201,21 @@ def test_eight_rows_are_a_table():
     table = trial_table(frame, columns())
     assert table.arms == ("none", "coupon")
     assert np.isnan(table.known_costs[1])
+
+
+@pytest.mark.parametrize(
+    ("rare", "rows", "hint"),
+    [
+        ("Coupon ", 1, "'Coupon ' (1 of 240 rows: is it 'coupon' misspelt?)"),
+        ("cuopon", 2, "'cuopon' (2 of 240 rows: is it 'coupon' misspelt?)"),
+        ("gift", 1, "none, coupon, gift"),
+        ("coupon", 0, "none, coupon"),
+    ],
+)
+def test_a_refusal_says_which_treatment_is_perhaps_misspelt(rare: str, rows: int, hint: str):
+    frame = trial(["none", "coupon"], cost=[0, 1]).assign(p=0.5, q=0.25)
+    frame.loc[frame.index[frame.arm == "coupon"][:rows], ["arm", "spend"]] = [rare, 9.0]
+    named = columns(arms=("none", "coupon", rare)[: 2 + (rows > 0)], propensity_columns=("p", "q", "p", "q"))
+    with pytest.raises(InputError) as error:
+        trial_table(frame, named)
+    assert hint in str(error.value)

@@ -249,7 +249,7 @@ def test_parts_hold_the_stream_in_its_order(tmp_path, criteo, criteo_simulation)
     np.testing.assert_allclose(read.to_pandas(), whole.to_pandas(), rtol=1e-6, atol=1e-6)
     with pytest.raises(InputError, match="which exists"):
         write_parts(iter([whole]), tmp_path / "trial")
-    with pytest.raises(InputError, match="data folder: found ., which exists"):
+    with pytest.raises(InputError, match=r"data folder: found \., which exists"):
         write_parts(iter([whole]), Path("."))
 
 

@@ -217,16 +217,16 @@ def _header(file: Path, encoding: str, separator: str | None) -> tuple[str, list
     with _open(file) as source:
         # As spreadsheets tell each other.
         told = re.match('"?sep=(.)"?\r?\n', _decoded(source, encoding).readline())
-    before, tried = (1, (told[1],)) if told else (0, tried)
+    before, tried = (1, (str(told[1]),)) if told else (0, tried)
     found = [(one, *_first_rows(file, encoding, one, before=before)) for one in tried]
     fit = [one for one in found if len(one[1][0]) > 1 and len({*map(len, one[1])}) == 1]
-    separator, (names, *_), lines = next(iter(fit), next((one for one in found if len(one[1][0]) > 1), found[0]))
+    best, (names, *_), lines = next(iter(fit), next((one for one in found if len(one[1][0]) > 1), found[0]))
     if not names:
         raise ValueError("it is empty")
     # As pandas calls them.
     names = [name or f"Unnamed: {k}" for k, name in enumerate(names)]
     refuse_twice(names, f" in {file}")
-    return separator, names, lines
+    return best, names, lines
 
 
 def _decoded(source: BinaryIO | gzip.GzipFile, encoding: str) -> codecs.StreamReader:

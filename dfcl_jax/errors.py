@@ -1,5 +1,6 @@
 """The one error that bad input raises."""
 
+import unicodedata
 from typing import Any, NoReturn, get_args
 
 import jax
@@ -11,8 +12,14 @@ class InputError(ValueError):
 
 
 def refuse(what: str, *, found: object, expected: str) -> NoReturn:
-    """Raise an `InputError` in the one form that every check uses."""
-    raise InputError(f"{what}: found {found}, expected {expected}")
+    """Raise an `InputError` in the one form that every check uses, and in one line."""
+    raise InputError(literal(f"{what}: found {found}, expected {expected}"))
+
+
+def literal(text: str) -> str:
+    """A text in one line that no terminal acts on: line breaks, escapes and all that is invisible are spelt out."""
+    hidden = ("Cc", "Cf", "Cs", "Zl", "Zp")
+    return "".join(repr(each)[1:-1] if unicodedata.category(each) in hidden else each for each in text)
 
 
 def check_option(what: str, found: str, options: Any) -> None:

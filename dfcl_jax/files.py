@@ -2,8 +2,10 @@
 
 import errno
 import fcntl
+import glob
 import io
 import os
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +13,19 @@ from typing import Any
 
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
+from jax.typing import ArrayLike
 
 from dfcl_jax.errors import refuse
+
+_LEFT = "{}: left by a process that was killed, so it is removed"
+
+
+def checksum(*arrays: ArrayLike) -> int:
+    """A CRC-32 of the bytes of arrays."""
+    found = 0
+    for array in arrays:
+        found = zlib.crc32(np.ascontiguousarray(array).tobytes(), found)
+    return found
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -74,6 +87,8 @@ def locked(path: Path) -> Iterator[bool]:
 def whole_file(path: Path, say: Callable[[str], None]) -> Iterator[Path]:
     """A hidden file beside `path` to write to: it becomes `path` if all goes well, and is removed if not.
 
+    What else a process that was killed has left there by `scratch_beside` is removed, too.
+
     Args:
         path: the file to be.
         say: told of what a process that was killed has left, which is removed.
@@ -82,10 +97,19 @@ def whole_file(path: Path, say: Callable[[str], None]) -> Iterator[Path]:
         InputError: the hidden file cannot be made, or another process writes to it.
     """
     with scratch_file(path.with_name(f".{path.name}.partial"), say) as partial:
+        for left in path.parent.glob(f"{glob.escape(partial.name)}-*"):
+            with locked(left) as alone:
+                if alone:
+                    say(_LEFT.format(left))
         yield partial
         with open(partial, "rb") as file:
             os.fsync(file.fileno())
         os.replace(partial, path)
+
+
+def scratch_beside(path: Path, what: str) -> Path:
+    """Where a `scratch_file` is kept while `path` is being written."""
+    return path.with_name(f".{path.name}.partial-{what}")
 
 
 @contextmanager
@@ -100,7 +124,7 @@ def scratch_file(path: Path, say: Callable[[str], None]) -> Iterator[Path]:
         if not alone:
             refuse(f"file {path}", found="another process that writes to it", expected="one at a time")
         if left:
-            say(f"{path}: left by a process that was killed, so it is removed")
+            say(_LEFT.format(path))
         yield path
 
 

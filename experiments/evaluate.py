@@ -22,7 +22,7 @@ class Config(EvaluationConfig):
     columns: Annotated[Columns, tyro.conf.arg(name="")] = field(
         default_factory=lambda: Columns("treatment", "revenue", "cost")
     )
-    reading: Reading = field(default_factory=Reading)
+    reading: Annotated[Reading, tyro.conf.arg(name="")] = field(default_factory=Reading)
     model: PredictedColumns = field(default_factory=PredictedColumns)
     rival: PredictedColumns = field(default_factory=PredictedColumns)
 

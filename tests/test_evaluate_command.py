@@ -73,13 +73,19 @@ def test_two_models_side_by_side(run, capsys):
     config = json.loads((folder / "config.json").read_text())
     assert config["experiment"] == "evaluate"
     assert config["options"]["model"]["revenue"] == ["r0", "r1"]
-    assert config["data"] == {"rows": 400}
+    assert config["data"]["rows"] == 400
     said, table = capsys.readouterr().out, (folder / "table.md").read_text()
     assert "bootstrap: 20 replicates in" in said
     assert f"Written to {folder}" in said
     for text in (said, table):
         assert "Difference to model, paired, 95% intervals" in text
         assert " [".join([number(values.revenue[0]), f"{number(values.low[0])}, {number(values.high[0])}]"]) in text
+    # Another trial, or other predictions for it, are not written over these results.
+    for other in (PEOPLE.assign(sales=PEOPLE.sales + 1), PEOPLE.assign(r1=PEOPLE.r1 + 1)):
+        with pytest.raises(SystemExit):
+            run(other, "--arms", "none", "coupon", *MODEL, *RIVAL, "--budgets", "0.05", "0.1", "--replicates", "20")
+        assert "found a run of another data" in capsys.readouterr().err
+    assert pd.read_csv(folder / "values.csv").equals(values)
 
 
 @pytest.mark.parametrize(

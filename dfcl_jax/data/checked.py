@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from dfcl_jax.data.kinds import days, numbers
+from dfcl_jax.data.kinds import EXPECTED, LARGEST, days, numbers
 from dfcl_jax.errors import refuse, shown
 
 
@@ -32,7 +32,7 @@ def finite(batch: pa.Table, column: str, *, before: int | np.ndarray, file: Path
     """
     with np.errstate(over="ignore"):
         values = numbers(series(batch, column)).astype(np.float32)
-    refuse_first(batch, column, ~np.isfinite(values), before=before, file=file, expected="a finite number (float32)")
+    refuse_first(batch, column, ~(np.abs(values) <= LARGEST), before=before, file=file, expected=EXPECTED)
     return values
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from scipy import stats
 
 from dfcl_jax.data.columns import Columns
-from dfcl_jax.data.treatments import Treatments
+from dfcl_jax.data.treatments import Treatments, hinted
 from dfcl_jax.errors import refuse
 
 # By how much the sum of propensities may differ from 1, as by rounding to four decimals.
@@ -59,6 +59,7 @@ def shared_propensities(columns: Columns, given: Treatments) -> np.ndarray:
     """
     if not columns.propensities:
         return (given.counts / given.counts.sum()).astype(np.float32)
+    refuse_number("propensities", columns.propensities, hinted(given.arms, given.counts))
     p = check_propensities(np.asarray(columns.propensities), given.arms)
     refuse_unstated("propensities", columns.propensities, given)
     return p
@@ -72,7 +73,7 @@ def refuse_unstated(what: str, values: Sequence[float], given: Treatments) -> No
 
 
 def refuse_number(what: str, values: Sequence[object], arms: Sequence[str]) -> None:
-    """Refuse values that are not one for each treatment."""
+    """Refuse values that are not one for each treatment; `arms` as a message names them (`treatments.hinted`)."""
     if len(values) != len(arms):
         refuse(what, found=len(values), expected=f"{len(arms)}, one for each of {', '.join(arms)}")
 
@@ -85,7 +86,6 @@ def in_order(what: str, columns: Sequence[str], arms: Sequence[str], *, stated: 
     Raises:
         InputError: not one for each treatment; no order is stated and the columns' names do not tell.
     """
-    refuse_number(what, columns, arms)
     if stated or len(set(columns)) == 1:
         return tuple(columns)
     longest = [max((arm for arm in arms if name.endswith(arm)), key=len, default="") for name in columns]
@@ -99,23 +99,25 @@ def known_costs(columns: Columns, given: Treatments) -> tuple[np.ndarray, list[s
     """What each treatment is known to cost, [m] float64 with NaN where it is to be estimated, and notes of it.
 
     A treatment costs what `Columns.costs` says; or, where that is not given, what all its rows cost, if they are at
-    least 100. With fewer equal rows its cost is estimated, as of any other.
+    least 100. With fewer equal rows its cost is estimated, as of any other, but for a control that alone cost 0 in
+    every row: to do nothing costs nothing.
 
     Raises:
         InputError: not one for each treatment, infinite or below 0; numbers for treatments in no stated order.
     """
     if not columns.costs:
-        enough = given.counts >= LEAST_EQUAL
+        free = given.constant == 0
+        enough = (given.counts >= LEAST_EQUAL) | (free & (np.arange(len(free)) == 0) & (free.sum() == 1))
         few = f"too few to take it as known (at least {LEAST_EQUAL}), so it is estimated"
         noted = [
             f"treatment {arm} cost {cost:.6g} in each of its {count} rows: "
-            + ("its cost is taken as known" if count >= LEAST_EQUAL else few)
-            for arm, cost, count in zip(given.arms, given.constant, given.counts, strict=True)
+            + ("its cost is taken as known" if known else few)
+            for arm, cost, count, known in zip(given.arms, given.constant, given.counts, enough, strict=True)
             if not np.isnan(cost)
         ]
         return np.where(enough, given.constant, np.nan), noted
     costs = np.asarray(columns.costs, np.float64)
-    refuse_number("costs", columns.costs, given.arms)
+    refuse_number("costs", columns.costs, hinted(given.arms, given.counts))
     if np.isinf(costs).any() or (costs < 0).any():
         expected = "finite numbers of at least 0, or NaN where unknown"
         refuse("costs", found=", ".join(map(str, columns.costs)), expected=expected)

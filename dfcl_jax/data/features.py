@@ -11,7 +11,9 @@ from dfcl_jax.data.kinds import kind_of, numbers, texts
 
 # What saved indices are called.
 _INDEX = re.compile(r"Unnamed: \d+|__index_level_\d+__")
-_COMMA = re.compile(r"[+-]?\d+,\d+")
+# Texts that are meant as numbers or dates, but written in no way that says which.
+_AS_NUMBERS = re.compile(r"[+-]?\s*[^\w\s]?\s*[+-]?\d[\d.,' \u00a0\u202f]*([^\w\s]|[A-Za-z]{3})?")
+_AS_DATES = re.compile(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}(\s.*)?")
 _COPY = re.compile(r"(.+)\.\d+")
 MAX_LEVELS = 100
 
@@ -65,8 +67,11 @@ def feature_notes(features: pd.DataFrame) -> list[str]:
             if not isinstance(column.dtype, pd.CategoricalDtype) and mixed.any() and not mixed.all():
                 words = ", ".join(map(repr, sorted(levels[~mixed])[:3]))
                 notes.append(f"feature {name!r} has numbers and words ({words}): taken as a category")
-            if any(map(_COMMA.fullmatch, levels)):
-                notes.append(f"feature {name!r} has numbers with a comma, as {levels[0]!r}: taken as texts")
+            written = [text.strip() for text in levels[~mixed]]
+            for what, pattern in (("dates", _AS_DATES), ("numbers", _AS_NUMBERS)):
+                if written and all(map(pattern.fullmatch, written)):
+                    notes.append(f"feature {name!r} has {what} written as {written[0]!r}: taken as texts")
+                    break
             if len(levels) > MAX_LEVELS:
                 kept = MAX_LEVELS - 1
                 notes.append(f"feature {name!r} has {len(levels)} levels: all but the {kept} most frequent are one")

@@ -44,7 +44,9 @@ def split_folds(
     clusters = np.arange(n) if table.cluster is None else table.cluster
     number = int(clusters.max()) + 1
     if not 2 <= folds <= number - 1:
-        refuse("folds", found=folds, expected=f"from 2 to {number - 1}: there are {number} rows or clusters")
+        things = "rows" if table.cluster is None else "clusters"
+        expected = f"at most {number - 1}" if number > 2 else f"at least 3 {things}"
+        refuse("folds", found=f"{folds} of {number} {things}", expected=expected)
     rng = np.random.default_rng([partition, folds])
     order = rng.permutation(number)
     fold = _balanced(np.bincount(clusters)[order], folds)[np.argsort(order)][clusters]

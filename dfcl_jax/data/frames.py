@@ -7,6 +7,7 @@ import pandas as pd
 import pyarrow as pa
 
 from dfcl_jax.data.delimited import Reading, refuse_twice
+from dfcl_jax.data.kinds import gaps_as_none
 from dfcl_jax.data.parts import open_parts
 from dfcl_jax.errors import refuse
 
@@ -48,6 +49,7 @@ def read_noted(
         return _read(Path(source), required, only_required, reading)
     frame = source.reset_index(drop=True).rename(columns=str)
     refuse_twice(list(frame.columns))
+    frame = frame.assign(**{name: gaps_as_none(frame[name]) for name in frame if frame[name].dtype.kind == "O"})
     for column in required:
         if column not in frame.columns:
             refuse(f"column {column!r}", found=f"only {', '.join(frame.columns)}", expected="it in the table")

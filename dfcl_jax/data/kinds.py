@@ -7,7 +7,8 @@
 3. **Category**: all other texts, also where numbers and words are mixed (36, 38, M, L), and a column of the category
    type whatever its values are. Numbers in it are written in their shortest form: 36 for 36.0.
 
-A column without any value is a number with gaps. Bytes, lists, periods and complex numbers are refused.
+A value is missing, too, where `MISSING` is written. A column without any value is a number with gaps. Bytes, lists,
+periods and complex numbers are refused.
 """
 
 import re
@@ -18,10 +19,22 @@ from typing import Any, Literal, NoReturn
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from dfcl_jax.errors import refuse
 
 Kind = Literal["number", "date", "category"]
+
+# Written where a value is missing by spreadsheets, databases, R and pandas, or nothing but spaces. "None" is a fine
+# name for a treatment.
+MISSING = ("", "NA", "N/A", "#N/A", "n/a", "<NA>", "NaN", "nan", "-nan", "NaT", "NULL", "null", r"\N",
+           "#DIV/0!", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!")  # fmt: skip
+_GAPS = pa.array(MISSING)
+
+# Larger money is given in a larger unit: squares of it, added up over people, would not fit into float32.
+LARGEST = 1e15
+EXPECTED = f"a finite number of at most {LARGEST:.0e}"
 
 DAY = np.timedelta64(1, "D")
 _SCALARS = (str, bool, np.bool_, Real, Decimal, date, timedelta)
@@ -75,6 +88,35 @@ def texts(column: pd.Series) -> np.ndarray:
     which, values = pd.factorize(column)
     written = np.array([text_of(value) for value in np.asarray(values)] + [None], object)
     return written[which]
+
+
+def without_gaps(column: pa.Array) -> pa.Array:
+    """A column, null where it is a text that says that a value is missing."""
+    kind = column.type
+    if not is_text(kind.value_type if pa.types.is_dictionary(kind) else kind):
+        return column
+    written = column.cast(pa.string())
+    trimmed = pc.call_function("utf8_trim_whitespace", [written])
+    gap = pc.call_function("is_in", [trimmed], pc.SetLookupOptions(_GAPS))
+    if not pc.call_function("any", [gap]).as_py():
+        return column
+    found = pc.call_function("if_else", [gap, pa.scalar(None, pa.string()), written])
+    return found.dictionary_encode().cast(kind) if pa.types.is_dictionary(kind) else found.cast(kind)
+
+
+def gaps_as_none(column: pd.Series) -> pd.Series:
+    """As `without_gaps`, for pandas."""
+    try:
+        which, values = pd.factorize(column)
+    except TypeError:  # values that are of no kind
+        return column
+    gap = np.array([isinstance(value, str) and value.strip() in MISSING for value in np.asarray(values)] + [False])
+    return column.mask(gap[which]) if gap.any() else column
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether values of a type are texts."""
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
 def text_of(value: Any) -> str:

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 
 from dfcl_jax.data.delimited import is_delimited
+from dfcl_jax.data.kinds import is_text
 from dfcl_jax.errors import refuse
 
 ENDINGS = ".csv, .csv.gz, .parquet or .pq"
@@ -69,7 +70,7 @@ def united(a: pa.DataType, b: pa.DataType) -> pa.DataType | None:
     if pa.types.is_null(a):
         return b
     a, b = (kind.value_type if pa.types.is_dictionary(kind) else kind for kind in (a, b))
-    if all(map(_is_text, (a, b))):
+    if all(map(is_text, (a, b))):
         return pa.string()
     if all(map(pa.types.is_integer, (a, b))):
         return pa.float64() if pa.uint64() in (a, b) else pa.int64()
@@ -108,10 +109,6 @@ def _passed_by(path: Path) -> bool:
 def _given(path: Path) -> dict[str, str | None]:
     pairs = [folder.split("=", 1) for folder in path.parts[:-1] if "=" in folder]
     return {name: None if value == "__HIVE_DEFAULT_PARTITION__" else unquote(value) for name, value in pairs}
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
 def _is_time(kind: pa.DataType) -> bool:

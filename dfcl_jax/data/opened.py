@@ -12,15 +12,15 @@ from dfcl_jax.data.checked import finite, refuse_infinite, series
 from dfcl_jax.data.columns import Columns
 from dfcl_jax.data.coverage import covered
 from dfcl_jax.data.delimited import Reading
-from dfcl_jax.data.design import doubted_shares, in_order, known_costs, shared_propensities
+from dfcl_jax.data.design import doubted_shares, in_order, known_costs, refuse_number, shared_propensities
 from dfcl_jax.data.encode import Encoder, Scaling, fit_encoder
 from dfcl_jax.data.features import as_categories, chosen_features, feature_notes
-from dfcl_jax.data.kinds import kind_of
+from dfcl_jax.data.kinds import is_text, kind_of
 from dfcl_jax.data.leaks import check_leaks
 from dfcl_jax.data.parts import Parts, open_parts
 from dfcl_jax.data.streamed import PIECE, Choice, StreamedTrial, own_propensities
 from dfcl_jax.data.tables import Table
-from dfcl_jax.data.treatments import Level, arm_codes, levels_of, merged, treatments
+from dfcl_jax.data.treatments import Level, arm_codes, hinted, levels_of, merged, treatments
 from dfcl_jax.data.unlike import unlike
 from dfcl_jax.errors import refuse
 
@@ -71,6 +71,7 @@ def open_trial(
     given = treatments(seen.levels, columns)
     p, expected, own = None, np.zeros(0), ()
     if columns.propensity_columns:
+        refuse_number("propensities", columns.propensity_columns, hinted(given.arms, given.counts))
         own = in_order("propensities", columns.propensity_columns, given.arms, stated=given.stated)
         expected = _expected(parts, own, given.arms)
     else:
@@ -191,7 +192,7 @@ class _Seen(NamedTuple):
 def _seen(parts: Parts, columns: Columns, every: int) -> _Seen:
     levels, kept, numbers = {}, [], []
     names = [name for name in parts.schema.names if name not in columns.propensity_columns]
-    kinds = {name: set() for name in names if _is_text(parts.schema.field(name).type)}
+    kinds = {name: set() for name in names if is_text(parts.schema.field(name).type)}
     for piece in parts.pieces(PIECE):
         file, before, table, start = piece
         r, c = (finite(table, column, before=before, file=file) for column in columns.roles[1:3])
@@ -212,10 +213,6 @@ def _seen(parts: Parts, columns: Columns, every: int) -> _Seen:
     sample = pd.concat([frame for frame in kept if len(frame)], ignore_index=True)
     mixed = {name for name, found in kinds.items() if len(found | {kind_of(sample[name])}) > 1}
     return _Seen(levels, sample, np.concatenate(numbers), mixed)
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def _expected(parts: Parts, names: tuple[str, ...], arms: tuple[str, ...]) -> np.ndarray:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from dfcl_jax.data.checked import finite, numbered, refuse_first, refuse_infinite
 from dfcl_jax.data.delimited import GROUP, Delimited, Reading, is_delimited, look_through, readable, refuse_twice
+from dfcl_jax.data.kinds import without_gaps
 from dfcl_jax.data.layout import Place, is_number, places, typed, united
 from dfcl_jax.errors import refuse
 from dfcl_jax.files import scratch_file
@@ -208,13 +209,17 @@ def _pieces(source: Source, groups: Sequence[Group], schema: pa.Schema, size: in
         done = 0
         for table in tables:
             columns = [
-                table[field.name].cast(field.type, safe=False)
+                _without_gaps(table[field.name]).cast(field.type, safe=False)
                 if field.name in own
                 else pa.repeat(source.given[field.name], table.num_rows).cast(field.type)
                 for field in schema
             ]
             yield Piece(file, group.before + done, pa.table(columns, schema=schema), group.start + done)
             done += table.num_rows
+
+
+def _without_gaps(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pa.chunked_array([without_gaps(chunk) for chunk in column.chunks], column.type)
 
 
 def _tables(
@@ -259,9 +264,9 @@ def write_parts(
     Raises:
         InputError: `folder` exists, cannot be made or is being written by another process, before a batch is taken.
     """
-    partial = folder.with_name(f".{folder.name}.partial")
     if folder.exists():
         refuse("data folder", found=f"{folder}, which exists", expected="a new one")
+    partial = folder.with_name(f".{folder.name}.partial")
     with scratch_file(folder.with_name(f".{folder.name}.lock"), lambda _: None):
         if partial.exists():
             say(f"{partial}: left by a process that was killed, so it is removed")

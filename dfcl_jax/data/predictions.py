@@ -14,6 +14,7 @@ from dfcl_jax.data.design import in_order, refuse_number
 from dfcl_jax.data.encode import encode, fit_encoder
 from dfcl_jax.data.frames import read_noted
 from dfcl_jax.data.tables import Table, finite, trial_table
+from dfcl_jax.data.treatments import hinted
 from dfcl_jax.types import Outcomes, Trial
 
 
@@ -60,10 +61,11 @@ def predicted_trial(
     table = trial_table(frame, columns)
     table = table._replace(notes=(*table.notes, *notes))
 
+    arms = hinted(table.arms, np.bincount(table.t, minlength=len(table.arms)))
     what = "columns of predicted {} of {}".format
     for name, model in models.items():
-        refuse_number(what("revenue", name), model.revenue, table.arms)
-        refuse_number(what("cost", name), model.cost, table.arms)
+        refuse_number(what("revenue", name), model.revenue, arms)
+        refuse_number(what("cost", name), model.cost, arms)
     values = {name: finite(frame[name]) for name in predicted}
 
     def surface(outcome: str, model: str, names: tuple[str, ...]) -> jnp.ndarray:

@@ -8,11 +8,18 @@ import pandas as pd
 
 from dfcl_jax.data.columns import Columns
 from dfcl_jax.data.delimited import Reading
-from dfcl_jax.data.design import check_propensities, doubted_shares, in_order, known_costs, shared_propensities
+from dfcl_jax.data.design import (
+    check_propensities,
+    doubted_shares,
+    in_order,
+    known_costs,
+    refuse_number,
+    shared_propensities,
+)
 from dfcl_jax.data.features import as_categories, chosen_features, feature_notes
 from dfcl_jax.data.frames import read_frame, read_noted
-from dfcl_jax.data.kinds import numbers
-from dfcl_jax.data.treatments import Treatments, arm_codes, levels_of, treatments
+from dfcl_jax.data.kinds import EXPECTED, LARGEST, numbers
+from dfcl_jax.data.treatments import Treatments, arm_codes, hinted, levels_of, treatments
 from dfcl_jax.errors import refuse, shown
 
 __all__ = ["Columns", "Table", "finite", "read_frame", "trial_table"]
@@ -82,14 +89,14 @@ def trial_table(source: str | Path | pd.DataFrame, columns: Columns, *, reading:
 
 
 def finite(column: pd.Series) -> np.ndarray:
-    """A column as float32; an `InputError` names the first row that is not a finite number."""
+    """A column as float32; an `InputError` names the first row that is not a finite number, at most `LARGEST`."""
     with np.errstate(over="ignore"):
         found = numbers(column).astype(np.float32)
-    bad = ~np.isfinite(found)
+    bad = ~(np.abs(found) <= LARGEST)
     if bad.any():
         row = int(np.argmax(bad))
         where = f"column {column.name!r}, row {row + 1}"
-        refuse(where, found=shown(column.iloc[row]), expected="a finite number (float32)")
+        refuse(where, found=shown(column.iloc[row]), expected=EXPECTED)
     return found
 
 
@@ -116,5 +123,6 @@ def _weights(column: pd.Series) -> np.ndarray:
 def _propensities(frame: pd.DataFrame, columns: Columns, given: Treatments) -> np.ndarray:
     if not columns.propensity_columns:
         return shared_propensities(columns, given)
+    refuse_number("propensities", columns.propensity_columns, hinted(given.arms, given.counts))
     names = in_order("propensities", columns.propensity_columns, given.arms, stated=given.stated)
     return check_propensities(np.stack([finite(frame[name]) for name in names], axis=1), given.arms)

@@ -10,6 +10,7 @@ from jax import Array
 from dfcl_jax.data.encode import Encoder, Scaling, encode, fit_encoder
 from dfcl_jax.data.simulate import Simulation
 from dfcl_jax.data.tables import Table
+from dfcl_jax.data.treatments import hinted
 from dfcl_jax.errors import refuse
 from dfcl_jax.types import Outcomes, Source, Trial, take
 
@@ -107,7 +108,8 @@ def split_at(
     """
     counts = np.bincount(table.t[rows[0]], minlength=len(table.arms))
     if (counts == 0).any():
-        empty = table.arms[int(np.argmin(counts))]
+        whole = np.bincount(table.t, minlength=len(table.arms))
+        empty = hinted(table.arms, whole)[int(np.argmin(counts))]
         expected = f"rows of each: more than the table's {len(table.t)}, or a larger training part"
         refuse(f"training part of seed {seed}", found=f"no row of treatment {empty}", expected=expected)
     encoder = fit_encoder(table.features, rows[0], scaling=scaling)

@@ -12,6 +12,8 @@ for each treatment in turn, such as propensities, needs an order that is known b
 where the control leaves its place, it is refused without `Columns.arms`.
 """
 
+from collections.abc import Sequence
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +25,8 @@ from dfcl_jax.data.kinds import number_of, text_of
 from dfcl_jax.errors import refuse, shown
 
 MOST_LEVELS = 50
+# A treatment with a smaller share than this, or one row, is a misspelling if its name is nearly another's.
+_RARE, _ALIKE = 0.01, 0.75
 
 
 class Level(NamedTuple):
@@ -62,7 +66,11 @@ def levels_of(column: pd.Series, cost: np.ndarray, *, before: int = 0, file: Pat
         rows = order[starts[k] : starts[k + 1]]
         where = f"row {before + rows[0] + 1}" + (f" of {file}" if file else "")
         if pd.isna(value) or value in (np.inf, -np.inf):
-            refuse(f"column {column.name!r}, {where}", found=shown(value), expected="a treatment")
+            refuse(
+                f"column {column.name!r}, {where}",
+                found=shown(value),
+                expected="a treatment (an empty cell, NA or null is none)",
+            )
         of = cost[rows]
         one = Level(len(rows), of.sum(dtype=np.float64), of.min(), of.max(), where, shown(value))
         levels = merged(levels, {text_of(value): one})
@@ -185,6 +193,32 @@ def arm_codes(column: pd.Series, arms: tuple[str, ...]) -> np.ndarray:
 def _key(name: str) -> str:
     number = number_of(name)
     return name if number is None else f"{number:.6g}"
+
+
+def perhaps_meant(arms: Sequence[str], counts: np.ndarray) -> list[str]:
+    """For each treatment, [m], the common one whose name that of a rare one nearly is; "" where it is none.
+
+    Digits, which may be a dose, must be the same.
+    """
+
+    def near(one: str, other: str) -> bool:
+        digits = [[c for c in text if c.isdigit()] for text in (one, other)]
+        return digits[0] == digits[1] and SequenceMatcher(None, one, other).ratio() >= _ALIKE
+
+    texts = [arm.strip().casefold() for arm in arms]
+    rare, common = counts < max(_RARE * counts.sum(), 2), np.argsort(-counts).tolist()
+    return [
+        next((arms[k] for k in common if rare[j] and counts[k] > 10 * counts[j] and near(texts[j], texts[k])), "")
+        for j in range(len(arms))
+    ]
+
+
+def hinted(arms: Sequence[str], counts: np.ndarray) -> list[str]:
+    """The names for a message, with what rare ones are perhaps misspelt for."""
+    return [
+        f"{arm!r} ({count} of {counts.sum()} rows: is it {meant!r} misspelt?)" if meant else arm
+        for arm, count, meant in zip(arms, counts, perhaps_meant(arms, counts), strict=True)
+    ]
 
 
 def check_arms(column: str, arms: tuple[str, ...], counts: np.ndarray) -> None:

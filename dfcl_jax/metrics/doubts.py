@@ -1,11 +1,11 @@
 """What makes the figures of a trial doubtful: one diagnosis, in plain sentences, for every command."""
 
 from collections.abc import Iterator, Sequence
-from difflib import SequenceMatcher
 from itertools import chain
 
 import numpy as np
 
+from dfcl_jax.data.treatments import perhaps_meant
 from dfcl_jax.errors import shown
 from dfcl_jax.metrics.checks import check_trial
 from dfcl_jax.metrics.diagnostics import arm_shares, feature_names, imbalance, overlap
@@ -16,8 +16,6 @@ from dfcl_jax.types import Trial
 DOUBT = 0.01
 # People of a treatment, conversions of a treatment, people that weights are worth: with fewer, figures are rough.
 FEW = 30
-# A treatment with a smaller share than this is a misspelling if its name is nearly another's.
-_RARE, _ALIKE = 0.01, 0.8
 _OUTCOMES = ("Revenue", "Cost")
 
 
@@ -64,30 +62,17 @@ def doubts(
 
 def _treatments(trial: Trial, arms: Sequence[object]) -> Iterator[str]:
     counts, n = _counts(trial), len(trial.t)
-    meant = {j: _meant(j, arms, counts) for j in range(len(arms))}
-    for j, other in meant.items():
-        if other is not None:
+    meant = perhaps_meant(list(map(str, arms)), counts)
+    for j, other in enumerate(meant):
+        if other:
             given = f"The treatment {shown(arms[j])} was given to {counts[j]:,} of {n:,} people"
-            yield f"{given}: is it {shown(other)} misspelt?"
-    few = [f"{shown(arm)} ({counts[j]:,})" for j, arm in enumerate(arms) if meant[j] is None and counts[j] < FEW]
+            yield f"{given}: is it {other!r} misspelt?"
+    few = [f"{shown(arm)} ({counts[j]:,})" for j, arm in enumerate(arms) if not meant[j] and counts[j] < FEW]
     if few:
         yield (
             f"Of {n:,} people few were given {', '.join(few)}: too few for figures. Where a name is a mistake, correct "
             "it; else think of leaving these rows out."
         )
-
-
-def _meant(j: int, arms: Sequence[object], counts: np.ndarray) -> object | None:
-    """The common treatment whose name that of a rare one nearly is, but for digits, which may be a dose."""
-    if counts[j] >= max(_RARE * counts.sum(), 1):
-        return None
-
-    def near(one: str, other: str) -> bool:
-        digits = [[c for c in text if c.isdigit()] for text in (one, other)]
-        return digits[0] == digits[1] and SequenceMatcher(None, one, other).ratio() >= _ALIKE
-
-    texts = [str(arm).strip().casefold() for arm in arms]
-    return next((arms[k] for k in np.argsort(-counts) if counts[k] > 10 * counts[j] and near(texts[j], texts[k])), None)
 
 
 def _design(

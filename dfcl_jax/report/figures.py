@@ -1,6 +1,7 @@
 """Figures of a study."""
 
 import io
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +28,9 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 @contextmanager
 def drawn(path: Path, width: float, height: float) -> Iterator[Figure]:
     """A figure to draw on, written to `path` whole at the end; names with a dollar sign are no formulas."""
-    with matplotlib.rc_context({"text.parse_math": False}):
+    with matplotlib.rc_context({"text.parse_math": False}), warnings.catch_warnings():
+        # Of signs that no font has, which are drawn as boxes.
+        warnings.filterwarnings("ignore", "Glyph")
         figure = Figure(figsize=(width, height), layout="constrained")
         yield figure
         picture = io.BytesIO()

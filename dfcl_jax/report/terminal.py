@@ -11,11 +11,24 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from dfcl_jax.errors import literal
+
 PADDING = 1
 # What numbers begin with.
 _NUMBER = tuple("0123456789.+-")
 # Where a table is measured: wider than any.
 _WIDE = Console(width=100_000, file=io.StringIO())
+
+
+def say(console: Console, sentence: str, *, wrap: bool = False) -> None:
+    """Print a sentence as it is, whatever brackets and colons it has; lines are broken by the terminal or by words."""
+    console.print(literal(sentence), markup=False, highlight=False, emoji=False, soft_wrap=not wrap)
+
+
+def show(console: Console, tables: Sequence[Table]) -> None:
+    """Print tables; lines of one that is wider than the terminal at its narrowest are left to the terminal to break."""
+    for table in tables:
+        console.print(table, crop=False)
 
 
 def number(value: object, digits: int = 4) -> str:
@@ -59,7 +72,10 @@ def terminal_tables(headers: Sequence[str], rows: Sequence[Sequence[str]], *, wi
         end = at + 1
         while end < len(headers) and _natural_width(*_columns(headers, rows, at, end + 1)) <= width:
             end += 1
-        tables.append(_table(*_columns(headers, rows, at, end)))
+        narrow = _columns(headers, rows, at, end)
+        tables.append(_table(*narrow))
+        if (least := _least_width(*narrow)) > width:
+            tables[-1].width = least
         at = end
     return tables
 
@@ -81,18 +97,26 @@ def _natural_width(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> int
     return Measurement.get(_WIDE, _WIDE.options, _table(headers, rows)).maximum
 
 
+def _least_width(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """The width at which names are broken as far as they can be between words, and numbers are not."""
+    words = [max(line[0].split(), key=len, default="") for line in (headers, *rows)]
+    return _natural_width(
+        [words[0], *headers[1:]], [[word, *row[1:]] for word, row in zip(words[1:], rows, strict=True)]
+    )
+
+
 def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     table = Table(box=SIMPLE_HEAD, padding=(0, PADDING, 0, 0))
     for k, header in enumerate(headers):
         # Names may break over lines; numbers may not.
         whole = k > 0 or all(row[0][:1] in _NUMBER for row in rows)
-        table.add_column(Text(header), justify="right" if k else "left", no_wrap=whole, overflow="fold")
+        table.add_column(Text(literal(header)), justify="right" if k else "left", no_wrap=whole, overflow="fold")
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(literal(cell)) for cell in row))
     return table
 
 
 def markdown_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Headers and rows as a Markdown table."""
     lines = (headers, ["---"] * len(headers), *rows)
-    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+    return "".join(f"| {' | '.join(literal(cell).replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)

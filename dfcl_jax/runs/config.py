@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
+import tyro
+
 from dfcl_jax.data import Reading
 from dfcl_jax.data.encode import Scaling
 from dfcl_jax.errors import refuse
@@ -82,7 +84,7 @@ class TableConfig(RunConfig):
     """CSV file (also .csv.gz), Parquet file, or folder of parts of either."""
     observed: Path | None = None
     """Logs of a policy: the trial's columns, no propensities needed, in a file or folder; methods learn from both."""
-    reading: Reading = field(default_factory=Reading)
+    reading: Annotated[Reading, tyro.conf.arg(name="")] = field(default_factory=Reading)
     """How CSV files are written; found out if not given."""
     memory: Annotated[float, Within(0, above=True)] | None = None
     """GB that the trial may take; a larger one is streamed from its files. Half of what is free if not given."""

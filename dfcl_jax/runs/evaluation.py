@@ -8,8 +8,9 @@ import jax
 from dfcl_jax import metrics, scores
 from dfcl_jax.data import check_leaks
 from dfcl_jax.data.predictions import PredictedTrial
+from dfcl_jax.files import checksum
 from dfcl_jax.report import evaluation as report
-from dfcl_jax.report.terminal import terminal_tables
+from dfcl_jax.report.terminal import show, terminal_tables
 from dfcl_jax.runs.config import FolderConfig
 from dfcl_jax.runs.options import Within
 from dfcl_jax.runs.progress import counted
@@ -55,7 +56,8 @@ def run_evaluation(
         what = f"mean costs of {', '.join(judged.table.arms)} (column {judged.table.columns.cost!r})"
     fractions = usual_fractions(trial.rows, num_arms(trial))
     budgets = chosen_budgets(config.budgets, settling.c.mean(axis=0), fractions, what=what)
-    with open_run(name, config, rows=trial.rows) as run:
+    data = checksum(*trial, *(surface for outcomes in judged.outcomes.values() for surface in outcomes))
+    with open_run(name, config, rows=trial.rows, checksum=data) as run:
         doubts = _doubts(judged, given_propensities)
         run.say(*(judged.table.notes if judged.table else ()), *(f"Doubtful: {doubt}" for doubt in doubts))
         with counted("bootstrap", config.replicates, "replicates", console=run.console) as on_batch:
@@ -79,9 +81,9 @@ def run_evaluation(
         run.write_text("table.md", report.markdown(evaluation))
         for title, headers, rows in report.shown(evaluation):
             run.say("", title)
-            run.console.print(*terminal_tables(headers, rows, width=run.console.width), sep="\n")
+            show(run.console, terminal_tables(headers, rows, width=run.console.width))
         run.say(*(f"Doubtful: {doubt}" for doubt in evaluation.doubts[len(doubts) :]))
-        report.draw(evaluation, run.path)
+        run.draw(report.draw, evaluation, run.path)
     return evaluation
 
 

@@ -31,6 +31,7 @@ from dfcl_jax.data import (
 )
 from dfcl_jax.data.streamed import Choice
 from dfcl_jax.errors import refuse
+from dfcl_jax.files import checksum
 from dfcl_jax.runs.config import TableConfig
 from dfcl_jax.train import available_memory
 from dfcl_jax.types import Trial
@@ -109,7 +110,7 @@ def _limit(config: TableConfig) -> float:
 
 def _fits(config: TableConfig) -> bool:
     """Whether the trial fits the memory that it may take."""
-    path = Path(config.data).expanduser()
+    path = Path(config.data)
     if path.is_file() and not path.name.lower().endswith((".parquet", ".pq")):
         size = path.stat().st_size * (4 if path.name.endswith(".gz") else 1)
     elif path.exists():
@@ -192,8 +193,6 @@ def _doubts(trial: Trial, columns: Columns, arms: tuple[str, ...], encoder: Enco
 
 
 def _checksum(table: Table) -> int:
-    checksum = 0
     of_rows = [part for part in (table.cluster, table.weight) if part is not None]
-    for part in (*of_rows, table.t, table.r, table.c, table.p, pd.util.hash_pandas_object(table.features).to_numpy()):
-        checksum = zlib.crc32(part.tobytes(), checksum)
-    return checksum
+    features = pd.util.hash_pandas_object(table.features).to_numpy()
+    return checksum(*of_rows, table.t, table.r, table.c, table.p, features)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import pyarrow as pa
 from rich.console import Console
 
+from dfcl_jax.report.terminal import say
 from dfcl_jax.runs.progress import progress_bar
 
 # Goes over the batches of a stage while a bar shows how far it is.
@@ -33,7 +34,7 @@ def passes(rows: int, console: Console | None = None) -> Iterator[Pass]:
             bar.update(task, completed=done, status=f"{done:,} of {rows:,} rows  {rate:,.0f} rows/s")
         if not console.is_terminal:
             took = time.perf_counter() - began
-            console.print(f"{stage}: {done:,} rows in {took:.1f} s", highlight=False, soft_wrap=True)
+            say(console, f"{stage}: {done:,} rows in {took:.1f} s")
 
     with bar:
         yield over

@@ -20,6 +20,7 @@ from dfcl_jax.files import whole_file
 from dfcl_jax.methods import Mixture, Policy
 from dfcl_jax.methods.policy import BLOCK
 from dfcl_jax.metrics import Expected, MixedCurve, SpendCurve
+from dfcl_jax.report.terminal import say
 from dfcl_jax.runs.newcomers import Newcomers, open_people
 from dfcl_jax.runs.passes import passes
 from dfcl_jax.runs.plan import foretold, remark, why_withheld
@@ -119,7 +120,7 @@ def plan_people(
     keeps = kept.batches(batch) if kept else repeat(None)
     identities = told_apart.batches(batch) if told_apart else repeat(None)
     with (
-        whole_file(out, lambda sentence: console.print(sentence, highlight=False, soft_wrap=True)) as partial,
+        whole_file(out, lambda sentence: say(console, sentence)) as partial,
         passes(rows, console) as over,
         pq.ParquetWriter(partial, schema) as writer,
     ):

@@ -14,8 +14,9 @@ from rich.console import Console
 from dfcl_jax.data import Reading, Unlike
 from dfcl_jax.data.parts import Parts, finite, numbered, open_parts
 from dfcl_jax.errors import refuse
-from dfcl_jax.files import scratch_file, whole_file
+from dfcl_jax.files import scratch_beside, scratch_file, whole_file
 from dfcl_jax.methods import Mixture, Policy
+from dfcl_jax.report.terminal import say
 from dfcl_jax.runs.newcomers import Newcomers, open_people
 from dfcl_jax.runs.passes import Pass, passes
 from dfcl_jax.runs.plan_file import (
@@ -149,7 +150,7 @@ def plan_people_by_predictions(
     console, batch = console or Console(), whole_blocks(min(batch, rows))
     with (
         whole_file(out, _say(console)) as partial,
-        scratch_file(out.with_name(f".{out.name}.predictions.parquet"), _say(console)) as file,
+        scratch_file(scratch_beside(out, "predictions.parquet"), _say(console)) as file,
         passes(rows, console) as over,
     ):
         # Predictions neither repeat nor compress.
@@ -207,4 +208,4 @@ def _plan(predictions: _Predictions, kept: Parts | None, budget: float, partial:
 
 
 def _say(console: Console):
-    return lambda sentence: console.print(sentence, highlight=False, soft_wrap=True)
+    return lambda sentence: say(console, sentence)

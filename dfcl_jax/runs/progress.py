@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from dfcl_jax.report.terminal import say
 from dfcl_jax.study import Watcher
 from dfcl_jax.train import Epoch
 
@@ -34,7 +35,7 @@ def counted(stage: str, total: int, things: str, *, console: Console) -> Iterato
         yield lambda done: bar.update(task, completed=done, status=f"{done:,} of {total:,} {things}")
     if not console.is_terminal:
         took = time.perf_counter() - began
-        console.print(f"{stage}: {total:,} {things} in {took:.1f} s", highlight=False, soft_wrap=True)
+        say(console, f"{stage}: {total:,} {things} in {took:.1f} s")
 
 
 class StudyProgress:
@@ -51,7 +52,7 @@ class StudyProgress:
         return Watcher(self._on_stage, self._on_cell, self._say)
 
     def _say(self, sentence: str) -> None:
-        self._console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+        say(self._console, sentence)
 
     def _on_cell(self, method: str, seed: int) -> None:
         self._say(f"{method}, seed {seed}: taken from the earlier run")

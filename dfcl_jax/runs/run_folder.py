@@ -27,7 +27,7 @@ from dfcl_jax.methods import describe
 from dfcl_jax.report import figures
 from dfcl_jax.report import proof as proof_page
 from dfcl_jax.report.summary import caption, cells, markdown, summarise
-from dfcl_jax.report.terminal import frame_tables, terminal_tables
+from dfcl_jax.report.terminal import frame_tables, say, show, terminal_tables
 from dfcl_jax.runs.config import FolderConfig
 from dfcl_jax.runs.progress import StudyProgress
 from dfcl_jax.study import Cells, Proof, Study
@@ -74,12 +74,19 @@ class Run:
     def say(self, *sentences: str) -> None:
         """Print sentences as they are."""
         for sentence in sentences:
-            self.console.print(sentence, markup=False, highlight=False)
+            say(self.console, sentence, wrap=True)
 
     def show(self, table: pd.DataFrame, caption: str = "") -> None:
         """Print a table, whatever the width of the terminal."""
-        self.console.print(*frame_tables(table, width=self.console.width), sep="\n")
+        show(self.console, frame_tables(table, width=self.console.width))
         self.say(*([caption] if caption else []))
+
+    def draw(self, picture: Callable[..., None], *of: Any) -> None:
+        """Draw a picture; one that cannot be drawn is named and costs nothing else."""
+        try:
+            picture(*of)
+        except Exception as error:  # whatever a library of pictures may raise
+            self.say(f"A picture could not be drawn ({type(error).__name__}: {error})")
 
     def report_proof(self, proof: Proof, study: Study, slopes: pd.DataFrame) -> None:
         """Write the tables and the figure of a proof, and print its page."""
@@ -99,10 +106,10 @@ class Run:
             self.say(proof_page.CALIBRATION)
             self._print(*proof_page.calibration(slopes))
         self.say(proof_page.verdict(proof, study))
-        figures.proof_against_budget(proof, study.judge.base, self.path / "value_by_budget.png")
+        self.draw(figures.proof_against_budget, proof, study.judge.base, self.path / "value_by_budget.png")
 
     def _print(self, headers: list[str], rows: list[list[str]]) -> None:
-        self.console.print(*terminal_tables(headers, rows, width=self.console.width), sep="\n")
+        show(self.console, terminal_tables(headers, rows, width=self.console.width))
 
     def report(self, study: Study) -> None:
         """Write the tables and the figure of a study, and print its table."""
@@ -112,7 +119,7 @@ class Run:
         self.write_text("table.md", markdown(table, study))
         self._print(*cells(table, study))
         self.say(caption(study))
-        figures.value_against_budget(study, self.path / "value_by_budget.png")
+        self.draw(figures.value_against_budget, study, self.path / "value_by_budget.png")
 
 
 @contextmanager
@@ -200,7 +207,8 @@ def _kept(out: Path, facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _has_work(out: Path) -> bool:
-    return any((out / "cells").glob("*/*")) or any((out / "cells").glob(".*/*/[!.]*"))
+    """Whether anything was trained, or any table written."""
+    return any(any(out.glob(pattern)) for pattern in ("cells/*/*", "cells/.*/*/[!.]*", "*.csv"))
 
 
 def _as_text(facts: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from dfcl_jax.data.parts import write_parts
 from dfcl_jax.data.simulate import Population, simulation_table, stream
 from dfcl_jax.data.simulate.table import COLUMNS
 from dfcl_jax.data.tables import Columns
+from dfcl_jax.report.terminal import say
 from dfcl_jax.runs.passes import passes
 
 CHUNK = 2**17
@@ -42,4 +43,4 @@ def write_simulation(
     console = console or Console()
     with passes(n, console) as over:
         tables = (simulation_table(part, columns, truth=truth) for part in stream(population, key, n, chunk=CHUNK))
-        write_parts(over("simulate", tables), folder, say=partial(console.print, highlight=False, soft_wrap=True))
+        write_parts(over("simulate", tables), folder, say=partial(say, console))

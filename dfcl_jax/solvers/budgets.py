@@ -57,7 +57,7 @@ def chosen_budgets(
     *,
     what: str = "mean costs of the treatments",
 ) -> tuple[float, ...]:
-    """The budgets asked for, or `default_budgets` with these options where there are none.
+    """The budgets asked for, each once and rising, or `default_budgets` with these options where there are none.
 
     Raises:
         InputError: a budget that is negative, not finite, or below the cheapest treatment's mean cost.
@@ -68,4 +68,4 @@ def chosen_budgets(
     least = float(np.nanmin(np.asarray(mean_costs)))
     if min(budgets) < least - 1e-6 * abs(least):
         refuse("budget", found=min(budgets), expected=f"at least {least:.4g}, the cheapest mean cost")
-    return tuple(budgets)
+    return tuple(sorted(set(budgets)))

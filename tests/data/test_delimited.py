@@ -52,8 +52,42 @@ def test_a_point_among_decimal_commas_stands_between_thousands(tmp_path: Path):
     frame = read_frame(written(tmp_path, "a;b;c\n1.234;0,5;7.5\n-1.234.567,25;1,5;1\n"))
     assert frame.a.tolist() == [1234, -1_234_567.25]
     assert frame.b.tolist() == [0.5, 1.5]
-    # No thousands: these are decimals after all, and left as they were written.
-    assert frame.c.tolist() == ["7.5", "1"]
+    # No thousands: these are decimals after all.
+    assert frame.c.tolist() == [7.5, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "a", "b"),
+    [
+        # By a comma alone, by a point alone, and what either of them could be.
+        ("a;b\n1,5;1.234\n2;5.678\n", [1.5, 2], [1234, 5678]),
+        ("a;b\n3.14;1,234\n2;5,678\n", [3.14, 2], [1234, 5678]),
+        ("a;b\n2,5;1,234\n2;5,678\n", [2.5, 2], [1.234, 5.678]),
+        ('a,b\n"1,5",1\n"2,25",2\n', [1.5, 2.25], [1, 2]),
+        ('a,b\n"1,234.5",1\n"12,250",2\n', [1234.5, 12250], [1, 2]),
+        ('a,b\n"1,2,3",1\n"1,2",2\n', ["1,2,3", "1,2"], [1, 2]),
+        ("a;b\n1.234;1\n5.678;2\n", [1.234, 5.678], [1, 2]),
+        ("a;b\n0,125;1\n0,250;2\n", [0.125, 0.25], [1, 2]),
+    ],
+)
+def test_every_column_has_the_decimal_sign_by_which_it_is_numbers(tmp_path: Path, text: str, a: list, b: list):
+    frame = read_frame(written(tmp_path, text))
+    assert frame.a.tolist() == a
+    assert frame.b.tolist() == b
+
+
+def test_what_may_be_1234_or_1_point_234_is_asked_for(tmp_path: Path):
+    file = written(tmp_path, "a;b\n1,234;2\n5,678;3\n")
+    with pytest.raises(InputError, match=r"column 'a' of .*: found numbers such as 1,234 alone, expected .* --decimal"):
+        read_frame(file)
+    assert read_frame(file, reading=Reading(decimal=",")).a.tolist() == [1.234, 5.678]
+    assert read_frame(file, reading=Reading(decimal=".")).a.tolist() == [1234, 5678]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252"])
+def test_a_first_line_that_names_the_separator_is_none_of_the_table(tmp_path: Path, encoding: str):
+    file = written(tmp_path, "sep=;\r\nstädte;b\r\nx,y;2\r\n".encode(encoding))
+    assert read_frame(file).to_dict("list") == {"städte": ["x,y"], "b": [2]}
 
 
 def test_quoted_values_may_have_separators_quotes_and_new_lines(tmp_path: Path):

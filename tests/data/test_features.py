@@ -72,6 +72,9 @@ def test_constants_dates_and_pooled_levels_are_noted():
         shop=(np.arange(N) % 300).astype(str),
         size="M",
         eu="0,5",
+        price="$1,234.50",
+        share="5 %",
+        day="31.01.2024",
     )
     frame["shop"] = "s" + frame["shop"]
     frame.loc[::2, "size"] = "36"
@@ -82,7 +85,10 @@ def test_constants_dates_and_pooled_levels_are_noted():
         "'since' has dates",
         "'shop' has 300 levels: all but the 99 most frequent are one",
         "'size' has numbers and words ('M')",
-        "'eu' has numbers with a comma",
+        "'eu' has numbers written as '0,5': taken as texts",
+        "'price' has numbers written as '$1,234.50': taken as texts",
+        "'share' has numbers written as '5 %': taken as texts",
+        "'day' has dates written as '31.01.2024': taken as texts",
     ):
         assert words in notes
 

@@ -106,6 +106,20 @@ def test_a_number_is_a_category_where_that_is_said():
     assert fit_encoder(frame, np.arange(4), categorical=["shop"]).names == ["shop=1", "shop=2", "shop=3", "age"]
 
 
+def test_what_says_that_a_value_is_missing_is_a_gap_in_every_form_of_a_table(tmp_path: Path):
+    signs = ["NA", "", " ", r"\N", "#DIV/0!", " null "]
+    frame = pd.DataFrame({"x": ["1.5", "2", *signs], "word": ["None", "-", *signs], "n": range(8)})
+    frame["level"] = pd.Categorical(frame.word)
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    frame.to_parquet(tmp_path / "a.parquet")
+    for source in (frame, tmp_path / "a.csv", tmp_path / "a.parquet"):
+        read = read_frame(source)
+        assert kind_of(read.x) == "number"
+        np.testing.assert_array_equal(numbers(read.x), [1.5, 2, *[np.nan] * 6])
+        for name in ("word", "level"):
+            assert texts(read[name]).tolist() == ["None", "-", *[None] * 6]
+
+
 def test_sizes_among_numbers_are_levels():
     sizes = pd.DataFrame({"size": [36, 38, "M", "L"]})
     encoder = fit_encoder(sizes, np.arange(4))

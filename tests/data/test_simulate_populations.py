@@ -1,5 +1,6 @@
 import itertools
 from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -263,6 +264,8 @@ def test_parts_hold_the_stream_in_its_order(tmp_path, criteo, criteo_simulation)
     np.testing.assert_allclose(read.to_pandas(), whole.to_pandas(), rtol=1e-6, atol=1e-6)
     with pytest.raises(InputError, match="which exists"):
         write_parts(iter([whole]), tmp_path / "trial")
+    with pytest.raises(InputError, match=r"data folder: found \., which exists"):
+        write_parts(iter([whole]), Path("."))
 
 
 def test_parts_that_are_not_complete_do_not_appear(tmp_path, criteo_simulation):

@@ -170,10 +170,22 @@ def test_a_cost_that_never_varied_or_is_given_is_known(tmp_path: Path, streamed:
 def test_a_cost_that_did_not_vary_in_few_rows_is_an_estimate(tmp_path: Path, streamed: bool):
     frame = trial(["none", "coupon"], cost=[0, 1], n=2 * LEAST_EQUAL)
     frame = frame.drop(index=frame.index[frame.arm == "none"][0])
-    frame.to_csv(tmp_path / "a.csv", index=False)
+    frame.assign(spend=frame.spend + 1).to_csv(tmp_path / "a.csv", index=False)
     read = (open_trial if streamed else trial_table)(tmp_path / "a.csv", columns())
     assert np.isnan(read.known_costs).all()
-    assert "treatment none cost 0 in each of its 99 rows: too few to take it as known (at least 100)" in str(read.notes)
+    assert "treatment none cost 1 in each of its 99 rows: too few to take it as known (at least 100)" in str(read.notes)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_control_that_alone_cost_nothing_costs_nothing_however_few_its_rows(tmp_path: Path, streamed: bool):
+    def known(email: float) -> list:
+        frame = trial(["none", "email", "coupon"], cost=[0, email, 2], n=60)
+        frame.to_csv(tmp_path / f"{email}.csv", index=False)
+        return (open_trial if streamed else trial_table)(tmp_path / f"{email}.csv", columns()).known_costs.tolist()
+
+    np.testing.assert_array_equal(known(1), [0, np.nan, np.nan])
+    # E-mails that nobody has redeemed yet are not known to be free.
+    assert np.isnan(known(0)).all()
 
 
 def test_small_arms_and_equal_costs_are_noted():
@@ -188,4 +200,22 @@ def test_eight_rows_are_a_table():
     frame = trial(["none", "coupon"], cost=[0, 1])[:8].reset_index(drop=True)
     table = trial_table(frame, columns())
     assert table.arms == ("none", "coupon")
-    assert np.isnan(table.known_costs).all()
+    assert np.isnan(table.known_costs[1])
+
+
+@pytest.mark.parametrize(
+    ("rare", "rows", "hint"),
+    [
+        ("Coupon ", 1, "'Coupon ' (1 of 240 rows: is it 'coupon' misspelt?)"),
+        ("cuopon", 2, "'cuopon' (2 of 240 rows: is it 'coupon' misspelt?)"),
+        ("gift", 1, "none, coupon, gift"),
+        ("coupon", 0, "none, coupon"),
+    ],
+)
+def test_a_refusal_says_which_treatment_is_perhaps_misspelt(rare: str, rows: int, hint: str):
+    frame = trial(["none", "coupon"], cost=[0, 1]).assign(p=0.5, q=0.25)
+    frame.loc[frame.index[frame.arm == "coupon"][:rows], ["arm", "spend"]] = [rare, 9.0]
+    named = columns(arms=("none", "coupon", rare)[: 2 + (rows > 0)], propensity_columns=("p", "q", "p", "q"))
+    with pytest.raises(InputError) as error:
+        trial_table(frame, named)
+    assert hint in str(error.value)

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from dfcl_jax.report.terminal import markdown_table, number, per_cent, terminal_tables
+from dfcl_jax.errors import literal
+from dfcl_jax.report.terminal import markdown_table, number, per_cent, say, show, terminal_tables
 
 
 def printed(headers, rows, width: int) -> str:
     console = Console(file=io.StringIO(), width=width)
-    console.print(*terminal_tables(headers, rows, width=width), sep="\n")
+    show(console, terminal_tables(headers, rows, width=width))
     return console.file.getvalue()  # pyright: ignore
 
 
@@ -41,7 +42,7 @@ HEADERS = ["budget", *(f"share of a treatment with a long name {k}" for k in ran
 ROWS = [["0.025", *(f"{k}.12345 [0.1, 0.2]" for k in range(5))], ["0.05", *(f"{k}.6789 [0.3, 0.4]" for k in range(5))]]
 
 
-@pytest.mark.parametrize("width", [40, 60, 80, 200])
+@pytest.mark.parametrize("width", [10, 40, 60, 80, 200])
 def test_no_cell_is_cut_whatever_the_width(width):
     text = printed(HEADERS, ROWS, width)
     assert "…" not in text
@@ -71,3 +72,19 @@ def test_a_number_in_the_first_column_is_not_broken_where_the_table_would_just_f
     headers, rows = ["budget", "spend"], [["0.1234", "+1.23 ±4.56"]]
     for width in range(22, 40):
         assert "0.1234" in printed(headers, rows, width)
+
+
+# What a terminal, its library or Markdown would act on: a line break, an escape, a sign from right to left, markup,
+# the name of a picture.
+NAME = "a\nb\t\x1b[31m \u202e[red]x[/b] :smile: süß"
+
+
+def test_nothing_in_a_name_is_acted_on():
+    shown = r"a\nb\t\x1b[31m \u202e[red]x[/b] :smile: süß"
+    assert literal(NAME) == shown
+    console = Console(file=io.StringIO(), width=200)
+    say(console, NAME)
+    assert console.file.getvalue() == shown + "\n"  # pyright: ignore
+    assert shown in printed([NAME, "x"], [["1", "2"]], 200)
+    assert shown in printed(["x", "y"], [[NAME, "2"]], 200)
+    assert markdown_table([NAME], []).count("\n") == 2

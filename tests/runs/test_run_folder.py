@@ -44,6 +44,25 @@ def test_an_error_before_a_cell_was_kept_leaves_nothing(tmp_path, error):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_table_outlives_an_error_and_a_picture_that_cannot_be_drawn_costs_nothing(tmp_path, capsys):
+    def picture() -> None:
+        raise ValueError("no font")
+
+    def fail():
+        with open_run("test", FolderConfig(out=tmp_path / "run")) as run:
+            run.write_table("values", pd.DataFrame({"a": [1]}))
+            run.draw(picture)
+            run.write_text("table.md", "all of it")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert files(tmp_path) == {"run/config.json", "run/values.csv", "run/table.md"}
+    said = capsys.readouterr()
+    assert "A picture could not be drawn (ValueError: no font)" in said.out
+    assert "goes on from here" in said.err
+
+
 def test_what_was_trained_outlives_an_error_and_is_gone_on_with(tmp_path, capsys):
     trial = jax.jit(simulate.marketing, static_argnums=1)(jax.random.key(0), 600)
     split = split_simulation(trial, 300, 100, budgets=(0.05,))

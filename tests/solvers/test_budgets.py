@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from dfcl_jax import InputError
-from dfcl_jax.solvers import default_budgets, usual_fractions
+from dfcl_jax.solvers import chosen_budgets, default_budgets, usual_fractions
 
 
 def test_budgets_lie_between_the_cheapest_and_the_dearest_treatment():
@@ -29,3 +29,7 @@ def test_budgets_of_a_treatment_that_saves_money_begin_at_0():
 def test_a_small_trial_has_two_budgets():
     assert len(usual_fractions(299, 3)) == 2
     assert len(usual_fractions(300, 3)) == 6
+
+
+def test_budgets_in_any_order_are_each_taken_once():
+    assert chosen_budgets([0.3, 0.1, 0.3], np.array([0.0, 1.0])) == (0.1, 0.3)

@@ -26,6 +26,7 @@ from dfcl_jax.data import (
     part_of,
     split_folds,
     split_table,
+    table_trial,
     trial_table,
 )
 from dfcl_jax.data.streamed import Choice
@@ -51,11 +52,6 @@ class Opened(NamedTuple):
     table: Table | None  # None: it is streamed
     notes: list[str]  # what was found out, and what makes figures doubtful
 
-    @property
-    def clusters(self) -> np.ndarray | None:
-        """[n] the cluster of each row."""
-        return None if self.table is None else self.table.cluster
-
 
 def open_table(config: TableConfig, columns: Columns, table: Table | None = None) -> Opened:
     """Read and check a trial, in memory where it fits.
@@ -66,13 +62,10 @@ def open_table(config: TableConfig, columns: Columns, table: Table | None = None
         table: the trial, where it is in memory already.
 
     Raises:
-        InputError: what is wrong with the table; clusters or weights of a trial that is streamed.
+        InputError: what is wrong with the table; a part of a streamed trial without rows.
     """
     if table is not None or _fits(config):
         return _in_memory(config, columns, table)
-    if columns.of_rows:
-        found = f"{', '.join(columns.of_rows)} in a trial that is streamed from its files"
-        refuse("cluster, weight", found=found, expected="a trial that fits into memory (--memory)")
     return _streamed(config, columns)
 
 
@@ -96,8 +89,8 @@ def _in_memory(config: TableConfig, columns: Columns, table: Table | None) -> Op
     config.two_stage.check_outcomes({f"column {columns.revenue!r}": table.r, f"column {columns.cost!r}": table.c})
     encoder = splits[0].encoder
     assert encoder is not None
-    whole = Trial(encode(encoder, table.features), table.t, table.r, table.c, table.p)  # pyright: ignore
-    mean_costs = scores.mean_costs(whole, table.known_costs, people=table.weight)
+    whole = table_trial(table, encode(encoder, table.features))
+    mean_costs = scores.mean_costs(whole, table.known_costs)
     doubts = _doubts(whole, columns, table.arms, encoder)
     notes = [*table.notes, *map("Doubtful: {}".format, [*doubts, *check_leaks(table)])]
     return Opened(splits, table.arms, mean_costs, _checksum(table), len(table.t), table, notes)
@@ -121,6 +114,9 @@ def _streamed(config: TableConfig, columns: Columns) -> Opened:
     splits = []
     for seed, parts in choices.items():
         train, valid, test = map(trial.select, parts)
+        if not min(part.rows for part in (train, valid, test)):
+            what = "rows" if not columns.cluster else f"clusters (column {columns.cluster!r})"
+            refuse(f"parts of task {seed}", found="one without rows", expected=f"more {what}, or fewer folds")
         in_memory = [jax.tree.map(jnp.asarray, part.read(most, seed=seed)) for part in (valid, test)]
         task = Task(train, in_memory[0], (), seed, costs=tuple(trial.known_costs))
         splits.append(Split(task, Exam(in_memory[1], None), trial.encoder))

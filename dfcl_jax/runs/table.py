@@ -93,7 +93,7 @@ def _judge(run: Run, config: TableConfig, study: Study, splits: Sequence[Split],
     if config.splits:
         run.report(study)
         return proven_best(study)
-    proof = prove(study, splits, folds=config.folds, clusters=opened.clusters)
+    proof = prove(study, splits, folds=config.folds)
     run.report_proof(proof, study, calibration_slopes(study, splits[: config.folds]))
     return proof.chosen
 
@@ -102,7 +102,7 @@ def _policy(config: TableConfig, study: Study, splits: Sequence[Split], opened: 
     """What is deployed: the models of the first partition's folds, or the model of the first split."""
     if config.splits:
         return policy_of(study, splits[0], name, arms=opened.arms)
-    return mixture_of(study, splits[: config.folds], name, arms=opened.arms, clusters=opened.clusters)
+    return mixture_of(study, splits[: config.folds], name, arms=opened.arms)
 
 
 def _people(path: Path, split: Split, config: TableConfig) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from dfcl_jax.data import Split
 from dfcl_jax.methods import CHEAPEST
 from dfcl_jax.metrics import Fold, FoldValue
 from dfcl_jax.metrics.intervals import z_score
-from dfcl_jax.study.comparison import Study, measured_scores, params_of
+from dfcl_jax.study.comparison import Study, measured_scores, params_of, person_clusters
 from dfcl_jax.types import Scores
 
 AUTO = "auto"
@@ -44,7 +44,7 @@ class _Judged(NamedTuple):
     fold: np.ndarray  # [g]
 
 
-def prove(study: Study, splits: Sequence[Split], *, folds: int, clusters: np.ndarray | None = None) -> Proof:
+def prove(study: Study, splits: Sequence[Split], *, folds: int) -> Proof:
     """Estimate every method's value and lift over the base from all people, with intervals.
 
     Each person is judged in the fold of their exam; `metrics.fold_value` says how. Over several partitions into folds
@@ -61,10 +61,9 @@ def prove(study: Study, splits: Sequence[Split], *, folds: int, clusters: np.nda
         study: of `compare`, whose seeds are the tasks of `split_folds`.
         splits: the tasks, partition by partition.
         folds: of each partition.
-        clusters: [n] int, the cluster of each row of the table.
     """
     rivals = [name for name in study.methods if name not in (study.judge.base, CHEAPEST)]
-    judged = [_judged(study, splits[at : at + folds], clusters) for at in range(0, len(splits), folds)]
+    judged = [_judged(study, splits[at : at + folds]) for at in range(0, len(splits), folds)]
     met = np.all([~np.isnan(value.revenue) for one in judged for value in one.values.values()], axis=0)
     budgets = tuple(float(b) for b, kept in zip(splits[0].task.budgets, met, strict=True) if kept)
     judged = [one._replace(values={name: _mean_too(v, met) for name, v in one.values.items()}) for one in judged]
@@ -90,7 +89,8 @@ def prove(study: Study, splits: Sequence[Split], *, folds: int, clusters: np.nda
         lifts.append(_over(name, at, money, people, folds, "lift", reach))
         per_cent.append(_over(name, at, [_ratio(v, b, people) for v, b in pairs], people, folds, "lift", reach))
     tables = tuple(_joined(rows) for rows in (values, lifts, per_cent))
-    number = None if clusters is None else len(np.unique(clusters))
+    groups = person_clusters(splits[:folds])
+    number = None if groups is None else len(np.unique(groups))
     why = _why_withheld(splits[:folds])
     if why:
         for table in tables:
@@ -130,9 +130,9 @@ def rows_needed(error: float, lift: float, people: int) -> float:
     return people * ((z_score(LEVEL) + POWER_REACH) * error / lift) ** 2
 
 
-def _judged(study: Study, splits: Sequence[Split], clusters: np.ndarray | None) -> _Judged:
+def _judged(study: Study, splits: Sequence[Split]) -> _Judged:
     fold = np.repeat(np.arange(len(splits)), [split.exam.test.rows for split in splits])
-    groups = None if clusters is None else clusters[np.concatenate([split.rows for split in splits])]
+    groups = person_clusters(splits)
     base = study.judge.base
     settling = [
         measured_scores(study.judge.settle, split, study.methods[base], params_of(study, base, split))
@@ -157,7 +157,7 @@ def _fold(study: Study, splits: Sequence[Split], name: str, k: int, scores: Scor
         method.predict(params_of(study, name, split), exam.test.x)
         for split in (splits[k], *(other for at, other in enumerate(splits) if at != k))
     )
-    return Fold(own, scores, exam.weight, tuple(others))
+    return Fold(own, scores, exam.test.weight, tuple(others))
 
 
 def _mean_too(value: FoldValue, met: np.ndarray) -> FoldValue:

@@ -66,7 +66,7 @@ def proved(data: pd.DataFrame, methods, *, partitions: int = 1, cluster: str = "
     splits = [split for p in range(partitions) for split in split_folds(table, p, folds=K)]
     splits = with_budgets(splits, BUDGETS)
     study = compare(KEY, splits, methods)
-    return study, splits, prove(study, splits, folds=K, clusters=table.cluster)
+    return study, splits, prove(study, splits, folds=K)
 
 
 METHODS = {TWO_STAGE: BLIND, "seeing": SEEING, "wrong": WRONG}

@@ -144,5 +144,6 @@ def test_members_that_cut_their_validation_part_anew_keep_clusters_on_one_side()
     Ensemble(START, members=3, resplit=True).fit(jax.random.key(0), task, SILENT._replace(fitted=fitted))
     assert len(seen) == 6
     for train, valid in zip(seen[::2], seen[1::2], strict=True):
-        assert train.cluster is not None and valid.cluster is not None
+        assert train.cluster is not None
+        assert valid.cluster is not None
         assert not set(np.asarray(train.cluster).tolist()) & set(np.asarray(valid.cluster).tolist())

@@ -63,10 +63,21 @@ class Log(NamedTuple):
 
 def learns_together(method: Method, tasks: Sequence[Task]) -> TypeGuard[ManySeeds]:
     """Whether a method can learn from all tasks in one program: their rows are in memory, and equally many."""
-    sources = [(task.train, task.observed) for task in tasks]
-    in_memory = all(isinstance(source, Trial | None) for pair in sources for source in pair)
-    observed = {0 if logs is None else logs.rows for _, logs in sources}
-    return isinstance(method, ManySeeds) and in_memory and len(observed) <= 1
+    in_memory = all(isinstance(source, Trial | None) for task in tasks for source in (task.train, task.observed))
+    return isinstance(method, ManySeeds) and in_memory and len(set(map(_shape, tasks))) <= 1
+
+
+def one_program_each(method: Method, tasks: Sequence[Task]) -> list[list[Task]]:
+    """The tasks in groups that one program learns from: those of equally many rows, if the method can, in order."""
+    groups: dict[tuple[int, ...], list[Task]] = {}
+    for k, task in enumerate(tasks):
+        groups.setdefault(_shape(task) if learns_together(method, [task]) else (k,), []).append(task)
+    return list(groups.values())
+
+
+def _shape(task: Task) -> tuple[int, ...]:
+    """Rows of training, validation and observed parts."""
+    return tuple(0 if source is None else source.rows for source in (task.train, task.valid, task.observed))
 
 
 def check_weighs(method: Method, tasks: Sequence[Task], name: str = "") -> None:
@@ -99,7 +110,15 @@ def fit_each(method: Method, key: Array, tasks: Sequence[Task], log: Log) -> lis
     if len(tasks) > 1 and learns_together(method, tasks):
         many = method.fit_many(key, tasks, log)
         return [jax.tree.map(lambda leaf, k=k: leaf[k], many) for k in range(len(tasks))]
-    return [method.fit(key, task, log) for task in tasks]
+    groups = one_program_each(method, tasks)
+    if len(groups) == len(tasks):
+        return [method.fit(key, task, log) for task in tasks]
+    learned = {
+        id(task): params
+        for group in groups
+        for task, params in zip(group, fit_each(method, key, group, log), strict=True)
+    }
+    return [learned[id(task)] for task in tasks]
 
 
 def _fitted(method: Method, key: Array, tasks: Sequence[Task]) -> list[Params]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from dfcl_jax.data import Reading
 from dfcl_jax.data.encode import Scaling
@@ -86,6 +86,12 @@ class TableConfig(RunConfig):
     """Partitions into folds, numbered from --first-seed; estimates are medians over them."""
     splits: Annotated[int, Within(0)] = 0
     """Judge by so many overlapping random splits, by --fractions, instead of folds."""
+    stack: bool = False
+    """Also judge TSM-SL with each other method by halves, and the mean of all methods: `auto` may choose them."""
+    interval: Literal["influence", "bootstrap"] = "influence"
+    """Errors from each person's part in an estimate, or from draws of weights that find the multipliers anew."""
+    replicates: Annotated[int, Within(2)] = 500
+    """Draws of the bootstrap."""
     budgets: tuple[Annotated[float, Within(0)], ...] = ()
     """Cost per person; between the cheapest and the dearest treatment's mean cost if not given: six, or two if few."""
     fractions: tuple[float, float, float] = (0.6, 0.1, 0.3)
@@ -100,6 +106,11 @@ class TableConfig(RunConfig):
     def seed_numbers(self) -> range:
         """The numbers of the partitions, or of the splits."""
         return range(self.first_seed, self.first_seed + (self.splits or self.seeds))
+
+    @property
+    def bootstrap_draws(self) -> int:
+        """Draws of the bootstrap, 0 where errors come from parts."""
+        return self.replicates if self.interval == "bootstrap" else 0
 
     @property
     def valid(self) -> float:

@@ -192,15 +192,16 @@ def begin_from(method: Decision, key: Array, tasks: Sequence[Task], log: Log, se
     sample_hat = predict_counted(model, seeds, net, counted.sample.x)
     judge: Any = counted.valid
     if method.select == "value":
-        valid_hat = predict_counted(model, seeds, net, counted.valid.x)
-        valid_hat = valid_hat._replace(c=seeds.each(_within)(valid_hat.c, counted.costs, counted.units.c))
+        judged = predict_counted(model, seeds, net, counted.valid.x)
+        valid_hat = judged._replace(c=seeds.each(_within)(judged.c, counted.costs, counted.units.c))
         settling = (
             seeds.each(scores.aipw)(counted.valid, valid_hat)
             if method.settle == "aipw"
             else seeds.each(scores.ipw)(counted.valid)
         )
-        judge = (settling, counted.budgets, counted.valid.weight)
-        judge = (*judge, ~jnp.isnan(seeds.each(_revenue)(valid_hat, *judge)))
+        how = (settling, counted.budgets, counted.valid.weight)
+        # Checkpoints are judged by what networks predict as it is, the start as all others.
+        judge = (*how, ~jnp.isnan(seeds.each(_revenue)(judged, *how)))
     order_keys = keys_for(jax.random.fold_in(key, 1), counted, seeds)
     source = None if isinstance(tasks[0].train, Trial) else tasks[0].train
     hat = sample_hat
@@ -327,10 +328,13 @@ def _tracked(model: Model, seeds: Seeds, params: Params, now: Constants, trial: 
 def mean_value(outcomes: Outcomes, judge: tuple[Scores, Array, Array | None, Array]) -> Array:
     """Revenue per person, mean over budgets, []; NaN where one that the two-stage policy meets cannot be met.
 
+    0 where that policy meets none, so that no checkpoint is told from the start, which is kept: the people are few, and
+    their cheapest treatment seems to cost more than the budgets.
+
     `judge` holds scores, budgets [b], weights of rows, and which of the budgets [b] the two-stage policy meets.
     """
     *how, met = judge
-    return jnp.where(met, _revenue(outcomes, *how), 0).sum() / met.sum()
+    return jnp.where(met, _revenue(outcomes, *how), 0).sum() / jnp.maximum(met.sum(), 1)
 
 
 def _revenue(outcomes: Outcomes, settling: Scores, budgets: Array, weight: Array | None) -> Array:

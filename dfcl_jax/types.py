@@ -19,6 +19,8 @@ class Trial(NamedTuple):
     r: Array  # [n] revenue seen under t
     c: Array  # [n] cost seen under t
     p: Array  # [m] or [n, m] design propensities, each row summing to 1
+    weight: Array | None = None  # [n] how many people each row stands for; None: one
+    cluster: Array | None = None  # [n] int: rows of one cluster, such as a household, belong together; None: each alone
 
     @property
     def rows(self) -> int:
@@ -85,7 +87,26 @@ def num_arms(trial: Trial) -> int:
 def take(trial: Trial, index: Array) -> Trial:
     """The rows `index` of a trial; propensities shared by all rows stay shared."""
     p = trial.p[index] if trial.p.ndim == 2 else trial.p
-    return Trial(trial.x[index], trial.t[index], trial.r[index], trial.c[index], p)
+    of_rows = trial._replace(p=None)  # pyright: ignore[reportArgumentType]
+    return jax.tree.map(lambda leaf: leaf[index], of_rows)._replace(p=p)
+
+
+def joined(one: Trial, other: Trial) -> Trial:
+    """The rows of both; propensities that all rows share stay shared."""
+    shared = one.p if one.p.ndim == 1 else None
+    parts = [trial if shared is None else trial._replace(p=trial.t) for trial in (one, other)]
+    both = jax.tree.map(lambda *pair: jnp.concatenate(pair), *parts)
+    return both if shared is None else both._replace(p=shared)
+
+
+def of_mean_weight(trial: Trial) -> Trial:
+    """The trial with weights of mean 1, so that a mean over rows of what is weighed is one over people."""
+    return trial if trial.weight is None else trial._replace(weight=trial.weight / trial.weight.mean())
+
+
+def mean_of_people(values: Array, weight: Array | None) -> Array:
+    """The mean over people of `values` [n, ...], of rows that stand for `weight` [n] people each; None: for one."""
+    return values.mean(axis=0) if weight is None else jnp.tensordot(weight / weight.sum(), values, axes=1)
 
 
 class Units(NamedTuple):

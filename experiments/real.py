@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from dfcl_jax.data import Columns, Table, sources
 from dfcl_jax.errors import refuse
@@ -21,6 +21,7 @@ class Trial(NamedTuple):
 
 TRIALS = {
     "hillstrom": Trial("hillstrom.csv", sources.hillstrom, sources.HILLSTROM),
+    "hillstrom_visits": Trial("hillstrom.csv", sources.hillstrom_visits, sources.HILLSTROM_VISITS),
     "karlan_list": Trial("karlan_list.csv.gz", sources.karlan_list, sources.KARLAN_LIST),
     "thornton": Trial("thornton_hiv.csv", sources.thornton, sources.THORNTON),
 }
@@ -32,13 +33,16 @@ class Config(TableConfig):
 
     data: Path = field(default_factory=Path)
     """Folder with hillstrom.csv, karlan_list.csv.gz or thornton_hiv.csv."""
+    trials: tuple[Literal["hillstrom", "hillstrom_visits", "karlan_list", "thornton"], ...] = tuple(TRIALS)
+    """Which of them; all that are there if not given."""
 
 
 def main(config: Config) -> None:
     """Run every trial that is there, and put what each proves on one page."""
-    found = {name: trial for name, trial in TRIALS.items() if (config.data / trial.file).is_file()}
+    asked = {name: TRIALS[name] for name in config.trials}
+    found = {name: trial for name, trial in asked.items() if (config.data / trial.file).is_file()}
     if not found:
-        files = ", ".join(trial.file for trial in TRIALS.values())
+        files = ", ".join(dict.fromkeys(trial.file for trial in asked.values()))
         refuse("--data", found=f"{config.data} without any of them", expected=f"a folder with {files}")
     out, pages = run_path("real", config.out), []
     for name, trial in found.items():

@@ -27,7 +27,7 @@ class Config(TableConfig):
     cluster: str = ""
     """Column of what belongs together, such as a household or a shop: it is in one fold, and errors respect it."""
     weight: str = ""
-    """Column of how many people a row stands for, in values, budgets and spend; training takes rows alike."""
+    """Column of how many people a row stands for, where a method learns as where it is judged."""
     propensities: tuple[float, ...] = ()
     """Probability of each treatment by design, in the order of --arms; the shares of the table if not given."""
     propensity_columns: tuple[str, ...] = ()

@@ -14,7 +14,16 @@ from dfcl_jax.data.predictions import PredictedColumns, PredictedTrial, predicte
 from dfcl_jax.data.rows import fold_of, part_of
 from dfcl_jax.data.streamed import StreamedTrial
 from dfcl_jax.data.tables import Table, trial_table
-from dfcl_jax.data.task import Exam, Split, Task, split_rows, split_simulation, split_table, with_budgets
+from dfcl_jax.data.task import (
+    Exam,
+    Split,
+    Task,
+    split_rows,
+    split_simulation,
+    split_table,
+    table_trial,
+    with_budgets,
+)
 from dfcl_jax.data.unlike import Unlike, unlike
 
 __all__ = [
@@ -47,6 +56,7 @@ __all__ = [
     "split_rows",
     "split_simulation",
     "split_table",
+    "table_trial",
     "trial_table",
     "unlike",
     "with_budgets",

@@ -29,6 +29,11 @@ class Columns:
         return (self.treatment, self.revenue, self.cost, *self.propensity_columns)
 
     @property
+    def numbers(self) -> tuple[str, ...]:
+        """The columns that must be numbers."""
+        return (*self.roles[1:], *filter(None, (self.weight,)))
+
+    @property
     def of_rows(self) -> tuple[str, ...]:
         """The columns that say what a row is: its cluster and its weight."""
         return tuple(filter(None, (self.cluster, self.weight)))

@@ -18,7 +18,7 @@ from dfcl_jax.data.features import as_categories, chosen_features, feature_notes
 from dfcl_jax.data.kinds import is_text, kind_of
 from dfcl_jax.data.leaks import check_leaks
 from dfcl_jax.data.parts import Parts, open_parts
-from dfcl_jax.data.streamed import PIECE, Choice, StreamedTrial, own_propensities
+from dfcl_jax.data.streamed import PIECE, Choice, StreamedTrial, clusters_of, own_propensities, row_weights
 from dfcl_jax.data.tables import Table
 from dfcl_jax.data.treatments import Level, arm_codes, hinted, levels_of, merged, treatments
 from dfcl_jax.data.unlike import unlike
@@ -64,8 +64,8 @@ def open_trial(
     if like is not None:
         return _like(path, columns, like, reading)
     names = open_parts(path, reading=reading).schema.names if not columns.features else ()
-    needed = [*columns.roles, *columns.features_among([*columns.roles, *names])]
-    parts = open_parts(path, needed, numeric=columns.roles[1:], reading=reading)
+    needed = [*columns.roles, *columns.of_rows, *columns.features_among([*columns.roles, *names])]
+    parts = open_parts(path, needed, numeric=columns.numbers, reading=reading)
     seen = _seen(parts, columns, -(-parts.rows // sample))
     features, left_out = chosen_features(seen.sample, columns, seen.rows)
     given = treatments(seen.levels, columns)
@@ -112,6 +112,8 @@ def open_trial(
             *feature_notes(frame),
         ),
         leaks=tuple(check_leaks(table)),
+        mean_weight=seen.weight / parts.rows,
+        clusters=clusters_of(parts, columns.cluster) if columns.cluster else None,
     )
 
 
@@ -165,8 +167,8 @@ def open_observed(
 
 
 def _like(path: Path, columns: Columns, like: StreamedTrial, reading: Reading | None) -> StreamedTrial:
-    needed = [*columns.roles, *(column.name for column in like.encoder.columns)]
-    parts = open_parts(path, needed, numeric=columns.roles[1:], reading=reading)
+    needed = [*columns.roles, *columns.of_rows, *(column.name for column in like.encoder.columns)]
+    parts = open_parts(path, needed, numeric=columns.numbers, reading=reading)
     same = columns.propensity_columns == like.columns.propensity_columns
     own = like.propensity_columns if same else columns.propensity_columns
     return like._replace(
@@ -177,6 +179,7 @@ def _like(path: Path, columns: Columns, like: StreamedTrial, reading: Reading | 
         leaks=(),
         keep=None,
         kept=None,
+        clusters=clusters_of(parts, columns.cluster) if columns.cluster else None,
     )
 
 
@@ -187,15 +190,18 @@ class _Seen(NamedTuple):
     sample: pd.DataFrame  # treatment, revenue, cost and features of every k-th row
     rows: np.ndarray  # their numbers
     mixed: set[str]  # columns of texts that are of several kinds in different places
+    weight: float  # of all rows together
 
 
 def _seen(parts: Parts, columns: Columns, every: int) -> _Seen:
-    levels, kept, numbers = {}, [], []
+    levels, kept, numbers, total = {}, [], [], 0.0
     names = [name for name in parts.schema.names if name not in columns.propensity_columns]
     kinds = {name: set() for name in names if is_text(parts.schema.field(name).type)}
     for piece in parts.pieces(PIECE):
         file, before, table, start = piece
         r, c = (finite(table, column, before=before, file=file) for column in columns.roles[1:3])
+        weight = row_weights(piece, before, columns.weight)
+        total += table.num_rows if weight is None else float(weight.sum(dtype=np.float64))
         treatment = series(table, columns.treatment)
         levels = merged(levels, levels_of(treatment, c, before=before, file=file))
         for name in names:
@@ -212,7 +218,9 @@ def _seen(parts: Parts, columns: Columns, every: int) -> _Seen:
         numbers.append(start + rows)
     sample = pd.concat([frame for frame in kept if len(frame)], ignore_index=True)
     mixed = {name for name, found in kinds.items() if len(found | {kind_of(sample[name])}) > 1}
-    return _Seen(levels, sample, np.concatenate(numbers), mixed)
+    if not total > 0:
+        refuse(f"column {columns.weight!r}", found="only zeros", expected="a weight above 0")
+    return _Seen(levels, sample, np.concatenate(numbers), mixed, total)
 
 
 def _expected(parts: Parts, names: tuple[str, ...], arms: tuple[str, ...]) -> np.ndarray:

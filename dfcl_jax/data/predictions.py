@@ -14,6 +14,7 @@ from dfcl_jax.data.design import in_order, refuse_number
 from dfcl_jax.data.encode import encode, fit_encoder
 from dfcl_jax.data.frames import read_noted
 from dfcl_jax.data.tables import Table, finite, trial_table
+from dfcl_jax.data.task import table_trial
 from dfcl_jax.data.treatments import hinted
 from dfcl_jax.types import Outcomes, Trial
 
@@ -57,7 +58,7 @@ def predicted_trial(
             number.
     """
     predicted = [name for model in models.values() for name in (*model.revenue, *model.cost)]
-    frame, notes = read_noted(source, [*columns.roles, *predicted], reading=reading)
+    frame, notes = read_noted(source, [*columns.roles, *columns.of_rows, *predicted], reading=reading)
     table = trial_table(frame, columns)
     table = table._replace(notes=(*table.notes, *notes))
 
@@ -79,7 +80,7 @@ def predicted_trial(
     encoder = fit_encoder(table.features, np.arange(len(table.t)))
     x = encode(encoder, table.features)
     return PredictedTrial(
-        trial=Trial(*map(jnp.asarray, (x, table.t, table.r, table.c, table.p))),
+        trial=table_trial(table, x),
         features=tuple(encoder.names),
         outcomes=outcomes,
         table=table,

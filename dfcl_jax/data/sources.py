@@ -1,5 +1,6 @@
 """Published trials: which column is what, and what has to be derived."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,9 @@ HILLSTROM = Columns(
     propensities=(1 / 3, 1 / 3, 1 / 3),
     arms=("No E-Mail", "Mens E-Mail", "Womens E-Mail"),
 )
+
+# The same trial where e-mails buy visits: what an e-mail costs is known by design.
+HILLSTROM_VISITS = replace(HILLSTROM, revenue="visit", cost="emails", costs=(0.0, 1.0, 1.0))
 
 # Matching gifts (Karlan and List 2007): control 1/3, each match ratio 2/9.
 KARLAN_LIST = Columns(
@@ -76,6 +80,13 @@ def hillstrom(source: str | Path | pd.DataFrame, *, email_price: float | None = 
     frame = read_frame(source, [HILLSTROM.treatment])
     sent = frame[HILLSTROM.treatment] != HILLSTROM.arms[0]
     return trial_table(frame.assign(visit=email_price * sent), HILLSTROM)
+
+
+def hillstrom_visits(source: str | Path | pd.DataFrame) -> Table:
+    """Hillstrom's e-mail trial: revenue `visit`, which one person in seven did; cost the number of e-mails, 0 or 1."""
+    frame = read_frame(source, [HILLSTROM.treatment])
+    sent = frame[HILLSTROM.treatment] != HILLSTROM.arms[0]
+    return trial_table(frame.assign(emails=sent.astype(float)), HILLSTROM_VISITS)
 
 
 def karlan_list(source: str | Path | pd.DataFrame) -> Table:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 
 from dfcl_jax.data.buffer import Buffer
 from dfcl_jax.data.checked import finite, refuse_first, series
@@ -38,6 +40,9 @@ class StreamedTrial(NamedTuple):
     leaks: tuple[str, ...] = ()  # sentences of `check_leaks` on a sample
     keep: Choice | None = None  # which rows it has; None: all
     kept: int | None = None  # how many those are
+    mean_weight: float = 1.0  # of all rows of the data set; weights are over it
+    # [all rows of the data set] uint64, a hash of the cluster of each: 8 bytes a row; None: every row is one
+    clusters: np.ndarray | None = None
 
     @property
     def rows(self) -> int:
@@ -45,7 +50,10 @@ class StreamedTrial(NamedTuple):
         return self.parts.rows if self.kept is None else self.kept
 
     def select(self, keep: Choice) -> "StreamedTrial":
-        """Those of its rows that `keep` says, given the numbers of rows in the whole data set; they are counted."""
+        """Those of its rows that `keep` says, given the numbers of rows in the whole data set; they are counted.
+
+        Where rows have clusters `keep` is given the hash of each row's cluster instead: clusters are kept whole.
+        """
         return self._counted(keep if self.keep is None else _Both(self.keep, keep))
 
     def part(self, seed: int, fractions: tuple[float, float, float], k: int) -> "StreamedTrial":
@@ -62,17 +70,19 @@ class StreamedTrial(NamedTuple):
         return share if self.keep is None else share._counted(self.keep)
 
     def sample(self, n: int, *, seed: int = 0) -> Trial:
-        """At most `n` of its rows, chosen uniformly at random by `seed`, in their order."""
+        """At most `n` of its rows, or as many in whole clusters, chosen at random by `seed`, in their order."""
         return self.read(n, seed=seed)
 
     def read(self, most: int | None = None, *, seed: int = 0) -> Trial:
         """All rows in their order, as NumPy arrays in memory; given `most`, a uniform sample of so many by `seed`."""
         if most is not None and most < self.rows:
             return self.select(self._smallest(most, -1 - seed)).read()
-        trials = list(self._trials())
-        x, t, r, c = (np.concatenate([trial[k] for trial in trials]) for k in range(4))
-        p = np.concatenate([trial.p for trial in trials]) if self.p is None else self.p
-        return Trial._make((x, t, r, c, p))
+        columns = [np.concatenate(column) for column in zip(*map(self._leaves, self._trials()), strict=True)]
+        if self.clusters is None:
+            return self._from(columns)
+        numbers = np.concatenate([rows[self._kept(rows)] for rows in self._numbers()])
+        codes = np.unique(self.clusters[numbers], return_inverse=True)[1]
+        return self._from(columns)._replace(cluster=codes.astype(np.int32))  # pyright: ignore
 
     def batches(self, seed: int, size: int, *, buffer: int) -> Iterator[Trial]:
         """Batches of `size` shuffled rows, as NumPy arrays; rows that fill no batch at the end are left out.
@@ -99,7 +109,18 @@ class StreamedTrial(NamedTuple):
             yield self._from(held.draw(size, rng))
 
     def _counted(self, keep: Choice) -> "StreamedTrial":
-        return self._replace(keep=keep, kept=sum(int(keep(rows).sum()) for rows in self._numbers()))
+        return self._replace(keep=keep)._with_count()
+
+    def _with_count(self) -> "StreamedTrial":
+        return self._replace(kept=sum(int(self._kept(rows).sum()) for rows in self._numbers()))
+
+    def _kept(self, rows: np.ndarray) -> np.ndarray:
+        """Which rows of these numbers are kept, [n] bool."""
+        return np.ones(len(rows), bool) if self.keep is None else self.keep(self._who(rows))
+
+    def _who(self, rows: np.ndarray) -> np.ndarray:
+        """What a choice goes by: the number of the row, or the hash of its cluster."""
+        return rows if self.clusters is None else self.clusters[rows]
 
     def _numbers(self) -> Iterator[np.ndarray]:
         for group in self.parts.groups:
@@ -110,22 +131,25 @@ class StreamedTrial(NamedTuple):
         """The `most` rows of the smallest hashes."""
         least = np.zeros(0, np.uint64)
         for rows in self._numbers():
-            rows = rows if self.keep is None else rows[self.keep(rows)]
-            least = np.append(least, hashed(rows, seed))
+            least = np.append(least, hashed(self._who(rows[self._kept(rows)]), seed))
             least = least if len(least) <= most else np.partition(least, most - 1)[:most]
         return Hashed(seed, 0, int(least.max()))
 
     def _leaves(self, trial: Trial) -> tuple[np.ndarray, ...]:
-        return tuple(map(np.asarray, trial if self.p is None else trial[:4]))
+        """What differs between rows."""
+        own = (*trial[:4], trial.p if self.p is None else None, trial.weight)
+        return tuple(np.asarray(leaf) for leaf in own if leaf is not None)
 
     def _from(self, leaves: list[np.ndarray]) -> Trial:
-        return Trial._make(leaves if self.p is None else [*leaves, self.p])
+        x, t, r, c, *rest = leaves
+        p = rest.pop(0) if self.p is None else self.p
+        return Trial(x, t, r, c, p, *rest)  # pyright: ignore
 
     def _trials(self, rng: np.random.Generator | None = None) -> Iterator[Trial]:
         for piece in self.parts.pieces(PIECE, rng):
             rows = np.arange(piece.table.num_rows)
             if self.keep is not None:
-                rows = np.flatnonzero(self.keep(piece.start + rows))
+                rows = np.flatnonzero(self._kept(piece.start + rows))
                 piece = piece._replace(table=piece.table.take(rows))
             if len(rows):
                 yield self._trial(piece, piece.before + rows)
@@ -143,7 +167,9 @@ class StreamedTrial(NamedTuple):
         features = table.select([column.name for column in self.encoder.columns]).to_pandas()
         x = encode(self.encoder, features, place=lambda row: f"row {numbers[row] + 1} of {file}")
         p = own_propensities(piece, numbers, self.propensity_columns, self.arms) if self.p is None else self.p
-        return Trial._make((x, codes, r, c, p))
+        weight = row_weights(piece, numbers, self.columns.weight)
+        weight = None if weight is None else weight / np.float32(self.mean_weight)
+        return Trial(x, codes, r, c, p, weight)  # pyright: ignore
 
 
 class _Both(NamedTuple):
@@ -162,3 +188,30 @@ def own_propensities(
     """Each person's propensities, [n, m] float32, checked; `numbers` as `before` of `data.checked.finite`."""
     p = [finite(piece.table, column, before=numbers, file=piece.file) for column in columns]
     return check_propensities(np.stack(p, axis=1), arms, before=numbers, file=piece.file)
+
+
+def row_weights(piece: Piece, numbers: np.ndarray | int, column: str) -> np.ndarray | None:
+    """How many people each row stands for, [n] float32, checked; None where no column says it."""
+    if not column:
+        return None
+    weight = finite(piece.table, column, before=numbers, file=piece.file)
+    expected = "a weight of at least 0"
+    refuse_first(piece.table, column, weight < 0, before=numbers, file=piece.file, expected=expected)
+    return weight
+
+
+def clusters_of(parts: Parts, column: str) -> np.ndarray:
+    """A hash of the cluster of each row, [n] uint64, from one pass over its column.
+
+    Of k clusters any two have one hash with probability below k^2 / 2^65.
+    """
+    found = np.zeros(parts.rows, np.uint64)
+    for piece in parts._replace(schema=pa.schema([parts.schema.field(column)])).pieces(PIECE):
+        values = series(piece.table, column)
+        expected = "the cluster of the row"
+        refuse_first(
+            piece.table, column, values.isna().to_numpy(), before=piece.before, file=piece.file, expected=expected
+        )
+        rows = slice(piece.start, piece.start + piece.table.num_rows)
+        found[rows] = pd.util.hash_pandas_object(values, index=False).to_numpy()
+    return found

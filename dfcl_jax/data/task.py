@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
 from dfcl_jax.data.encode import Encoder, Scaling, encode, fit_encoder
 from dfcl_jax.data.simulate import Simulation
@@ -31,7 +30,6 @@ class Exam(NamedTuple):
 
     test: Trial
     truth: Outcomes | None  # true expected outcomes of the test people, in a simulation
-    weight: Array | None = None  # [n] how many people each test row stands for; None: one
 
 
 class Split(NamedTuple):
@@ -114,11 +112,17 @@ def split_at(
         refuse(f"training part of seed {seed}", found=f"no row of treatment {empty}", expected=expected)
     encoder = fit_encoder(table.features, rows[0], scaling=scaling)
     x = encode(encoder, table.features)
-    whole = Trial(*(jnp.asarray(part) for part in (x, table.t, table.r, table.c, table.p)))
+    whole = table_trial(table, x)
     train, valid, test = (take(whole, jnp.asarray(part)) for part in rows)
     task = Task(train, valid, tuple(budgets), seed, costs=tuple(table.known_costs))
-    weight = None if table.weight is None else jnp.asarray(table.weight[rows[2]])
-    return Split(task, Exam(test, None, weight), encoder, rows[2])
+    return Split(task, Exam(test, None), encoder, rows[2])
+
+
+def table_trial(table: Table, x: np.ndarray) -> Trial:
+    """The rows of a table with their encoded features x [n, d]."""
+    of_rows = (table.weight, table.cluster)
+    weight, cluster = (None if part is None else jnp.asarray(part) for part in of_rows)
+    return Trial(*map(jnp.asarray, (x, table.t, table.r, table.c, table.p)), weight=weight, cluster=cluster)
 
 
 def split_simulation(

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 
 from dfcl_jax.losses.primal import lams_at_budgets
 from dfcl_jax.solvers import lams_for_budgets, priced
-from dfcl_jax.types import Outcomes, Scores
+from dfcl_jax.types import Outcomes, Scores, mean_of_people
 
 
 class Constants(NamedTuple):
@@ -25,18 +25,27 @@ class Constants(NamedTuple):
     budgets: Array  # [k] cost per person that `lams` belong to; NaN if multipliers do not come from budgets
 
 
-def score_spread(score: Array) -> Array:
-    """Return the standard deviation over people and treatments of a_ij - mean_j a_ij, for a `score` a [n, m], []."""
-    return (score - score.mean(axis=1, keepdims=True)).std()
+def score_spread(score: Array, people: Array | None = None) -> Array:
+    """Return the standard deviation over people and treatments of a_ij - mean_j a_ij, for a `score` a [n, m], [].
+
+    Each row counts as `people` [n] of them, as one if not given.
+    """
+    off = score - score.mean(axis=1, keepdims=True)
+    return off.std() if people is None else jnp.sqrt(mean_of_people((off**2).mean(axis=1), people))
 
 
-def best_margin(score: Array, *, quantile: float = 0.5) -> Array:
+def best_margin(score: Array, people: Array | None = None, *, quantile: float = 0.5) -> Array:
     """Return a quantile over people of the best a_ij minus the second best, for a `score` a [n, m], [].
 
-    A share `quantile` of people is then less than this length away from another decision.
+    A share `quantile` of people is then less than this length away from another decision. Each row counts as `people`
+    [n] of them, as one if not given.
     """
     first, second = jax.lax.top_k(score, 2)[0].T
-    return jnp.quantile(first - second, quantile)
+    if people is None:
+        return jnp.quantile(first - second, quantile)
+    order = jnp.argsort(first - second)
+    below = jnp.cumsum(people[order])
+    return (first - second)[order][jnp.searchsorted(below, quantile * below[-1])]
 
 
 def fitted(
@@ -45,7 +54,8 @@ def fitted(
     *,
     temperature_in_spreads: Array | float = 2.0,
     window_in_spreads: Array | float = 0.25,
-    spread: Callable[[Array], Array] = score_spread,
+    spread: Callable[..., Array] = score_spread,
+    people: Array | None = None,
 ) -> Constants:
     """Return constants in the units of a warm-started model's own scores.
 
@@ -58,9 +68,10 @@ def fitted(
         budgets: cost per person, [k].
         temperature_in_spreads: temperature / sigma_lam.
         window_in_spreads: window / sigma_lam.
-        spread: score [n, m] -> sigma, a length of the score: `score_spread` or `best_margin`.
+        spread: score [n, m], people -> sigma, a length of the score: `score_spread` or `best_margin`.
+        people: how many people each row stands for, [n]; one if not given.
     """
-    lams = lams_for_budgets(outcomes, budgets)
+    lams = lams_for_budgets(outcomes, budgets, weights=people)
     at_lams = fitted_at(
         outcomes,
         budgets,
@@ -68,6 +79,7 @@ def fitted(
         temperature_in_spreads=temperature_in_spreads,
         window_in_spreads=window_in_spreads,
         spread=spread,
+        people=people,
     )
     return at_lams._replace(budgets=jnp.asarray(budgets))
 
@@ -79,11 +91,12 @@ def fitted_at(
     lams: ArrayLike | Sequence[float],
     temperature_in_spreads: Array | float = 2.0,
     window_in_spreads: Array | float = 0.25,
-    spread: Callable[[Array], Array] = score_spread,
+    spread: Callable[..., Array] = score_spread,
+    people: Array | None = None,
 ) -> Constants:
     """Return `fitted` at given multipliers, [k], instead of those of the budgets."""
     lams = jnp.atleast_1d(jnp.asarray(lams, outcomes.r.dtype))
-    sigma = jnp.stack([spread(priced(outcomes, lam)) for lam in lams])
+    sigma = jnp.stack([spread(priced(outcomes, lam), people) for lam in lams])
     # A model that does not distinguish treatments has no scale of its own.
     sigma = jnp.where(sigma > 0, sigma, 1)
     temperature, window = temperature_in_spreads * sigma, window_in_spreads * sigma
@@ -125,6 +138,7 @@ def given(
     lams: ArrayLike | Sequence[float],
     temperature: ArrayLike = 1.0,
     window: ArrayLike = 0.3,
+    people: Array | None = None,
 ) -> Constants:
     """Return constants in the model's units, whatever it predicts; all terms have weight 1.
 
@@ -134,6 +148,7 @@ def given(
         lams: multipliers, [k].
         temperature: of the softened decision, a scalar or [k].
         window: of finite differences on r_hat and on c_hat, a scalar or [k].
+        people: not used, because nothing is taken from the sample.
     """
     lams = jnp.atleast_1d(jnp.asarray(lams, outcomes.r.dtype))
     temperature, window = (jnp.broadcast_to(jnp.asarray(v, lams.dtype), lams.shape) for v in (temperature, window))

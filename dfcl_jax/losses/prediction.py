@@ -15,10 +15,11 @@ Kind = Literal["squares", "cross_entropy"]
 def prediction_loss(outcomes: Outcomes, trial: Trial, *, kind: Kind = "squares") -> Array:
     """Misfit of predictions to observed outcomes, with equal weight for every treatment (DFCL, D4).
 
-    L = 1/m mean_i 1/p_{t_i} [ l(r_i, r_hat_{i,t_i}) + l(c_i, c_hat_{i,t_i}) ]
+    L = 1/m mean_i v_i 1/p_{t_i} [ l(r_i, r_hat_{i,t_i}) + l(c_i, c_hat_{i,t_i}) ]
 
-    with l the squared difference or, for outcomes in [0, 1], the cross-entropy. If p are the arm shares, this is (D4)
-    itself. Under randomisation it is unbiased for the loss over the full surfaces.
+    with v the trial's weights, 1 if it has none; of mean 1 (`types.of_mean_weight`), the mean is one over people. l is
+    the squared difference or, for outcomes in [0, 1], the cross-entropy. If p are the arm shares, this is (D4) itself.
+    Under randomisation it is unbiased for the loss over the full surfaces.
 
     Args:
         outcomes: predictions, [n, m] each; probabilities for "cross_entropy".
@@ -32,6 +33,7 @@ def prediction_loss(outcomes: Outcomes, trial: Trial, *, kind: Kind = "squares")
     each = {"squares": _square, "cross_entropy": _cross_entropy}[kind]
     m = outcomes.r.shape[1]
     misfit = each(trial.r, pick(outcomes.r, trial.t)) + each(trial.c, pick(outcomes.c, trial.t))
+    misfit = misfit if trial.weight is None else trial.weight * misfit
     return (pick(observation_weights(trial), trial.t) * misfit).mean() / m
 
 

@@ -1,6 +1,7 @@
 """Methods: ways from a task to a policy."""
 
 from dfcl_jax.methods.bilevel import BiLevel
+from dfcl_jax.methods.blend import Blend
 from dfcl_jax.methods.boosted import Boosted
 from dfcl_jax.methods.catalogue import CHEAPEST, METHODS, OF_TWO, RANDOM, TWO_STAGE, decisions, rivals, standard
 from dfcl_jax.methods.cfr import CFR
@@ -14,7 +15,7 @@ from dfcl_jax.methods.ensemble import Ensemble
 from dfcl_jax.methods.forest import CausalForest
 from dfcl_jax.methods.identity import describe, rebuild
 from dfcl_jax.methods.joint import JointDR
-from dfcl_jax.methods.method import SILENT, Log, ManySeeds, Method, fit_each, learns_together
+from dfcl_jax.methods.method import SILENT, Log, ManySeeds, Method, fit_each, learns_together, one_program_each
 from dfcl_jax.methods.mixture import Mixture
 from dfcl_jax.methods.policy import Policy
 from dfcl_jax.methods.policy_net import PolicyNet
@@ -42,6 +43,7 @@ __all__ = [
     "SILENT",
     "TWO_STAGE",
     "BiLevel",
+    "Blend",
     "Boosted",
     "CausalForest",
     "CheapestArm",
@@ -74,6 +76,7 @@ __all__ = [
     "fit_each",
     "learns_together",
     "load_policy",
+    "one_program_each",
     "rebuild",
     "rivals",
     "save_policy",

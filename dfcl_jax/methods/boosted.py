@@ -15,7 +15,7 @@ from dfcl_jax.methods.gradient import count, in_memory, within_seen
 from dfcl_jax.methods.method import Log
 from dfcl_jax.methods.trees import boosted_arrays, boosted_sum, booster, in_one_thread, require
 from dfcl_jax.models import Params
-from dfcl_jax.types import Outcomes, Trial, num_arms, pick
+from dfcl_jax.types import Outcomes, Trial, mean_of_people, num_arms, pick
 
 Learner = Literal["single", "per_arm"]
 
@@ -42,6 +42,7 @@ class Boosted:
     leaf_size: int = 20  # people in a leaf, at least
 
     money = True
+    weighs = True
 
     def __post_init__(self) -> None:
         """Check the options."""
@@ -59,7 +60,7 @@ class Boosted:
         require("boosted trees", package="sklearn", name="scikit-learn", extra="boost")
         sample = in_memory(task.train)
         m = num_arms(sample)
-        rank = np.argsort(np.argsort(np.asarray(scores.ipw(sample).c.mean(axis=0)), kind="stable"))
+        rank = np.argsort(np.argsort(np.asarray(mean_of_people(scores.ipw(sample).c, sample.weight)), kind="stable"))
         seed = int(jax.random.bits(jax.random.fold_in(key, task.seed), dtype=jnp.uint32))
         x, t, weight = np.asarray(sample.x), np.asarray(sample.t), _weights(sample)
         if self.learner == "single":
@@ -104,7 +105,7 @@ class Boosted:
 
 
 def _weights(sample: Trial) -> np.ndarray:
-    weight = np.asarray(pick(scores.observation_weights(sample), sample.t), np.float64)
+    weight = np.asarray(pick(scores.weighed(scores.ipw(sample), sample.weight).w, sample.t), np.float64)
     return weight / weight.mean()
 
 

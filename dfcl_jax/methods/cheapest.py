@@ -9,7 +9,7 @@ from dfcl_jax import scores
 from dfcl_jax.data import Task
 from dfcl_jax.methods.method import Log
 from dfcl_jax.models import Params
-from dfcl_jax.types import Outcomes, Trial
+from dfcl_jax.types import Outcomes, Trial, mean_of_people
 
 # People that mean costs are taken of.
 SAMPLE = 2**20
@@ -19,6 +19,8 @@ SAMPLE = 2**20
 class CheapestArm:
     """Give everybody the treatment of least mean cost, as propensity scores of the training people estimate it."""
 
+    weighs = True
+
     @property
     def money(self) -> bool:
         """False: its revenue surface is only there to make the cheapest treatment the best one."""
@@ -27,7 +29,7 @@ class CheapestArm:
     def fit(self, key: Array, task: Task, log: Log) -> Params:
         """Mean cost of each treatment, {"cost": [m]}."""
         sample = task.train if isinstance(task.train, Trial) else task.train.sample(SAMPLE)
-        return {"cost": scores.ipw(sample).c.mean(axis=0)}
+        return {"cost": mean_of_people(scores.ipw(sample).c, sample.weight)}
 
     def predict(self, params: Params, x: Array) -> Outcomes:
         """Everybody's mean costs, and their negative as revenue: no multiplier makes another treatment better."""

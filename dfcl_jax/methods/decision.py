@@ -16,6 +16,7 @@ from dfcl_jax import metrics, scores
 from dfcl_jax.data import Task
 from dfcl_jax.errors import refuse
 from dfcl_jax.losses import Constants, constants, prediction_loss
+from dfcl_jax.losses import decision as losses
 from dfcl_jax.methods.distilled import Distilled
 from dfcl_jax.methods.gradient import (
     Counted,
@@ -53,7 +54,7 @@ from dfcl_jax.train import (
     mesh_of,
     predict,
 )
-from dfcl_jax.types import Outcomes, Scores, Trial, Units, in_units, num_arms, stack
+from dfcl_jax.types import Outcomes, Scores, Trial, Units, in_units, num_arms, of_mean_weight, stack
 
 # Rows that multipliers are tracked on: enough to tell what a policy spends, and a small part of an epoch's work.
 TRACKED_ROWS = 32_768
@@ -61,6 +62,15 @@ TRACKED_ROWS = 32_768
 TRAINING = FitConfig(epochs=12, batch_size=1024, learning_rate=1e-3)
 
 DecisionLoss = Callable[[Outcomes, Scores, Constants], Array]
+
+# Losses and scores that know nothing of the weights of rows.
+_OF_ROWS_ALIKE = (
+    losses.directional,
+    losses.primal_policy_learning,
+    losses.primal_finite_difference,
+    scores.raw_winsorised,
+    scores.centred_winsorised,
+)
 
 
 class Terms(NamedTuple):
@@ -86,7 +96,8 @@ class Decision(OverSeeds):
     loss: DecisionLoss  # (predictions, scores, constants) -> loss, []
     start: TwoStage | WeightedTwoStage | Distilled = field(default_factory=TwoStage)
     training: FitConfig = field(default_factory=lambda: TRAINING)
-    constants: Callable[[Outcomes, Array], Constants] = constants.fitted  # (predictions, budgets) -> constants
+    # (predictions, budgets) -> constants; of rows with weights (predictions, budgets, people=weights)
+    constants: Callable[..., Constants] = constants.fitted
     by_rows: bool = False  # the loss is a mean over rows, so that chunks of a large batch need not know of each other
     tracked: bool = False  # multipliers solved anew before each epoch, see `constants.tracked`; not once at the start
     alpha: float | optax.Schedule = 0.0  # weight of the prediction loss, or epoch from 0 -> weight
@@ -114,6 +125,16 @@ class Decision(OverSeeds):
     def money(self) -> bool:
         """False: a network trained on decisions ranks them; the scale of its predictions is anything."""
         return False
+
+    @property
+    def weighs(self) -> bool:
+        """Whether rows may have weights: scores times a weight are those of as many people if a loss is linear in them.
+
+        A loss that solves a budget on the people of a batch is not, nor are scores that cut off tails by their share.
+        With "matched" finite differences the people of one row are moved together.
+        """
+        bare = [of.func if isinstance(of, partial) else of for of in (self.loss, self.scores)]
+        return not any(of in _OF_ROWS_ALIKE for of in bare)
 
     def predict(self, params: Params, x: Array) -> Outcomes:
         """Surfaces whose differences rank decisions, [n, m] each."""
@@ -146,15 +167,17 @@ class Begin(NamedTuple):
         if method.budgets is not None:
             own = jnp.asarray(method.budgets, budgets.dtype)
             budgets = self.seeds.each(lambda unit: own / unit)(self.counted.units.c)
-        k = _constants(method.constants, self.seeds, self.sample_hat, budgets)
+        k = _constants(method.constants, self.seeds, self.sample_hat, budgets, self.counted.sample.weight)
         return Terms(alpha, k, jnp.zeros(shape))
 
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _constants(
-    of: Callable[[Outcomes, Array], Constants], seeds: Seeds, outcomes: Outcomes, budgets: Array
+    of: Callable[..., Constants], seeds: Seeds, outcomes: Outcomes, budgets: Array, weight: Array | None
 ) -> Constants:
-    return seeds.each(of)(outcomes, budgets)
+    if weight is None:
+        return seeds.each(of)(outcomes, budgets)
+    return seeds.each(lambda *sample: of(*sample[:2], people=sample[2]))(outcomes, budgets, weight)
 
 
 def begin_from(method: Decision, key: Array, tasks: Sequence[Task], log: Log, seeds: Seeds) -> Begin:
@@ -169,15 +192,16 @@ def begin_from(method: Decision, key: Array, tasks: Sequence[Task], log: Log, se
     sample_hat = predict_counted(model, seeds, net, counted.sample.x)
     judge: Any = counted.valid
     if method.select == "value":
-        valid_hat = predict_counted(model, seeds, net, counted.valid.x)
-        valid_hat = valid_hat._replace(c=seeds.each(_within)(valid_hat.c, counted.costs, counted.units.c))
+        judged = predict_counted(model, seeds, net, counted.valid.x)
+        valid_hat = judged._replace(c=seeds.each(_within)(judged.c, counted.costs, counted.units.c))
         settling = (
             seeds.each(scores.aipw)(counted.valid, valid_hat)
             if method.settle == "aipw"
             else seeds.each(scores.ipw)(counted.valid)
         )
-        met = ~jnp.isnan(seeds.each(metrics.eom)(valid_hat, settling, counted.budgets).revenue)
-        judge = (settling, counted.budgets, met)
+        how = (settling, counted.budgets, counted.valid.weight)
+        # Checkpoints are judged by what networks predict as it is, the start as all others.
+        judge = (*how, ~jnp.isnan(seeds.each(_revenue)(judged, *how)))
     order_keys = keys_for(jax.random.fold_in(key, 1), counted, seeds)
     source = None if isinstance(tasks[0].train, Trial) else tasks[0].train
     hat = sample_hat
@@ -252,8 +276,12 @@ def renewed(method: Decision, begin: Begin, params: Params, shared: Terms) -> Te
 
 def scored(method: Decision, seeds: Seeds, sample: Trial, sample_hat: Outcomes) -> Scores:
     """A method's scores of people in memory, of every seed."""
+
     # An estimator may be an object that `jit` cannot refer to.
-    return jax.jit(lambda *rows: seeds.each(method.scores)(*rows))(sample, sample_hat)
+    def of_people(trial: Trial, hat: Outcomes) -> Scores:
+        return scores.weighed(method.scores(trial, hat), trial.weight)
+
+    return jax.jit(lambda *rows: seeds.each(of_people)(*rows))(sample, sample_hat)
 
 
 def _rows(method: Decision, begin: Begin) -> Rows | Streamed:
@@ -266,7 +294,8 @@ def _rows(method: Decision, begin: Begin) -> Rows | Streamed:
     def prepare(trial: Trial, context: tuple[Units, Params, Any]) -> Rows:
         units, net, statistic = context
         counted = in_units(trial, units)
-        return Rows(counted, apply(method.scores, counted, predict(begin.model, net, counted.x), statistic))
+        surfaces = apply(method.scores, counted, predict(begin.model, net, counted.x), statistic)
+        return Rows(counted, scores.weighed(surfaces, counted.weight))
 
     return Streamed(begin.source, prepare, (begin.counted.units, begin.net, statistic))
 
@@ -285,7 +314,8 @@ def _first(begin: Begin, n: int) -> tuple[Trial, Outcomes]:
 @partial(jax.jit, static_argnums=(0, 1))
 def _tracked(model: Model, seeds: Seeds, params: Params, now: Constants, trial: Trial, hat: Outcomes) -> Constants:
     def one(params: Params, now: Constants, trial: Trial, hat: Outcomes) -> Constants:
-        return constants.tracked(now, predict(model, params, trial.x), scores.aipw(trial, hat))
+        settling = scores.weighed(scores.aipw(trial, hat), of_mean_weight(trial).weight)
+        return constants.tracked(now, predict(model, params, trial.x), settling)
 
     def with_members(params: Params, now: Constants, *people: Any) -> Constants:
         if now.lams.ndim == 1:
@@ -295,11 +325,17 @@ def _tracked(model: Model, seeds: Seeds, params: Params, now: Constants, trial: 
     return seeds.each(with_members)(params, now, trial, hat)
 
 
-def mean_value(outcomes: Outcomes, judge: tuple[Scores, Array, Array]) -> Array:
+def mean_value(outcomes: Outcomes, judge: tuple[Scores, Array, Array | None, Array]) -> Array:
     """Revenue per person, mean over budgets, []; NaN where one that the two-stage policy meets cannot be met.
 
-    `judge` holds scores, budgets [b] and which of them [b] the two-stage policy meets.
+    0 where that policy meets none, so that no checkpoint is told from the start, which is kept: the people are few, and
+    their cheapest treatment seems to cost more than the budgets.
+
+    `judge` holds scores, budgets [b], weights of rows, and which of the budgets [b] the two-stage policy meets.
     """
-    surfaces, budgets, met = judge
-    revenue = metrics.eom(outcomes, surfaces, budgets).revenue
-    return jnp.where(met, revenue, 0).sum() / met.sum()
+    *how, met = judge
+    return jnp.where(met, _revenue(outcomes, *how), 0).sum() / jnp.maximum(met.sum(), 1)
+
+
+def _revenue(outcomes: Outcomes, settling: Scores, budgets: Array, weight: Array | None) -> Array:
+    return metrics.eom(outcomes, settling, budgets, weights=weight).revenue

@@ -11,7 +11,7 @@ from jax import Array
 from dfcl_jax.data import Task
 from dfcl_jax.losses.constants import score_spread
 from dfcl_jax.methods.gradient import in_memory, predict_money
-from dfcl_jax.methods.method import Log, Method
+from dfcl_jax.methods.method import Log, Method, weighs
 from dfcl_jax.methods.regression import all_rows, counted_in, nuisances, person_weights, regress
 from dfcl_jax.methods.two_stage import TwoStage
 from dfcl_jax.methods.weighted import FromStart, WeightedTwoStage
@@ -59,6 +59,11 @@ class Distilled(FromStart):
         """Whether the teacher predicts money."""
         return self.of.money
 
+    @property
+    def weighs(self) -> bool:
+        """Whether the teacher weighs rows; what learns from it does."""
+        return weighs(self.of)
+
     def predict(self, params: Params, x: Array) -> Outcomes:
         """The teacher's surfaces as the network has learned them, [n, m] each."""
         return self.start.predict(params, x) if self.money else predict_money(self.network, params, x)
@@ -67,14 +72,15 @@ class Distilled(FromStart):
         teachers = log.fitted(self.of, key, tasks)
         known = nuisances(self.start, key, tasks, log, seeds)
 
-        def of_people(hat: Outcomes, people: Sequence[Trial]) -> tuple[Outcomes, Outcomes]:
+        def of_people(hat: Outcomes, people: Sequence[Trial], weight: Array | None) -> tuple[Outcomes, Outcomes]:
             each = [self.of.predict(teacher, trial.x) for teacher, trial in zip(teachers, people, strict=True)]
             taught = stack(each) if seeds.axes else each[0]
             taught = seeds.each(counted_in)(known.counted.units, taught)
-            return taught if self.money else seeds.each(_of_size)(taught, hat), hat
+            return taught if self.money else seeds.each(_of_size)(taught, hat, weight), hat
 
-        hat = of_people(known.hat, [in_memory(task.train) for task in tasks])
-        valid_hat = of_people(known.valid_hat, [task.valid for task in tasks])
+        counted = known.counted
+        hat = of_people(known.hat, [in_memory(task.train) for task in tasks], counted.sample.weight)
+        valid_hat = of_people(known.valid_hat, [task.valid for task in tasks], counted.valid.weight)
         both = known._replace(hat=hat, valid_hat=valid_hat)  # pyright: ignore[reportArgumentType]
         told = log.stage("", self.training.epochs, all_rows(tasks))
         loss, begin = partial(teaching_loss, level=self.money), known.params["net"]
@@ -83,11 +89,11 @@ class Distilled(FromStart):
 
 def _taught(trial: Trial, hats: tuple[Outcomes, Outcomes]) -> Taught:
     teacher, own = hats
-    return Taught(teacher, person_weights(own, own_units=True))
+    return Taught(teacher, person_weights(own, trial.weight, own_units=True))
 
 
-def _of_size(taught: Outcomes, hat: Outcomes) -> Outcomes:
+def _of_size(taught: Outcomes, hat: Outcomes, weight: Array | None) -> Outcomes:
     """Surfaces of the size of others: a teacher's scores are in any unit, and a network begins near its own."""
-    size = score_spread(hat.r) / score_spread(taught.r)
+    size = score_spread(hat.r, weight) / score_spread(taught.r, weight)
     size = jnp.where(jnp.isfinite(size) & (size > 0), size, 1)
     return Outcomes(size * taught.r, size * taught.c)

@@ -30,7 +30,7 @@ class DRLearner(CrossFitted):
         return within_seen(predict_money(self.network, params, x), params["costs"])
 
     def _given(self, trial: Trial, hat: Outcomes) -> Scores:
-        weight = person_weights(hat, self.own_units)[:, None]
+        weight = person_weights(hat, trial.weight, own_units=self.own_units)[:, None]
         surfaces = scores.aipw(trial, hat)
         return Scores(weight * surfaces.r, weight * surfaces.c, weight * jnp.ones_like(surfaces.w))
 

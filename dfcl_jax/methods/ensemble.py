@@ -9,14 +9,15 @@ from jax import Array
 
 from dfcl_jax import scores
 from dfcl_jax.data import Task
+from dfcl_jax.data.clusters import apart_from, random_order
 from dfcl_jax.errors import refuse
 from dfcl_jax.losses import lams_at_budgets
 from dfcl_jax.losses.constants import score_spread
 from dfcl_jax.methods.gradient import in_memory
-from dfcl_jax.methods.method import Log, ManySeeds, Method
+from dfcl_jax.methods.method import Log, ManySeeds, Method, weighs
 from dfcl_jax.models import Params
 from dfcl_jax.solvers import priced
-from dfcl_jax.types import Outcomes, Scores, Trial, Units, stack, take
+from dfcl_jax.types import Outcomes, Scores, Units, joined, of_mean_weight, stack, take
 
 # Members beyond the first learn from the same task under a number of their own, which no seed of a study has.
 STRIDE = 2**20
@@ -60,6 +61,11 @@ class Ensemble:
         """Whether the members predict money."""
         return self.of.money
 
+    @property
+    def weighs(self) -> bool:
+        """Whether the members weigh rows."""
+        return weighs(self.of)
+
     def fit(self, key: Array, task: Task, log: Log) -> Params:
         """{"0", "1", ...: the members' parameters, "units": of revenue and of cost, [k] each}."""
         return self._fit(key, [task], log)[0]
@@ -70,11 +76,8 @@ class Ensemble:
 
     def predict(self, params: Params, x: Array) -> Outcomes:
         """The mean of the members' surfaces in common units, [n, m] each."""
-        units = Units(**params["units"])
         each = [self.of.predict(params[str(k)], x) for k in range(self.members)]
-        r = sum(y.r / units.r[k] for k, y in enumerate(each)) / self.members
-        c = sum(y.c / units.c[k] for k, y in enumerate(each)) / self.members
-        return Outcomes(jnp.asarray(r), jnp.asarray(c))
+        return mean_in_units(each, Units(**params["units"]))
 
     def _fit(self, key: Array, tasks: Sequence[Task], log: Log) -> list[Params]:
         for task in tasks:
@@ -94,10 +97,10 @@ class Ensemble:
             return task._replace(seed=task.seed + k * STRIDE)
         seed = task.seed + (MOST + k) * STRIDE
         train, valid = in_memory(task.train), task.valid
-        order = jax.random.permutation(jax.random.fold_in(key, seed), train.rows + valid.rows)
-        x, t, r, c = (jnp.concatenate(parts) for parts in zip(train[:4], valid[:4], strict=True))
-        whole = Trial(x, t, r, c, train.p if train.p.ndim == 1 else jnp.concatenate([train.p, valid.p]))
-        first, rest = (take(whole, part) for part in (order[: train.rows], order[train.rows :]))
+        whole = joined(train, valid)
+        order = random_order(jax.random.fold_in(key, seed), whole)
+        kept = order[: train.rows]
+        first, rest = (take(whole, jnp.asarray(part)) for part in (kept, apart_from(order[train.rows :], kept, whole)))
         return task._replace(train=first, valid=rest, seed=seed)
 
     def _units(self, members: Sequence[Params], task: Task) -> Units:
@@ -105,19 +108,34 @@ class Ensemble:
         if self.money:
             ones = jnp.ones(self.members, task.valid.r.dtype)
             return Units(ones, ones)
-        surfaces = [self.of.predict(member, task.valid.x) for member in members]
-        return common_units(stack(surfaces), scores.ipw(task.valid), jnp.asarray(task.budgets))
+        return units_on(task, [self.of.predict(member, task.valid.x) for member in members])
+
+
+def mean_in_units(surfaces: Sequence[Outcomes], units: Units, shares: Sequence[float] | None = None) -> Outcomes:
+    """sum_k share_k (r_k / unit^r_k, c_k / unit^c_k), [n, m] each, of k members; equal shares if none are given."""
+    shares = [1 / len(surfaces)] * len(surfaces) if shares is None else shares
+    r = sum(share * y.r / units.r[k] for k, (share, y) in enumerate(zip(shares, surfaces, strict=True)))
+    c = sum(share * y.c / units.c[k] for k, (share, y) in enumerate(zip(shares, surfaces, strict=True)))
+    return Outcomes(jnp.asarray(r), jnp.asarray(c))
+
+
+def units_on(task: Task, surfaces: Sequence[Outcomes]) -> Units:
+    """`common_units` of the members' surfaces of a task's validation people."""
+    valid = of_mean_weight(task.valid)
+    return common_units(stack(list(surfaces)), scores.ipw(valid), jnp.asarray(task.budgets), valid.weight)
 
 
 @jax.jit
-def common_units(surfaces: Outcomes, settling: Scores, budgets: Array) -> Units:
+def common_units(surfaces: Outcomes, settling: Scores, budgets: Array, people: Array | None = None) -> Units:
     """Divisors of the members' revenue and of their cost, [k] each, that bring them to one price and one spread.
 
     Args:
         surfaces: of k members, [k, n, m] each.
         settling: scores of the same people, with the level of cost in them.
         budgets: cost per person, [b]; those that do not bind for every member tell nothing of the price.
+        people: how many people each row stands for, [n] of mean 1; one if not given.
     """
+    settling = scores.weighed(settling, people)
     lams = jax.lax.map(lambda of: lams_at_budgets(of, settling, budgets), surfaces)
     binds = (lams > 0).all(axis=0)
     price = jnp.where(binds, lams, 1)
@@ -125,7 +143,7 @@ def common_units(surfaces: Outcomes, settling: Scores, budgets: Array) -> Units:
     apart = jnp.log(price / price.mean(axis=0, keepdims=True))
     kappa = jnp.exp(apart.sum(axis=1) / jnp.maximum(binds.sum(), 1))
     spread = jax.lax.map(
-        lambda one: jax.vmap(lambda lam: score_spread(priced(one[0], lam)))(one[1]).mean(), (surfaces, lams)
+        lambda one: jax.vmap(lambda lam: score_spread(priced(one[0], lam), people))(one[1]).mean(), (surfaces, lams)
     )
     # Members that distinguish no treatments have no unit; the mean of all spreads keeps the size of the surfaces.
     spread = jnp.where(spread > 0, spread, 1)

@@ -14,7 +14,18 @@ from dfcl_jax.data import Task
 from dfcl_jax.errors import refuse
 from dfcl_jax.models import Link, Model, NetworkConfig, Params
 from dfcl_jax.train import Seeds, predict
-from dfcl_jax.types import Outcomes, Source, Trial, Units, in_units, num_arms, stack, take
+from dfcl_jax.types import (
+    Outcomes,
+    Source,
+    Trial,
+    Units,
+    in_units,
+    mean_of_people,
+    num_arms,
+    of_mean_weight,
+    stack,
+    take,
+)
 
 # People of a streamed trial that units, scores and constants are learned from.
 SAMPLE = 2**18
@@ -43,14 +54,13 @@ def count(task: Task, link: Link, *, multiple: int = 1) -> Counted:
     sample = in_memory(task.train)
     if sample.rows % multiple:
         sample = take(sample, jnp.arange(sample.rows // multiple * multiple))
-    unit = 1.0 if link == "sigmoid" else mean_size(sample.r)
+    sample, valid = of_mean_weight(sample), of_mean_weight(task.valid)
+    unit = 1.0 if link == "sigmoid" else mean_size(sample.r, sample.weight)
     price = 1.0 if link == "sigmoid" else _price(sample)
     units = Units(jnp.asarray(unit, sample.r.dtype), jnp.asarray(unit / price, sample.c.dtype))
     budgets = jnp.asarray(task.budgets, units.c.dtype) / units.c
     seed = jnp.asarray(task.seed, jnp.uint32)
-    return Counted(
-        in_units(sample, units), in_units(task.valid, units), budgets, units, seed, _costs_seen(task, sample)
-    )
+    return Counted(in_units(sample, units), in_units(valid, units), budgets, units, seed, _costs_seen(task, sample))
 
 
 def _price(sample: Trial) -> float:
@@ -58,9 +68,9 @@ def _price(sample: Trial) -> float:
 
     An estimate between a twentieth of mean revenue over mean cost and the whole of it: beyond that it is noise.
     """
-    revenue, cost = (np.asarray(surface.mean(axis=0), np.float64) for surface in scores.ipw(sample)[:2])
+    revenue, cost = (np.asarray(mean_of_people(y, sample.weight), np.float64) for y in scores.ipw(sample)[:2])
     cheap, dear = int(cost.argmin()), int(cost.argmax())
-    ratio = mean_size(sample.r) / mean_size(sample.c)
+    ratio = mean_size(sample.r, sample.weight) / mean_size(sample.c, sample.weight)
     if not cost[dear] > cost[cheap]:
         return ratio
     return float(np.clip((revenue[dear] - revenue[cheap]) / (cost[dear] - cost[cheap]), ratio / 20, ratio))
@@ -86,9 +96,9 @@ def in_memory(source: Source) -> Trial:
     return source if isinstance(source, Trial) else jax.tree.map(jnp.asarray, source.sample(SAMPLE))
 
 
-def mean_size(outcome: Array) -> float:
-    """Mean |y| of an outcome, and 1 where all are 0."""
-    mean = float(jnp.abs(outcome).mean())
+def mean_size(outcome: Array, weight: Array | None = None) -> float:
+    """Mean |y| of an outcome over people, and 1 where all are 0."""
+    mean = float(mean_of_people(jnp.abs(outcome), weight))
     return mean if mean > 0 else 1.0
 
 
@@ -129,7 +139,8 @@ def refuse_unless_two(task: Task, what: str) -> None:
 
 def refuse_unless_rising(task: Task) -> None:
     """Refuse a network that rises from each treatment to the next where they are not in the order of their cost."""
-    cost = np.asarray(scores.ipw(in_memory(task.train)).c.mean(axis=0), np.float64)
+    sample = in_memory(task.train)
+    cost = np.asarray(mean_of_people(scores.ipw(sample).c, sample.weight), np.float64)
     if (np.diff(cost) < 0).any():
         found = ", ".join(f"{each:.6g}" for each in cost)
         refuse("mean costs of the treatments", found=found, expected="rising ones, for a network that rises with them")
@@ -137,10 +148,11 @@ def refuse_unless_rising(task: Task) -> None:
 
 def cost_curve_area(outcomes: Outcomes, trial: Trial) -> Array:
     """AUCC of the ranking by predicted return, []; the treatment that costs more on average counts as the treated."""
-    mean_cost = scores.ipw(trial).c.mean(axis=0)
+    mean_cost = mean_of_people(scores.ipw(trial).c, trial.weight)
     swap = mean_cost[1] < mean_cost[0]
     outcomes = jax.tree.map(lambda surface: jnp.where(swap, surface[:, ::-1], surface), outcomes)
-    return metrics.aucc(metrics.roi_score(outcomes), trial._replace(t=jnp.where(swap, 1 - trial.t, trial.t)))
+    trial = trial._replace(t=jnp.where(swap, 1 - trial.t, trial.t))
+    return metrics.aucc(metrics.roi_score(outcomes), trial, weights=trial.weight)
 
 
 def if_finite(validate: Callable[[Outcomes, Any], Array], outcomes: Outcomes, judge: Any) -> Array:

@@ -5,7 +5,7 @@ from jax import Array
 
 from dfcl_jax.data import Task
 from dfcl_jax.errors import refuse
-from dfcl_jax.types import Source, Trial, num_arms
+from dfcl_jax.types import Source, Trial, joined, num_arms
 
 
 def observed_of(task: Task, method: str) -> Source:
@@ -43,14 +43,13 @@ def by_shares(trial: Trial) -> Trial:
     return trial._replace(p=jnp.where(shares > 0, shares, 1 / m).astype(trial.r.dtype))
 
 
-def joined(one: Trial, other: Trial) -> Trial:
+def pooled(one: Trial, other: Trial) -> Trial:
     """The people of both, each with the propensities of their own part, [n, m]."""
 
     def wide(trial: Trial) -> Array:
         return jnp.broadcast_to(jnp.atleast_2d(trial.p), (trial.rows, num_arms(trial)))
 
-    parts = [trial._replace(p=wide(trial)) for trial in (one, other)]
-    return Trial(*(jnp.concatenate(pair) for pair in zip(*parts, strict=True)))
+    return joined(*(trial._replace(p=wide(trial)) for trial in (one, other)))
 
 
 def _check(observed: Trial, trial: Trial) -> None:

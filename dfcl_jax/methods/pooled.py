@@ -10,7 +10,7 @@ from jax import Array
 from dfcl_jax.data import Task
 from dfcl_jax.errors import check_option
 from dfcl_jax.methods.method import Log, Method, fit_each
-from dfcl_jax.methods.observed import by_shares, in_memory, joined, observed_of
+from dfcl_jax.methods.observed import by_shares, in_memory, observed_of, pooled
 from dfcl_jax.methods.propensities import with_learned_propensities
 from dfcl_jax.models import Params
 from dfcl_jax.types import Outcomes, stack
@@ -69,7 +69,7 @@ class Pooled:
     def _pooled(self, key: Array, task: Task) -> Task:
         people = in_memory(observed_of(task, "Pooled"), "Pooled")
         if self.of == "both":
-            people = joined(in_memory(task.train, "Pooled"), people)
+            people = pooled(in_memory(task.train, "Pooled"), people)
         if self.propensities == "shares":
             people = by_shares(people)
         if self.propensities == "learned":

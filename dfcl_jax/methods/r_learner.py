@@ -57,7 +57,7 @@ class RLearner(CrossFitted):
             trial.r - (p * hat.r).sum(axis=1),
             trial.c - (p * hat.c).sum(axis=1),
             jax.nn.one_hot(trial.t, p.shape[1], dtype=p.dtype) - p,
-            person_weights(hat, self.own_units),
+            person_weights(hat, trial.weight, own_units=self.own_units),
         )
 
     def _fit(self, key: Array, tasks: Sequence[Task], log: Log, seeds: Seeds) -> Params:

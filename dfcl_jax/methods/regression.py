@@ -10,13 +10,14 @@ import numpy as np
 from jax import Array
 
 from dfcl_jax.data import Task
+from dfcl_jax.data.clusters import apart_from, random_order
 from dfcl_jax.errors import refuse
 from dfcl_jax.methods.gradient import Counted, build, count_all, in_memory, keys_for, with_units, within_seen
 from dfcl_jax.methods.method import Log, Method
 from dfcl_jax.methods.over_seeds import OverSeeds
 from dfcl_jax.methods.two_stage import TwoStage
 from dfcl_jax.models import NetworkConfig, Params
-from dfcl_jax.scores import outcome_scale
+from dfcl_jax.scores import outcome_level, outcome_scale
 from dfcl_jax.train import (
     FitConfig,
     MeanOverRows,
@@ -83,13 +84,14 @@ def of_others(
     fold_key = jax.random.fold_in(jax.random.fold_in(key, 2), folds)
     samples = [in_memory(task.train) for task in tasks]
     parts = [
-        np.array_split(np.asarray(jax.random.permutation(jax.random.fold_in(fold_key, task.seed), sample.rows)), folds)
+        np.array_split(random_order(jax.random.fold_in(fold_key, task.seed), sample), folds)
         for task, sample in zip(tasks, samples, strict=True)
     ]
 
     def others(sample: Trial, of: list[np.ndarray], k: int) -> Trial:
         # Folds differ by one person at most: without that one all models learn from equally many.
-        return take(sample, jnp.asarray(np.concatenate(of[:k] + of[k + 1 :])[: sample.rows - len(of[0])]))
+        rest = np.concatenate(of[:k] + of[k + 1 :])[: sample.rows - len(of[0])]
+        return take(sample, jnp.asarray(apart_from(rest, of[k], sample)))
 
     apart = [
         task._replace(train=others(sample, of, k), seed=folds * task.seed + k)
@@ -109,9 +111,13 @@ def counted_in(units: Units, outcomes: Outcomes) -> Outcomes:
     return Outcomes(outcomes.r / units.r, outcomes.c / units.c)
 
 
-def person_weights(hat: Outcomes, own_units: bool) -> Array:
-    """Weights of people in a regression, [n]: 1, or 1 / s(x_i)^2 with s the `scores.outcome_scale`."""
-    return 1 / outcome_scale(hat) ** 2 if own_units else jnp.ones_like(hat.r[:, 0])
+def person_weights(hat: Outcomes, weight: Array | None, *, own_units: bool) -> Array:
+    """What rows count in a regression, [n]: their weight, 1 if there is none, or that over s(x_i)^2.
+
+    s is the `scores.outcome_scale`.
+    """
+    people = jnp.ones_like(hat.r[:, 0]) if weight is None else weight
+    return people / outcome_scale(hat, level=outcome_level(hat, weight)) ** 2 if own_units else people
 
 
 def regress(
@@ -194,6 +200,7 @@ class CrossFitted(OverSeeds):
     own_units: bool = False  # people weigh w = 1 / s(x)^2, as precise as their outcomes are; not all alike
 
     money = True
+    weighs = True
 
     def __post_init__(self) -> None:
         """Check the number of folds."""

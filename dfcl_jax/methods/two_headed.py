@@ -16,8 +16,8 @@ from dfcl_jax.methods.gradient import build, predict_money, with_units, within_s
 from dfcl_jax.methods.method import Log
 from dfcl_jax.methods.over_seeds import OverSeeds
 from dfcl_jax.methods.regression import all_rows
+from dfcl_jax.methods.weighted import of_people
 from dfcl_jax.models import Model, Params
-from dfcl_jax.scores.surfaces import raw_by_precision
 from dfcl_jax.train import MeanOverRows, Rows, Seeds, Stage, Validation, fit, mesh_of
 from dfcl_jax.types import Outcomes, num_arms
 
@@ -39,6 +39,11 @@ class TwoHeaded(OverSeeds):
     beta: float = 1.0
 
     money = False
+
+    @property
+    def weighs(self) -> bool:
+        """Whether the method of the one head weighs rows; the other does."""
+        return self.of.weighs
 
     def __post_init__(self) -> None:
         """Check the network and the weight."""
@@ -68,7 +73,7 @@ class TwoHeaded(OverSeeds):
         both = build(self.of.start.network, 2 * num_arms(sample))
         last = begin._replace(model=Model(both.init, lambda params, x: _heads(both.apply(params, x))[1]))
         decides = scored(self.of, seeds, sample, begin.hat)
-        money = jax.jit(lambda *people: seeds.each(raw_by_precision)(*people))(sample, begin.hat)
+        money = jax.jit(lambda *people: seeds.each(of_people)(*people))(sample, begin.hat)
         objective, validate = objective_of(self.of), validate_of(self.of)
 
         def loss(outcomes: Outcomes, rows: Rows, shared: Terms) -> Array:

@@ -54,6 +54,7 @@ class TwoStage(OverSeeds):
     select: Literal["loss", "aucc"] = "loss"  # what chooses the checkpoint
 
     money = True
+    weighs = True
 
     def __post_init__(self) -> None:
         """Check that the loss fits the network."""

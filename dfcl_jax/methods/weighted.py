@@ -13,9 +13,10 @@ from dfcl_jax.methods.over_seeds import OverSeeds
 from dfcl_jax.methods.regression import all_rows, nuisances, regress
 from dfcl_jax.methods.two_stage import TwoStage
 from dfcl_jax.models import NetworkConfig, Params
+from dfcl_jax.scores import weighed
 from dfcl_jax.scores.surfaces import raw_by_precision
 from dfcl_jax.train import FitConfig, Seeds
-from dfcl_jax.types import Outcomes
+from dfcl_jax.types import Outcomes, Scores, Trial
 
 
 class FromStart(OverSeeds):
@@ -46,6 +47,7 @@ class WeightedTwoStage(FromStart):
     training: FitConfig = field(default_factory=lambda: FitConfig(epochs=12, batch_size=1024, learning_rate=1e-3))
 
     money = True
+    weighs = True
 
     def predict(self, params: Params, x: Array) -> Outcomes:
         """As `TwoStage.predict`."""
@@ -55,4 +57,9 @@ class WeightedTwoStage(FromStart):
         known = nuisances(self.start, key, tasks, log, seeds)
         told = log.stage("", self.training.epochs, all_rows(tasks))
         begin = known.params["net"]
-        return regress(surface_loss, raw_by_precision, key, known, self.network, self.training, told, begin=begin)
+        return regress(surface_loss, of_people, key, known, self.network, self.training, told, begin=begin)
+
+
+def of_people(trial: Trial, hat: Outcomes) -> Scores:
+    """Raw scores by their precision, each row counting as many people as it stands for."""
+    return weighed(raw_by_precision(trial, hat), trial.weight)

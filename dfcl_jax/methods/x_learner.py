@@ -38,6 +38,7 @@ class XLearner(OverSeeds):
     own_units: bool = False  # people weigh w = 1 / s(x)^2, as precise as their outcomes are; not all alike
 
     money = True
+    weighs = True
 
     def predict(self, params: Params, x: Array) -> Outcomes:
         """Revenue and cost of every treatment, [n, m] each; cost within the range that the trial has seen of it."""
@@ -62,7 +63,7 @@ class XLearner(OverSeeds):
 
     def _imputed(self, side: str, trial: Trial, hat: Outcomes) -> Scores:
         """Imputed effects times their weights in the regression."""
-        weight = person_weights(hat, self.own_units)[:, None]
+        weight = person_weights(hat, trial.weight, own_units=self.own_units)[:, None]
         if side == "treated":
             given = scores.centred(trial, hat, base=lambda y_hat, p: y_hat[:, 0])
         else:

@@ -15,7 +15,7 @@ from dfcl_jax.metrics.intervals import (
     per_cent,
     seeds_interval,
 )
-from dfcl_jax.metrics.parts import by_cluster, largest_t, parts_interval, standard_error
+from dfcl_jax.metrics.parts import by_cluster, inflation, largest_t, parts_interval, standard_error
 from dfcl_jax.metrics.policy_value import eom, influence, policy_value
 from dfcl_jax.metrics.regret import Regret, regret
 from dfcl_jax.metrics.rests import (
@@ -66,6 +66,7 @@ __all__ = [
     "exact_aucc",
     "fold_statistic",
     "fold_value",
+    "inflation",
     "influence",
     "largest_t",
     "marginal_roi_score",

@@ -1,7 +1,6 @@
 """The value of policies that were trained on other folds: every person is judged once, and counts in one interval."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -127,7 +126,10 @@ def _weights(fold: Fold) -> np.ndarray:
 def fold_statistic(
     folds: Sequence[Fold], budgets: Sequence[float] | np.ndarray, rows: ArrayLike | None = None
 ) -> tuple[Any, Any]:
-    """Revenue over folds as a function of weights, as `bootstrap` takes it: (statistic, data) -> [b].
+    """Each fold's part in revenue as a function of weights, as `bootstrap` takes it: (statistic, data) -> [K, b].
+
+    The part of fold k is (W_k / W) V_k(B); their sum is the revenue of `fold_value`. Every draw finds the multipliers
+    anew.
 
     Args:
         folds: disjoint people; their own weights are multiplied by those of the bootstrap.
@@ -138,14 +140,14 @@ def fold_statistic(
     weights = np.concatenate([_weights(fold) for fold in folds])
     rows = jnp.arange(len(weights)) if rows is None else jnp.asarray(rows)
     steps = [value_steps(fold.outcomes, fold.scores) for fold in folds]
-    return partial(_weighed, tuple(map(float, budgets))), (steps, jnp.asarray(weights, jnp.float32), rows)
+    return _weighed, (steps, jnp.asarray(budgets, steps[0].lam.dtype), jnp.asarray(weights, jnp.float32), rows)
 
 
-def _weighed(budgets: tuple[float, ...], data: Any, drawn: Array) -> Array:
-    steps, weights, rows = data
-    weights, first, revenue = weights * drawn[rows], 0, jnp.zeros(len(budgets))
+def _weighed(data: Any, drawn: Array) -> Array:
+    steps, budgets, weights, rows = data
+    weights, first, parts = weights * drawn[rows], 0, []
     for each in steps:
         own = weights[first : first + each.start.cost.shape[0]]
-        revenue += own.sum() * each.at(jnp.array(budgets), weights=own).revenue
+        parts.append(own.sum() / weights.sum() * each.at(budgets, weights=own).revenue)
         first += own.shape[0]
-    return revenue / weights.sum()
+    return jnp.stack(parts)

@@ -179,7 +179,14 @@ def matched(outcomes: Outcomes, scores: Scores, lams: ArrayLike) -> pd.DataFrame
     return pd.DataFrame({"matched": (weights > 0).sum(axis=1), "effective_size": size})
 
 
-def calibration(outcomes: Outcomes, scores: Scores, *, bins: int = 10, control: int | None = None) -> pd.DataFrame:
+def calibration(
+    outcomes: Outcomes,
+    scores: Scores,
+    *,
+    bins: int = 10,
+    control: int | None = None,
+    weights: ArrayLike | None = None,
+) -> pd.DataFrame:
     """Predicted against estimated outcomes, by bins of the prediction, of equal size but for ties.
 
     Args:
@@ -187,9 +194,10 @@ def calibration(outcomes: Outcomes, scores: Scores, *, bins: int = 10, control: 
         scores: what estimates the truth, [n, m] each: `ipw` or `aipw`.
         bins: 10 for deciles.
         control: if given, it is uplift over this treatment that is compared, not the level.
+        weights: how many people each row stands for, [n]; one if not given. Bins have equally many rows.
 
     Returns:
-        A row for each outcome ("revenue", "cost"), treatment and bin: number of people, mean prediction, mean score and
+        A row for each outcome ("revenue", "cost"), treatment and bin: number of rows, mean prediction, mean score and
         its standard error. Of a calibrated model mean prediction and mean score agree to about two errors.
     """
     outcomes, scores = check_settling(outcomes, scores)
@@ -208,15 +216,25 @@ def calibration(outcomes: Outcomes, scores: Scores, *, bins: int = 10, control: 
             # Equal predictions have one rank, and so one bin.
             bin_of = ((rankdata(predicted[:, j]) - 0.5) * bins / n).astype(int)
             frame = pd.DataFrame({"bin": bin_of, "predicted": predicted[:, j], "estimated": estimated[:, j]})
-            groups = frame.groupby("bin")
-            table = groups.mean().assign(people=groups.size(), error=groups.estimated.sem())
+            table = _binned(frame, None if weights is None else np.asarray(weights, np.float64))
             frames.append(table.reset_index().assign(outcome=name, treatment=j))
     columns = ["outcome", "treatment", "bin", "people", "predicted", "estimated", "error"]
     return pd.concat(frames, ignore_index=True)[columns]
 
 
+def _binned(frame: pd.DataFrame, weights: np.ndarray | None) -> pd.DataFrame:
+    """Means of each bin, the number of its rows and the standard error of the mean score."""
+    groups = frame.groupby("bin")
+    if weights is None:
+        return groups.mean().assign(people=groups.size(), error=groups.estimated.sem())
+    total = frame.assign(w=weights).groupby("bin").w.sum()
+    means = frame[["predicted", "estimated"]].mul(weights, axis=0).groupby(frame.bin).sum().div(total, axis=0)
+    off = weights * (frame.estimated - means.estimated.loc[frame.bin].to_numpy())
+    return means.assign(people=groups.size(), error=np.sqrt((off**2).groupby(frame.bin).sum()) / total)
+
+
 class PredictionQuality(NamedTuple):
-    """How well the outcomes that were seen are predicted, mean over people as the trial drew them."""
+    """How well the outcomes that were seen are predicted, mean over people as the trial drew them and as rows weigh."""
 
     mse_r: float
     mse_c: float
@@ -236,12 +254,12 @@ def prediction_quality(outcomes: Outcomes, trial: Trial) -> PredictionQuality:
     mse, logloss = [], []
     for predicted, seen in ((outcomes.r, trial.r), (outcomes.c, trial.c)):
         y_hat, y = (np.asarray(v, np.float64) for v in (pick(predicted, trial.t), seen))
-        mse.append(float(((y - y_hat) ** 2).mean()))
+        mse.append(float(np.average((y - y_hat) ** 2, weights=trial.weight)))
         if not np.isin(y, (0, 1)).all():
             logloss.append(float("nan"))
             continue
         q = np.clip(y_hat, np.finfo(np.float32).eps, 1 - np.finfo(np.float32).eps)
-        logloss.append(float(-(y * np.log(q) + (1 - y) * np.log1p(-q)).mean()))
+        logloss.append(float(np.average(-(y * np.log(q) + (1 - y) * np.log1p(-q)), weights=trial.weight)))
     return PredictionQuality(*mse, *logloss)
 
 

@@ -40,12 +40,17 @@ def standard_error(parts: np.ndarray, people: int, *, folds: int = 1) -> np.ndar
     """
     own, groups = parts[0], parts.shape[1]
     square = (own**2).sum(axis=0, dtype=np.float64)
-    variance = square * groups / max(groups - folds, 1)
-    if len(parts) > 1:
-        shared = (own * parts[1:].mean(axis=0)).sum(axis=0, dtype=np.float64)
-        rho = np.clip(shared / np.where(square > 0, square, 1), 0, 1)
-        variance = variance * np.where(square > 0, 1 + instability(len(parts)) * (1 - rho), 1)
-    return np.sqrt(variance) / people
+    return np.sqrt(inflation(parts) * square * groups / max(groups - folds, 1)) / people
+
+
+def inflation(parts: np.ndarray) -> np.ndarray:
+    """F of `standard_error`, [...], of parts [k, g, ...]: 1 where decisions do not hang on who is trained on."""
+    if len(parts) == 1:
+        return np.ones(parts.shape[2:])
+    square = (parts[0] ** 2).sum(axis=0, dtype=np.float64)
+    shared = (parts[0] * parts[1:].mean(axis=0)).sum(axis=0, dtype=np.float64)
+    rho = np.clip(shared / np.where(square > 0, square, 1), 0, 1)
+    return np.where(square > 0, 1 + instability(len(parts)) * (1 - rho), 1)
 
 
 @cache

@@ -17,9 +17,9 @@ from dfcl_jax.types import Outcomes, Scores, pick
 Normalise = Literal["sample", "matched"]
 Spend = Literal["estimated", "predicted"]
 
-# Compiled code serves every path of as many steps; paths of one trial differ, so their lengths are rounded up to this
-# part of the longest path that is possible.
-_LENGTHS = 8
+# Compiled code serves every path of as many steps; paths of one trial differ, so their lengths are rounded up to one of
+# these parts of the longest path that is possible.
+_SHARES = (4, 2, 1)
 # Columns of a path, one for each step.
 _STEPS = ("unit", "before", "arm", "lam")
 
@@ -201,9 +201,9 @@ def value_steps(outcomes: Outcomes, scores: Scores) -> ValueSteps:
 
 def _padded(path: BudgetPath, outcomes: Outcomes) -> BudgetPath:
     n, m = outcomes.r.shape
-    part = -(-n * (m - 1) // _LENGTHS)
-    more = -len(path.lam) % part if len(path.lam) else part
-    return path._replace(**{name: np.pad(getattr(path, name), (0, more)) for name in _STEPS})
+    most = n * (m - 1)
+    length = next(size for share in _SHARES if (size := -(-most // share)) >= len(path.lam))
+    return path._replace(**{name: np.pad(getattr(path, name), (0, length - len(path.lam))) for name in _STEPS})
 
 
 @jax.jit

@@ -71,6 +71,7 @@ def caption(proof: Proof, study: Study) -> str:
     people = f"{proof.people:,} people"
     people += "" if proof.clusters is None else f" in {proof.clusters:,} clusters"
     over = "" if proof.partitions == 1 else f", medians over {proof.partitions} partitions"
+    drawn = f", from {proof.replicates} draws of weights" if proof.replicates else ""
     settled = "doubly robust" if study.judge.settle == "aipw" else "inverse-propensity"
     unit = (
         "" if unit_of(proof) == "%" else f" {study.judge.base} brings too little for per cent of it to mean something."
@@ -82,8 +83,8 @@ def caption(proof: Proof, study: Study) -> str:
     return (
         f"revenue: per person, mean over {len(proof.budgets)} budgets, by {settled} scores of {people}, each judged "
         f"once by models of the other {proof.folds - 1} of {proof.folds} folds{over}. ±: 95% intervals, each for "
-        f"itself. {AUTO}: the method that the other folds prove best. rows: for a trial that tells a lift of 1% four "
-        f"times in five. loss: of the predictions.{unit}{without}"
+        f"itself{drawn}. {AUTO}: the method that the other folds prove best. rows: for a trial that tells a lift of 1% "
+        f"four times in five. loss: of the predictions.{unit}{without}"
     )
 
 

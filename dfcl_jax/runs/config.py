@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -94,6 +94,12 @@ class TableConfig(RunConfig):
     """Partitions into folds, numbered from --first-seed; estimates are medians over them."""
     splits: Annotated[int, Within(0)] = 0
     """Judge by so many overlapping random splits, by --fractions, instead of folds."""
+    stack: bool = False
+    """Also judge TSM-SL with each other method by halves, and the mean of all methods: `auto` may choose them."""
+    interval: Literal["influence", "bootstrap"] = "influence"
+    """Errors from each person's part in an estimate, or from draws of weights that find the multipliers anew."""
+    replicates: Annotated[int, Within(2)] = 500
+    """Draws of the bootstrap."""
     budgets: tuple[Annotated[float, Within(0)], ...] = ()
     """Cost per person; between the cheapest and the dearest treatment's mean cost if not given: six, or two if few."""
     fractions: tuple[float, float, float] = (0.6, 0.1, 0.3)
@@ -122,6 +128,11 @@ class TableConfig(RunConfig):
                     refuse(f"method {name}", found="no --observed", expected="logs, which it learns from")
             return known
         return known | {name: method for name, method in of_logs.items() if self.methods or name in USUAL}
+
+    @property
+    def bootstrap_draws(self) -> int:
+        """Draws of the bootstrap, 0 where errors come from parts."""
+        return self.replicates if self.interval == "bootstrap" else 0
 
     @property
     def valid(self) -> float:

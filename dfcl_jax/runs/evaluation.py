@@ -17,7 +17,7 @@ from dfcl_jax.runs.progress import counted
 from dfcl_jax.runs.run_folder import open_run
 from dfcl_jax.solvers import chosen_budgets, usual_fractions
 from dfcl_jax.study import Evaluation, evaluate
-from dfcl_jax.types import num_arms
+from dfcl_jax.types import mean_of_people, num_arms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ def run_evaluation(
     if judged.table is not None:
         what = f"mean costs of {', '.join(judged.table.arms)} (column {judged.table.columns.cost!r})"
     fractions = usual_fractions(trial.rows, num_arms(trial))
-    budgets = chosen_budgets(config.budgets, settling.c.mean(axis=0), fractions, what=what)
+    budgets = chosen_budgets(config.budgets, mean_of_people(settling.c, trial.weight), fractions, what=what)
     data = checksum(*trial, *(surface for outcomes in judged.outcomes.values() for surface in outcomes))
     with open_run(name, config, rows=trial.rows, checksum=data) as run:
         doubts = _doubts(judged, given_propensities)

@@ -27,6 +27,7 @@ from dfcl_jax.data import (
     part_of,
     split_folds,
     split_table,
+    table_trial,
     trial_table,
 )
 from dfcl_jax.data.streamed import Choice
@@ -53,11 +54,6 @@ class Opened(NamedTuple):
     table: Table | None  # None: it is streamed
     notes: list[str]  # what was found out, and what makes figures doubtful
 
-    @property
-    def clusters(self) -> np.ndarray | None:
-        """[n] the cluster of each row."""
-        return None if self.table is None else self.table.cluster
-
 
 def open_table(config: TableConfig, columns: Columns, table: Table | None = None) -> Opened:
     """Read and check a trial, in memory where it fits.
@@ -68,16 +64,13 @@ def open_table(config: TableConfig, columns: Columns, table: Table | None = None
         table: the trial, where it is in memory already.
 
     Raises:
-        InputError: what is wrong with the table; clusters or weights of a trial that is streamed.
+        InputError: what is wrong with the table; a part of a streamed trial without rows.
     """
     if table is not None or _fits(config):
         if table is not None and config.observed is not None:
             expected = "it with ./scripts/run trial, whose columns are those of the file"
             refuse("--observed", found="it with a trial that is more than the columns of its file", expected=expected)
         return _beside_logs(_in_memory(config, columns, table), config, columns)
-    if columns.of_rows:
-        found = f"{', '.join(columns.of_rows)} in a trial that is streamed from its files"
-        refuse("cluster, weight", found=found, expected="a trial that fits into memory (--memory)")
     return _beside_logs(_streamed(config, columns), config, columns)
 
 
@@ -127,8 +120,8 @@ def _in_memory(config: TableConfig, columns: Columns, table: Table | None) -> Op
     config.two_stage.check_outcomes({f"column {columns.revenue!r}": table.r, f"column {columns.cost!r}": table.c})
     encoder = splits[0].encoder
     assert encoder is not None
-    whole = Trial(encode(encoder, table.features), table.t, table.r, table.c, table.p)  # pyright: ignore
-    mean_costs = scores.mean_costs(whole, table.known_costs, people=table.weight)
+    whole = table_trial(table, encode(encoder, table.features))
+    mean_costs = scores.mean_costs(whole, table.known_costs)
     doubts = _doubts(whole, columns, table.arms, encoder)
     notes = [*table.notes, *map("Doubtful: {}".format, [*doubts, *check_leaks(table)])]
     return Opened(splits, table.arms, mean_costs, _checksum(table), len(table.t), table, notes)
@@ -151,6 +144,9 @@ def _streamed(config: TableConfig, columns: Columns) -> Opened:
     splits = []
     for seed, parts in choices.items():
         train, valid, test = map(trial.select, parts)
+        if not min(part.rows for part in (train, valid, test)):
+            what = "rows" if not columns.cluster else f"clusters (column {columns.cluster!r})"
+            refuse(f"parts of task {seed}", found="one without rows", expected=f"more {what}, or fewer folds")
         in_memory = [jax.tree.map(jnp.asarray, part.read(most, seed=seed)) for part in (valid, test)]
         task = Task(train, in_memory[0], (), seed, costs=tuple(trial.known_costs))
         splits.append(Split(task, Exam(in_memory[1], None), trial.encoder))

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -79,6 +80,7 @@ class StudyProgress:
                 bar.stop()
                 if not self._console.is_terminal:
                     took = f"{epochs + 1 - first} epochs in {time.perf_counter() - began:.1f} s"
-                    self._say(f"{label}: loss {loss:.4f}, validation {value:.4f}, {took}, up to {best:,.0f} rows/s")
+                    judged = f"validation {value:.4f}" if value > -np.inf else "a budget that is not met in validation"
+                    self._say(f"{label}: loss {loss:.4f}, {judged}, {took}, up to {best:,.0f} rows/s")
 
         return on_epoch

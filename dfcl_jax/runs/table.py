@@ -18,7 +18,8 @@ from dfcl_jax.data import (
 )
 from dfcl_jax.data.task import check_fractions
 from dfcl_jax.errors import refuse
-from dfcl_jax.methods import Method, Mixture, Policy
+from dfcl_jax.methods import CHEAPEST, Method, Mixture, Policy
+from dfcl_jax.methods.blend import with_blends
 from dfcl_jax.methods.saved import save_policy
 from dfcl_jax.report.summary import proven_best
 from dfcl_jax.report.terminal import number, per_cent, with_interval
@@ -57,6 +58,7 @@ def run_table(
     check_fractions(config.fractions)
     methods = config.chosen_methods(methods)
     judge = judge or Judge(loss=config.two_stage.loss)
+    methods = with_blends(methods, judge.base, CHEAPEST) if config.stack else methods
     if columns.cluster and config.splits:
         refuse("--cluster", found="it beside --splits", expected="folds, of which a cluster is in one")
     opened = open_table(config, columns, table)
@@ -93,7 +95,7 @@ def _judge(run: Run, config: TableConfig, study: Study, splits: Sequence[Split],
     if config.splits:
         run.report(study)
         return proven_best(study)
-    proof = prove(study, splits, folds=config.folds, clusters=opened.clusters)
+    proof = prove(study, splits, folds=config.folds, replicates=config.bootstrap_draws)
     run.report_proof(proof, study, calibration_slopes(study, splits[: config.folds]))
     return proof.chosen
 
@@ -102,7 +104,7 @@ def _policy(config: TableConfig, study: Study, splits: Sequence[Split], opened: 
     """What is deployed: the models of the first partition's folds, or the model of the first split."""
     if config.splits:
         return policy_of(study, splits[0], name, arms=opened.arms)
-    return mixture_of(study, splits[: config.folds], name, arms=opened.arms, clusters=opened.clusters)
+    return mixture_of(study, splits[: config.folds], name, arms=opened.arms)
 
 
 def _people(path: Path, split: Split, config: TableConfig) -> pd.DataFrame:

@@ -5,7 +5,16 @@ treatments. Neither depends on which estimator it receives.
 """
 
 from dfcl_jax.scores.crossfit import crossfit
-from dfcl_jax.scores.estimators import aipw, centred, ipw, least_variance_base, mean_base, observation_weights, truth
+from dfcl_jax.scores.estimators import (
+    aipw,
+    centred,
+    ipw,
+    least_variance_base,
+    mean_base,
+    observation_weights,
+    truth,
+    weighed,
+)
 from dfcl_jax.scores.known import known_costs, mean_costs
 from dfcl_jax.scores.spread import in_own_units, outcome_level, outcome_scale, tails, winsorised
 from dfcl_jax.scores.surfaces import (
@@ -46,5 +55,6 @@ __all__ = [
     "tails",
     "truth",
     "unweighted",
+    "weighed",
     "winsorised",
 ]

@@ -76,6 +76,14 @@ def aipw(trial: Trial, outcomes_hat: Outcomes) -> Scores:
     )
 
 
+def weighed(scores: Scores, weight: Array | None) -> Scores:
+    """Scores and observation weights times how many people each row stands for, [n]; None: one.
+
+    What a loss sums over rows is then a sum over people: a row of weight 2 counts as the row twice.
+    """
+    return scores if weight is None else Scores(*(weight[:, None] * surface for surface in scores))
+
+
 def truth(outcomes: Outcomes) -> Scores:
     """Surfaces as scores: for simulations, where the truth is known, and to value a plan by a model."""
     return Scores(r=outcomes.r, c=outcomes.c, w=jnp.ones_like(outcomes.r))

@@ -31,18 +31,17 @@ def known_costs(surfaces: Surfaces, known: ArrayLike, *, base: Array | float = 0
     return surfaces._replace(c=jnp.where(jnp.isnan(known), surfaces.c, known - off[:, None]))
 
 
-def mean_costs(trial: Trial, known: ArrayLike | None = None, *, people: ArrayLike | None = None) -> np.ndarray:
-    """What each treatment costs on average, [m] float64: sum_i w_ij c_i / sum_i w_ij, w_ij = 1[t_i = j] / p_ij.
+def mean_costs(trial: Trial, known: ArrayLike | None = None) -> np.ndarray:
+    """What each treatment costs on average, [m] float64: sum_i w_ij c_i / sum_i w_ij, w_ij = v_i 1[t_i = j] / p_ij.
 
-    Weights are made to sum to n, so that a cost that never varied is its own mean, whatever propensities say.
+    v are the trial's weights, 1 if it has none. A cost that never varied is so its own mean, whatever propensities say.
 
     Args:
         trial: n people; the mean of a treatment that nobody had is NaN.
         known: what each treatment is known to cost, [m]; NaN, or no entries: its mean is.
-        people: how many people each row stands for, [n]; one if not given.
     """
     weights, cost = np.asarray(observation_weights(trial), np.float64), np.asarray(trial.c, np.float64)
-    weights = weights if people is None else weights * np.asarray(people, np.float64)[:, None]
+    weights = weights if trial.weight is None else weights * np.asarray(trial.weight, np.float64)[:, None]
     # Differences to one cost: a mean of equal costs is then that cost, to the last digit.
     least = cost.min()
     had = weights.sum(axis=0)

@@ -3,12 +3,12 @@
 import jax.numpy as jnp
 from jax import Array
 
-from dfcl_jax.types import Outcomes, Scores, Trial
+from dfcl_jax.types import Outcomes, Scores, Trial, mean_of_people
 
 
-def outcome_level(outcomes_hat: Outcomes) -> Array:
-    """Return mean |b|, [], with b_i the mean over treatments of person i's predicted revenue."""
-    return jnp.abs(outcomes_hat.r.mean(axis=1)).mean()
+def outcome_level(outcomes_hat: Outcomes, weight: Array | None = None) -> Array:
+    """Return mean |b| over people, [], with b_i the mean over treatments of row i's predicted revenue."""
+    return mean_of_people(jnp.abs(outcomes_hat.r.mean(axis=1)), weight)
 
 
 def outcome_scale(

@@ -47,7 +47,7 @@ def unweighted(trial: Trial, outcomes_hat: Outcomes) -> Scores:
 
 
 def _level(sample: Trial, outcomes_hat: Outcomes) -> Any:
-    return outcome_level(outcomes_hat)
+    return outcome_level(outcomes_hat, sample.weight)
 
 
 def _centred_in_own_units(trial: Trial, outcomes_hat: Outcomes, level: Any) -> Scores:

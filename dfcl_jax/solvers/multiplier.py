@@ -145,23 +145,23 @@ def multiplier(outcomes: Outcomes, budget: ArrayLike) -> Array:
     return _multipliers(outcomes, check_budget(budget, outcomes.c.dtype)[None])[0]
 
 
-def lams_for_budgets(outcomes: Outcomes, budgets: ArrayLike) -> Array:
+def lams_for_budgets(outcomes: Outcomes, budgets: ArrayLike, *, weights: Array | None = None) -> Array:
     """Find lam*(B) for each of `budgets` [b], [b], as the dual losses train on them; raises as `multiplier`.
 
     Each budget takes one search, without a sort; `budget_path(outcomes).at(budgets).lam` is faster for dozens of
-    budgets.
+    budgets. `weights` say how many people each row stands for, [n].
     """
     outcomes = check_outcomes(outcomes)
     if is_concrete(budgets):
         check_budgets(budgets)
         budgets = rounded_down(budgets, outcomes.c.dtype)
-    return _multipliers(outcomes, jnp.atleast_1d(jnp.asarray(budgets, outcomes.c.dtype)))
+    return _multipliers(outcomes, jnp.atleast_1d(jnp.asarray(budgets, outcomes.c.dtype)), weights)
 
 
 @jax.jit
-def _multipliers(outcomes: Outcomes, budgets: Array) -> Array:
+def _multipliers(outcomes: Outcomes, budgets: Array, weights: Array | None = None) -> Array:
     hull = upper_hull(outcomes)
-    return for_each(lambda budget: hull_multiplier(hull, budget), budgets)
+    return for_each(lambda budget: hull_multiplier(hull, budget, weights), budgets)
 
 
 def for_each(search: Callable[[Array], Array], budgets: Array) -> Array:

@@ -24,7 +24,7 @@ from jax import Array
 
 from dfcl_jax.data import Task
 from dfcl_jax.files import npz_bytes, read_npz, write_atomically
-from dfcl_jax.methods import Log, Method, describe, fit_each, learns_together
+from dfcl_jax.methods import Log, Method, describe, fit_each, one_program_each
 from dfcl_jax.models import Params
 from dfcl_jax.train import Checkpoints, Epoch, RecordFile, StageLog, watch
 
@@ -89,10 +89,8 @@ class Cells:
     def train(self, name: str, method: Method, key: Array, tasks: Sequence[Task]) -> list[Cell]:
         """The cell of each task; those that are missing are trained, in one program where the method can."""
         missing = [task for task in tasks if self._find(name, method, key, task) is None]
-        together = learns_together(method, missing)
-        for group in [missing] if together else [[task] for task in missing]:
-            if group:
-                self._train(name, {name: method}, key, group, lambda _, of, log: [fit_each(method, key, of, log)])
+        for group in one_program_each(method, missing):
+            self._train(name, {name: method}, key, group, lambda _, of, log: [fit_each(method, key, of, log)])
         return [self._held[self._identity(method, key, task)]._replace(method=name) for task in tasks]
 
     def train_together(

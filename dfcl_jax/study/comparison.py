@@ -14,10 +14,11 @@ from dfcl_jax.errors import refuse
 from dfcl_jax.losses import prediction_loss
 from dfcl_jax.methods import TWO_STAGE, Method
 from dfcl_jax.methods.gradient import cost_curve_area, mean_size
+from dfcl_jax.methods.method import check_weighs
 from dfcl_jax.models import Params
 from dfcl_jax.solvers import check_budgets
 from dfcl_jax.study.cells import Cell, Cells
-from dfcl_jax.types import Outcomes, Scores, Units, in_units
+from dfcl_jax.types import Outcomes, Scores, Units, in_units, of_mean_weight
 
 ORACLE = "oracle"
 
@@ -64,13 +65,16 @@ def compare(
         cells: where what is trained is kept; in memory if not given.
 
     Raises:
-        InputError: bad budgets, none, or one twice; no base; what a method refuses.
+        InputError: bad budgets, none, or one twice; no base; weights of rows for a
+            method that takes rows alike; what a method refuses.
     """
     check_tasks(splits)
     if judge.base not in methods:
         refuse("methods", found=", ".join(methods) or "none", expected=f"{judge.base} among them")
     cells = cells or Cells()
     tasks = [split.task for split in splits]
+    for name, method in methods.items():
+        check_weighs(method, tasks, name)
     # The base comes first: others may be settled by its predictions.
     order = dict.fromkeys([judge.base, *methods])
     trained: dict[str, list[Cell]] = {}
@@ -121,16 +125,29 @@ def params_of(study: Study, name: str, split: Split) -> Params:
     return next(cell.params for cell in study.cells[name] if cell.seed == split.task.seed)
 
 
+def person_clusters(splits: Sequence[Split]) -> np.ndarray | None:
+    """The cluster of each person, in the order of the folds, of which a cluster is in one; None: everybody alone."""
+    groups, first = [], 0
+    for split in splits:
+        if split.exam.test.cluster is None:
+            return None
+        own = np.asarray(split.exam.test.cluster)
+        groups.append(first + own)
+        first += int(own.max()) + 1
+    return np.concatenate(groups)
+
+
 def examine(outcomes: Outcomes, split: Split, settling: Scores, loss: Loss) -> pd.DataFrame:
     """Value and quality of one policy: a row for each budget, with columns as in `Study`."""
     budgets, test = split.task.budgets, split.exam.test
-    value = metrics.eom(outcomes, settling, np.asarray(budgets, settling.c.dtype), weights=split.exam.weight)
+    value = metrics.eom(outcomes, settling, np.asarray(budgets, settling.c.dtype), weights=test.weight)
     columns: dict[str, Any] = {
         name: np.asarray(getattr(value, name), np.float64) for name in ("revenue", "cost", "lam", "mixed")
     }
-    units = Units(*(jnp.asarray(1.0 if loss == "cross_entropy" else mean_size(y)) for y in (test.r, test.c)))
+    sizes = (1.0 if loss == "cross_entropy" else mean_size(y, test.weight) for y in (test.r, test.c))
+    units = Units(*map(jnp.asarray, sizes))
     counted = Outcomes(outcomes.r / units.r, outcomes.c / units.c)
-    columns["prediction_loss"] = float(prediction_loss(counted, in_units(test, units), kind=loss))
+    columns["prediction_loss"] = float(prediction_loss(counted, in_units(of_mean_weight(test), units), kind=loss))
     # A cost curve takes every person of an arm alike, so propensities must not differ between people.
     if test.p.shape == (2,):
         columns["aucc"] = float(cost_curve_area(outcomes, test))

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from jax import Array
 
-from dfcl_jax import metrics
+from dfcl_jax import metrics, scores
 from dfcl_jax.errors import refuse
 from dfcl_jax.metrics import Interval, diagnostics
 from dfcl_jax.solvers import check_budgets
-from dfcl_jax.types import Outcomes, Scores, Trial, num_arms
+from dfcl_jax.types import Outcomes, Scores, Trial, mean_of_people, num_arms
 
 
 class Evaluation(NamedTuple):
@@ -50,7 +50,8 @@ def evaluate(
 
     Args:
         key: of the bootstrap.
-        trial: n people.
+        trial: n people. Rows count by their weights, in values, areas, calibration and quality; the tests of the design
+            and of balance take them alike. Clusters are drawn whole.
         policies: predictions by name, [n, m] each; differences are to the first.
         settling: scores of the same people, with the level of cost in them.
         budgets: cost per person.
@@ -75,17 +76,20 @@ def evaluate(
     # Lists, for a dictionary would come back from the bootstrap in the order of its names.
     steps = [metrics.value_steps(predicted, settling) for predicted in policies.values()]
     rankings = [metrics.marginal_roi_score(predicted) for predicted in policies.values()]
-    data = (jnp.asarray(at, steps[0].lam.dtype), steps, rankings, trial)
+    people = jnp.ones(trial.rows) if trial.weight is None else trial.weight
+    rows = np.arange(trial.rows) if trial.cluster is None else np.unique(trial.cluster, return_inverse=True)[1]
+    data = (jnp.asarray(at, steps[0].lam.dtype), steps, rankings, trial, people, jnp.asarray(rows))
     areas, why_no_area = _areas_of(trial, settling, arms)
     boot = metrics.bootstrap(
         _figures(tuple(area for _, area in areas)),
         data,
-        len(trial.t),
+        int(rows.max()) + 1,
         key=key,
         replicates=replicates,
         on_batch=on_batch,
     )
     revenue, difference, area = boot.interval()
+    counted = scores.weighed(settling, trial.weight)
     nothing = pd.DataFrame(columns=["policy", "budget", "difference", "low", "high"])
     metric = [f"Qini area to {at.max():.4g}", *(name for name, _ in areas)]
     values, rests, hidden = [], [], []
@@ -93,17 +97,17 @@ def evaluate(
         doubts = metrics.doubts(trial, arms, names=names, given_propensities=given_propensities)
     sentences = list(doubts)
     for policy, predicted, of, interval in zip(policies, policies.values(), steps, revenue, strict=True):
-        settled = of.at(at)
-        people = metrics.rests_on(predicted, settling, settled.rule, revenue=trial.r)
-        why = metrics.why_withheld(people, arms)
+        settled = of.at(at, weights=trial.weight)
+        found = metrics.rests_on(predicted, counted, settled.rule, revenue=trial.r)
+        why = metrics.why_withheld(found, arms)
         # An interval that rests on hardly anybody would be narrow for no reason.
         hidden.append(np.array([reason is not None for reason in why]))
         interval = _withheld(_above(interval, metrics.at_least(trial)[1]), hidden[-1])
         sentences += [
             f"{policy} at budget {budget:.6g}: {reason}" for budget, reason in zip(at, why, strict=True) if reason
         ]
-        rests.append(people.assign(budget=at[people.budget]))
-        matched = diagnostics.matched(predicted, settling, settled.lam)
+        rests.append(found.assign(budget=at[found.budget]))
+        matched = diagnostics.matched(predicted, counted, settled.lam)
         point = pd.DataFrame({part: np.asarray(getattr(settled, part)) for part in ("cost", "lam", "mixed")})
         values.append(pd.concat([_rows(interval, "revenue", budget=at), point, matched], axis=1))
     differences = [
@@ -116,6 +120,7 @@ def evaluate(
         sentences.append(why)
     # Two people at least in each.
     bins = min(10, len(trial.t) // 2)
+    calibrated = [diagnostics.calibration(o, settling, bins=bins, weights=trial.weight) for o in policies.values()]
     return Evaluation(
         values=_by_policy(policies, values),
         differences=_by_policy(list(policies)[1:], differences) if differences else nothing,
@@ -123,7 +128,7 @@ def evaluate(
         shares=shares,
         balance=balance,
         overlap=diagnostics.overlap(trial),
-        calibration=_by_policy(policies, [diagnostics.calibration(o, settling, bins=bins) for o in policies.values()]),
+        calibration=_by_policy(policies, calibrated),
         quality=pd.DataFrame(
             [{"policy": p} | diagnostics.prediction_quality(o, trial)._asdict() for p, o in policies.items()]
         ),
@@ -155,7 +160,7 @@ def _areas_of(trial: Trial, settling: Scores, arms: Sequence[str]) -> tuple[tupl
         why = "they take every person of a treatment alike, but propensities differ between people."
         return (), [f"No areas under cost and uplift curves: {why}"]
     if num_arms(trial) > 2:
-        mean = np.asarray(settling.c).mean(axis=0)
+        mean = np.asarray(mean_of_people(settling.c, trial.weight))
         if not (np.diff(mean) > 0).all():
             costs = ", ".join(f"{arm} ({cost:.4g})" for arm, cost in zip(arms, mean, strict=True))
             return (), [f"MT-AUCC is not defined: mean cost does not rise from each treatment to the next, {costs}."]
@@ -186,7 +191,8 @@ def _figures(areas: tuple[Area, ...]) -> metrics.Statistic:
     """Revenue of each policy, its difference to the first, and its areas: one program for all budgets."""
 
     def figures(data: Any, weights: Array) -> Any:
-        budgets, steps, rankings, trial = data
+        budgets, steps, rankings, trial, people, rows = data
+        weights = people * weights[rows]
         revenue = [each.at(budgets, weights=weights).revenue for each in steps]
         area = []
         for each, ranking in zip(steps, rankings, strict=True):

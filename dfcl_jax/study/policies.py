@@ -10,9 +10,7 @@ from dfcl_jax.metrics import spend_curve
 from dfcl_jax.study.comparison import Study, measured_scores, params_of
 
 
-def mixture_of(
-    study: Study, splits: Sequence[Split], name: str, *, arms: tuple[str, ...], clusters: np.ndarray | None = None
-) -> Mixture:
+def mixture_of(study: Study, splits: Sequence[Split], name: str, *, arms: tuple[str, ...]) -> Mixture:
     """The policies of one method on the folds of a trial, as one: its value is what `prove` estimates.
 
     Args:
@@ -20,14 +18,11 @@ def mixture_of(
         splits: the tasks and exams of all folds.
         name: of the method.
         arms: names of the treatments, [m].
-        clusters: [n] the cluster of each row of the table.
     """
-    return Mixture(tuple(policy_of(study, split, name, arms=arms, clusters=clusters) for split in splits))
+    return Mixture(tuple(policy_of(study, split, name, arms=arms) for split in splits))
 
 
-def policy_of(
-    study: Study, split: Split, name: str, *, arms: tuple[str, ...], clusters: np.ndarray | None = None
-) -> Policy:
+def policy_of(study: Study, split: Split, name: str, *, arms: tuple[str, ...]) -> Policy:
     """The policy of one method on one seed's task, with a spend curve measured on the people of its exam.
 
     No model was trained on them, and no truth of a simulation is used: the curve is what a platform could measure.
@@ -37,12 +32,11 @@ def policy_of(
         split: the seed's task and exam.
         name: of the method.
         arms: names of the treatments, [m].
-        clusters: [n] the cluster of each row of the table.
     """
     method, test = study.methods[name], split.exam.test
     params, base_params = (params_of(study, each, split) for each in (name, study.judge.base))
     settling = measured_scores(study.judge.settle, split, study.methods[study.judge.base], base_params)
-    own = None if clusters is None or split.test_rows is None else clusters[split.test_rows]
+    clusters = None if test.cluster is None else np.asarray(test.cluster)
     hat = method.predict(params, test.x)
-    curve = spend_curve(hat, settling, weights=split.exam.weight, clusters=own, seen=test)
+    curve = spend_curve(hat, settling, weights=test.weight, clusters=clusters, seen=test)
     return Policy(method, params, split.encoder, arms, curve)

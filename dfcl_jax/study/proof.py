@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import jax
 import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
@@ -12,7 +13,7 @@ from dfcl_jax.data import Split
 from dfcl_jax.methods import CHEAPEST
 from dfcl_jax.metrics import Fold, FoldValue
 from dfcl_jax.metrics.intervals import z_score
-from dfcl_jax.study.comparison import Study, measured_scores, params_of
+from dfcl_jax.study.comparison import Study, measured_scores, params_of, person_clusters
 from dfcl_jax.types import Scores
 
 AUTO = "auto"
@@ -34,6 +35,7 @@ class Proof(NamedTuple):
     clusters: int | None
     folds: int
     partitions: int
+    replicates: int  # of the bootstrap that errors come from; 0: from parts
     why_withheld: str  # why there are no intervals, and nothing is chosen; empty where there are
 
 
@@ -42,9 +44,10 @@ class _Judged(NamedTuple):
 
     values: dict[str, FoldValue]  # parts [K, g, b]
     fold: np.ndarray  # [g]
+    draws: dict[str, np.ndarray]  # [r, K, b] of the bootstrap: each fold's part in the value; none: errors from parts
 
 
-def prove(study: Study, splits: Sequence[Split], *, folds: int, clusters: np.ndarray | None = None) -> Proof:
+def prove(study: Study, splits: Sequence[Split], *, folds: int, replicates: int = 0) -> Proof:
     """Estimate every method's value and lift over the base from all people, with intervals.
 
     Each person is judged in the fold of their exam; `metrics.fold_value` says how. Over several partitions into folds
@@ -61,13 +64,20 @@ def prove(study: Study, splits: Sequence[Split], *, folds: int, clusters: np.nda
         study: of `compare`, whose seeds are the tasks of `split_folds`.
         splits: the tasks, partition by partition.
         folds: of each partition.
-        clusters: [n] int, the cluster of each row of the table.
+        replicates: of the bootstrap by weights (`metrics.fold_statistic`) that errors come from, times the root of
+            `metrics.inflation`; 0: errors from each person's part.
     """
     rivals = [name for name in study.methods if name not in (study.judge.base, CHEAPEST)]
-    judged = [_judged(study, splits[at : at + folds], clusters) for at in range(0, len(splits), folds)]
+    judged = [_judged(study, splits[at : at + folds], replicates) for at in range(0, len(splits), folds)]
     met = np.all([~np.isnan(value.revenue) for one in judged for value in one.values.values()], axis=0)
     budgets = tuple(float(b) for b, kept in zip(splits[0].task.budgets, met, strict=True) if kept)
-    judged = [one._replace(values={name: _mean_too(v, met) for name, v in one.values.items()}) for one in judged]
+    judged = [
+        one._replace(
+            values={name: _mean_too(v, met) for name, v in one.values.items()},
+            draws={name: _with_mean(draws, met) for name, draws in one.draws.items()},
+        )
+        for one in judged
+    ]
     people = sum(split.exam.test.rows for split in splits[:folds])
     critical = _critical(judged, study.judge.base, rivals)
     choices = {}
@@ -76,21 +86,22 @@ def prove(study: Study, splits: Sequence[Split], *, folds: int, clusters: np.nda
             chosen = _choices(one, study.judge.base, rivals, critical, people)
             choices |= {splits[p * folds + k].task.seed: name for k, name in enumerate(chosen)}
             one.values[AUTO] = _composed(one, study.judge.base, chosen)
-    base = [one.values[study.judge.base] for one in judged]
+            if one.draws:
+                one.draws[AUTO] = np.stack([one.draws[each][:, k] for k, each in enumerate(chosen)], axis=1)
     at = [*budgets, np.nan] if budgets else []
     values, lifts, per_cent = [], [], []
     for name in judged[0].values if budgets else ():
-        own = [one.values[name] for one in judged]
-        values.append(_over(name, at, [(v.revenue, v.parts) for v in own], people, folds, "revenue"))
+        own, base = ([_estimate(one, of) for one in judged] for of in (name, study.judge.base))
+        values.append(_over(name, at, own, people, folds, "revenue"))
         if name == study.judge.base:
             continue
         reach = critical if name in rivals else None
         pairs = list(zip(own, base, strict=True))
-        money = [(v.revenue - b.revenue, v.parts - b.parts) for v, b in pairs]
-        lifts.append(_over(name, at, money, people, folds, "lift", reach))
+        lifts.append(_over(name, at, [_plus(v, b, -1.0) for v, b in pairs], people, folds, "lift", reach))
         per_cent.append(_over(name, at, [_ratio(v, b, people) for v, b in pairs], people, folds, "lift", reach))
     tables = tuple(_joined(rows) for rows in (values, lifts, per_cent))
-    number = None if clusters is None else len(np.unique(clusters))
+    groups = person_clusters(splits[:folds])
+    number = None if groups is None else len(np.unique(groups))
     why = _why_withheld(splits[:folds])
     if why:
         for table in tables:
@@ -105,6 +116,7 @@ def prove(study: Study, splits: Sequence[Split], *, folds: int, clusters: np.nda
         clusters=number,
         folds=folds,
         partitions=len(judged),
+        replicates=replicates,
         why_withheld=why,
     )
 
@@ -130,21 +142,27 @@ def rows_needed(error: float, lift: float, people: int) -> float:
     return people * ((z_score(LEVEL) + POWER_REACH) * error / lift) ** 2
 
 
-def _judged(study: Study, splits: Sequence[Split], clusters: np.ndarray | None) -> _Judged:
+def _judged(study: Study, splits: Sequence[Split], replicates: int) -> _Judged:
     fold = np.repeat(np.arange(len(splits)), [split.exam.test.rows for split in splits])
-    groups = None if clusters is None else clusters[np.concatenate([split.rows for split in splits])]
+    groups = person_clusters(splits)
     base = study.judge.base
     settling = [
         measured_scores(study.judge.settle, split, study.methods[base], params_of(study, base, split))
         for split in splits
     ]
-    values = {}
+    values, draws, budgets = {}, {}, np.asarray(splits[0].task.budgets)
+    rows = np.arange(len(fold)) if groups is None else np.unique(groups, return_inverse=True)[1]
     for name in study.methods:
         judged = [_fold(study, splits, name, k, scores) for k, scores in enumerate(settling)]
-        value = metrics.fold_value(judged, np.asarray(splits[0].task.budgets))
+        value = metrics.fold_value(judged, budgets)
         values[name] = value._replace(parts=metrics.by_cluster(value.parts, groups))
+        if replicates:
+            statistic, data = metrics.fold_statistic(judged, budgets, rows)
+            # The same weights for all methods, so that differences between them are paired.
+            key, number = jax.random.key(splits[0].task.seed), int(rows.max()) + 1
+            draws[name] = metrics.bootstrap(statistic, data, number, key=key, replicates=replicates).draws
     # A cluster lies in one fold.
-    return _Judged(values, fold if groups is None else fold[np.unique(groups, return_index=True)[1]])
+    return _Judged(values, fold if groups is None else fold[np.unique(groups, return_index=True)[1]], draws)
 
 
 def _fold(study: Study, splits: Sequence[Split], name: str, k: int, scores: Scores) -> Fold:
@@ -157,19 +175,19 @@ def _fold(study: Study, splits: Sequence[Split], name: str, k: int, scores: Scor
         method.predict(params_of(study, name, split), exam.test.x)
         for split in (splits[k], *(other for at, other in enumerate(splits) if at != k))
     )
-    return Fold(own, scores, exam.weight, tuple(others))
+    return Fold(own, scores, exam.test.weight, tuple(others))
 
 
 def _mean_too(value: FoldValue, met: np.ndarray) -> FoldValue:
     """The value at budgets that are met, and its mean over them last."""
-
-    def with_mean(of: np.ndarray) -> np.ndarray:
-        kept = of[..., met]
-        return np.concatenate([kept, kept.mean(axis=-1, keepdims=True)], axis=-1) if kept.shape[-1] else kept
-
     return value._replace(
-        **{name: with_mean(getattr(value, name)) for name in ("revenue", "cost", "slope", "by_fold", "parts")}
+        **{name: _with_mean(getattr(value, name), met) for name in ("revenue", "cost", "slope", "by_fold", "parts")}
     )
+
+
+def _with_mean(of: np.ndarray, met: np.ndarray) -> np.ndarray:
+    kept = of[..., met]
+    return np.concatenate([kept, kept.mean(axis=-1, keepdims=True)], axis=-1) if kept.shape[-1] else kept
 
 
 def _critical(judged: Sequence[_Judged], base: str, rivals: Sequence[str]) -> float:
@@ -212,28 +230,55 @@ def _composed(one: _Judged, base: str, chosen: Sequence[str]) -> FoldValue:
     )
 
 
-def _ratio(value: FoldValue, base: FoldValue, people: int) -> tuple[np.ndarray, np.ndarray]:
-    """The lift in % of the base with its parts, linearised; NaN where the base is not clearly positive."""
+class _Estimate(NamedTuple):
+    """An estimate at b budgets, its parts, and its draws where errors are those of the bootstrap."""
+
+    value: np.ndarray  # [b]
+    parts: np.ndarray  # [K, g, b]
+    draws: np.ndarray | None  # [r, b]
+
+    def error(self, people: int, folds: int) -> np.ndarray:
+        """The standard error, [b]."""
+        if self.draws is None:
+            return metrics.standard_error(self.parts, people, folds=folds)
+        return metrics.Replicates(self.value, self.draws).error * np.sqrt(metrics.inflation(self.parts))
+
+
+def _estimate(one: _Judged, name: str) -> _Estimate:
+    value = one.values[name]
+    return _Estimate(value.revenue, value.parts, one.draws[name].sum(axis=1) if one.draws else None)
+
+
+def _plus(one: _Estimate, other: _Estimate, times: np.ndarray | float) -> _Estimate:
+    """One estimate plus a multiple of another of the same people."""
+    draws = None if one.draws is None or other.draws is None else one.draws + times * other.draws
+    return _Estimate(one.value + times * other.value, one.parts + times * other.parts, draws)
+
+
+def _ratio(value: _Estimate, base: _Estimate, people: int) -> _Estimate:
+    """The lift in % of the base, its error linearised; NaN where the base is not clearly positive."""
     error = metrics.standard_error(base.parts, people)
-    lift = metrics.per_cent(value.revenue - base.revenue, base.revenue, error)
-    return lift, 100 * (value.parts - (1 + lift / 100) * base.parts) / base.revenue
+    lift = metrics.per_cent(value.value - base.value, base.value, error)
+    off = _plus(value, base, -(1 + lift / 100))
+    draws = None if off.draws is None else 100 * off.draws / base.value
+    return _Estimate(lift, 100 * off.parts / base.value, draws)
 
 
 def _over(
     name: str,
     at: list[float],
-    estimates: Sequence[tuple[np.ndarray, np.ndarray]],
+    estimates: Sequence[_Estimate],
     people: int,
     folds: int,
     what: str,
     critical: float | None = None,
 ) -> pd.DataFrame:
     """Rows of a table, one for each budget and their mean: medians over partitions with intervals."""
-    each = np.stack([estimate for estimate, _ in estimates])
-    errors = np.stack([metrics.standard_error(parts, people, folds=folds) for _, parts in estimates])
+    each = np.stack([estimate.value for estimate in estimates])
+    errors = np.stack([estimate.error(people, folds) for estimate in estimates])
     middle = np.median(each, axis=0)
     error = np.sqrt(np.median(errors**2 + (each - middle) ** 2, axis=0))
-    reach = stdtrit(max(estimates[0][1].shape[1] - folds, 1), 0.5 + LEVEL / 2) * error
+    reach = stdtrit(max(estimates[0].parts.shape[1] - folds, 1), 0.5 + LEVEL / 2) * error
     columns = {
         "method": name,
         "budget": at,

@@ -26,7 +26,7 @@ def validation_values(study: Study, splits: Sequence[Split]) -> pd.DataFrame:
 
         base = predicted(study.judge.base)
         settling = scores.aipw(valid, base)
-        met = ~jnp.isnan(metrics.eom(base, settling, budgets).revenue)
-        judge = (settling, budgets, met)
+        met = ~jnp.isnan(metrics.eom(base, settling, budgets, weights=valid.weight).revenue)
+        judge = (settling, budgets, valid.weight, met)
         rows.append({name: float(mean_value(predicted(name), judge)) for name in study.methods})
     return pd.DataFrame(rows, index=pd.Index([split.task.seed for split in splits], name="seed"))

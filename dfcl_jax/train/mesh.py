@@ -25,7 +25,7 @@ from dfcl_jax.errors import refuse
 from dfcl_jax.models import Model, Params
 from dfcl_jax.train.config import FitConfig
 from dfcl_jax.train.step import Learner, MeanOverRows, Objective, Rows, Step
-from dfcl_jax.types import Outcomes, Trial
+from dfcl_jax.types import Outcomes
 
 AXIS = "data"
 
@@ -143,10 +143,8 @@ def row_specs(rows: Rows, *, leading: int = 0) -> Rows:
     """Spread the axis of rows of each leaf, which comes after `leading` others, but not shared propensities."""
     spec = P(*[None] * leading, AXIS)
     shared = rows.trial.p.ndim == leading + 1
-    return Rows(
-        Trial(x=spec, t=spec, r=spec, c=spec, p=P() if shared else spec),  # pyright: ignore
-        jax.tree.map(lambda _: spec, rows.extra),
-    )
+    trial, extra = jax.tree.map(lambda _: spec, rows)
+    return Rows(trial._replace(p=P()) if shared else trial, extra)
 
 
 def place_rows(mesh: Mesh | None, rows: Rows, *, leading: int = 0) -> Rows:

@@ -76,8 +76,8 @@ def test_the_weights_of_an_exam_are_those_of_its_rows():
     weighted = table(weight="w")
     split = split_folds(weighted, 0, folds=3)[1]
     assert weighted.weight is not None
-    assert split.exam.weight is not None
-    np.testing.assert_array_equal(split.exam.weight, weighted.weight[split.rows])
+    assert split.exam.test.weight is not None
+    np.testing.assert_array_equal(split.exam.test.weight, weighted.weight[split.rows])
 
 
 def test_neither_cluster_nor_weight_is_a_feature():

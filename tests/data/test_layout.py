@@ -34,7 +34,7 @@ def test_a_folder_of_parts_is_the_table_that_was_cut(tmp_path: Path, ending: str
     pd.testing.assert_frame_equal(read_frame(tmp_path), ROWS)
     columns = Columns("arm", "sales", "spend")
     table, trial = trial_table(tmp_path, columns), open_trial(tmp_path, columns).read()
-    for part, same in zip(trial[1:], table[1:5], strict=True):
+    for part, same in zip(trial[1:5], table[1:5], strict=True):
         np.testing.assert_array_equal(part, same)
 
 

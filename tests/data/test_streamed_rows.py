@@ -1,5 +1,6 @@
 """Parts and samples of a data set that is read in place, and trials in CSV files."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pandas as pd
 import pytest
 
 from dfcl_jax import InputError
-from dfcl_jax.data import Columns, StreamedTrial, encode, fit_encoder, open_trial, part_of, trial_table
+from dfcl_jax.data import Columns, StreamedTrial, encode, fit_encoder, fold_of, open_trial, part_of, trial_table
 from dfcl_jax.data.rows import hashed
 
 N = 3000
@@ -58,7 +59,7 @@ def test_a_trial_in_parts_is_the_table_in_memory(trial: StreamedTrial):
     encoder = fit_encoder(table.features, np.arange(N))
     assert (trial.arms, trial.encoder) == (table.arms, encoder)
     np.testing.assert_array_equal(trial.known_costs, table.known_costs)
-    for part, same in zip(read, (encode(encoder, table.features), *table[1:5]), strict=True):
+    for part, same in zip(read[:5], (encode(encoder, table.features), *table[1:5]), strict=True):
         np.testing.assert_array_equal(part, same)
 
 
@@ -171,3 +172,58 @@ def test_an_index_and_a_leak_are_found_in_a_data_set_too(tmp_path: Path, ending:
     assert [column.name for column in trial.encoder.columns] == ["age", "size", "member", "told"]
     assert len([note for note in trial.notes if "left out" in note]) == 2
     assert [leak for leak in trial.leaks if leak.startswith("feature 'told' tells revenue")]
+
+
+HOMES = FRAME.assign(home=np.arange(N) // 7, people=np.tile([0.5, 1.0, 3.0], N)[:N])
+OF_HOMES = replace(COLUMNS, cluster="home", weight="people")
+
+
+@pytest.fixture(scope="module")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> StreamedTrial:
+    path = tmp_path_factory.mktemp("homes")
+    for k, rows in enumerate(np.array_split(np.arange(N), 3)):
+        HOMES.iloc[rows].to_parquet(path / f"{k}.parquet", row_group_size=100)
+    return open_trial(path, OF_HOMES)
+
+
+def test_folds_of_a_streamed_trial_keep_clusters_whole(homes: StreamedTrial):
+    """Home by home the rows of a part are all seven or none."""
+    seen = np.zeros(N, int)
+    for k in range(3):
+        train, valid, test = (homes.select(part) for part in fold_of(0, 3, k, valid=0.2))
+        assert train.rows + valid.rows + test.rows == N
+        for part in (train, valid, test):
+            cluster = np.asarray(part.read().cluster)
+            sizes = np.bincount(cluster)
+            # The last home may have fewer.
+            assert (np.sort(sizes)[1:] == 7).all()
+            assert len(sizes) == cluster.max() + 1
+        seen[rows_of(test.read())] += 1
+    assert (seen == 1).all()
+
+
+def test_a_sample_of_a_streamed_trial_has_whole_clusters(homes: StreamedTrial):
+    sample = homes.read(N // 3)
+    assert (np.sort(np.bincount(np.asarray(sample.cluster)))[1:] == 7).all()
+    assert sample.rows < N // 3 + 7
+
+
+def test_weights_of_a_streamed_trial_are_of_mean_1_in_all_rows_and_in_their_batches(homes: StreamedTrial):
+    whole = homes.read()
+    np.testing.assert_allclose(whole.weight, HOMES.people / HOMES.people.mean(), rtol=1e-6)
+    (batch,) = homes.batches(0, N, buffer=N)
+    np.testing.assert_allclose(np.sort(np.asarray(batch.weight)), np.sort(np.asarray(whole.weight)))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"people": -1.0}, "column 'people', row 1 .*: found -1.0, expected a weight of at least 0"),
+        ({"people": 0.0}, "column 'people': found only zeros, expected a weight above 0"),
+        ({"home": None}, "column 'home', row 1 .*: found None, expected the cluster of the row"),
+    ],
+)
+def test_bad_clusters_and_weights_are_refused_when_a_trial_is_opened(change, said, tmp_path):
+    HOMES.assign(**change).to_parquet(tmp_path / "trial.parquet")
+    with pytest.raises(InputError, match=said):
+        open_trial(tmp_path / "trial.parquet", OF_HOMES)

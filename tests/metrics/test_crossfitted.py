@@ -10,14 +10,17 @@ import pytest
 from dfcl_jax import Outcomes, Scores, Trial, scores
 from dfcl_jax.metrics import (
     Fold,
+    Replicates,
     bootstrap,
     by_cluster,
     eom,
     fold_statistic,
     fold_value,
+    inflation,
     parts_interval,
     standard_error,
 )
+from dfcl_jax.metrics.intervals import z_score
 
 # People are of so many types; a population with their shares is then known exactly.
 TYPES, M, K = 300, 2, 5
@@ -152,7 +155,7 @@ def test_parts_are_the_derivative_of_the_value_by_weights():
     found, expected = [], []
     for _ in range(20):
         direction = rng.choice([-1.0, 1.0], 20_000)
-        up, down = (np.asarray(statistic(data, jnp.asarray(1 + s * direction))) for s in (step, -step))
+        up, down = (np.asarray(statistic(data, jnp.asarray(1 + s * direction))).sum(axis=0) for s in (step, -step))
         found.append((up - down) / (2 * step))
         expected.append(value.parts[0].T @ direction / 20_000)
     slope = (np.array(found) * expected).sum() / np.square(expected).sum()
@@ -167,10 +170,38 @@ def test_the_error_is_that_of_the_bootstrap_over_people_and_over_clusters():
     for clusters in (None, np.arange(20_000) // 4):
         people = 20_000 if clusters is None else 5000
         statistic, data = fold_statistic(folds, BUDGETS, clusters)
-        boot = bootstrap(statistic, data, people, key=jax.random.key(0), replicates=300)
+        boot = over_folds(bootstrap(statistic, data, people, key=jax.random.key(0), replicates=300))
+        np.testing.assert_allclose(boot.estimate, fold_value(folds, BUDGETS).revenue, rtol=1e-5)
         error = standard_error(by_cluster(parts, clusters), 20_000, folds=K)
         # A standard deviation of 300 draws is known to 4%; the chord's slope adds some per cent.
         np.testing.assert_allclose(error, boot.error, rtol=0.15)
+
+
+def over_folds(boot: Replicates) -> Replicates:
+    return Replicates(boot.estimate.sum(axis=0), boot.draws.sum(axis=1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("heavy", [False, True])
+def test_intervals_of_the_bootstrap_cover(heavy):
+    """2,000 people, of five treatments: 100 trials, 200 draws of each."""
+    covered, trials, budgets = [], 100, world(2).budgets()
+    for seed in range(trials):
+        trial = drawn(seed, 2000, 2, heavy=heavy)
+        parts, draws = [], []
+        for folds in (trial.poor, trial.rich):
+            parts.append(fold_value(folds, budgets).parts)
+            statistic, data = fold_statistic(folds, budgets)
+            draws.append(over_folds(bootstrap(statistic, data, 2000, key=jax.random.key(seed), replicates=200)))
+        (poor, rich), (less, more) = draws, parts
+        lift = Replicates(rich.estimate - poor.estimate, rich.draws - poor.draws)
+        row = []
+        for boot, own, true in ((rich, more, trial.values[1]), (lift, more - less, trial.values[1] - trial.values[0])):
+            reach = z_score(0.95) * boot.error * np.sqrt(inflation(own))
+            row.append(np.abs(boot.estimate - true) <= reach)
+        covered.append(row)
+    # As intervals by parts at this size, less three standard errors of a share.
+    assert np.mean(covered, axis=0).min() > 0.9 - 3 * np.sqrt(0.9 * 0.1 / trials), np.mean(covered, axis=0)
 
 
 @pytest.mark.slow

@@ -82,22 +82,31 @@ def test_random_splits_are_still_there(config, tmp_path):
     assert isinstance(load_policy(tmp_path / "run" / "policies" / "TSM-SL"), Policy)
 
 
-def test_clusters_and_weights_go_all_the_way(config, tmp_path):
+@pytest.mark.parametrize("memory", [None, 1e-6], ids=["in memory", "streamed"])
+def test_clusters_and_weights_go_all_the_way(config, tmp_path, memory):
     frame = pd.read_parquet(config.data).iloc[:3000]
     frame = frame.assign(shop=np.arange(3000) // 3, people=np.tile([1.0, 2.0, 3.0], 1000))
     frame.to_parquet(tmp_path / "trial.parquet")
     columns = replace(COLUMNS, cluster="shop", weight="people")
-    config = replace(config, data=tmp_path / "trial.parquet", out=tmp_path / "run", methods=("TSM-SL",))
+    config = replace(
+        config, data=tmp_path / "trial.parquet", out=tmp_path / "run", methods=("PL-own-units",), memory=memory
+    )
     run_table("plan", config, columns)
     said = (tmp_path / "run" / "table.md").read_text()
     assert "3,000 people in 1,000 clusters" in said
+    if memory is not None:
+        return
     spend = pd.read_csv(tmp_path / "run" / "plan_budgets.csv")
     assert spend.spend.to_numpy()[0] == pytest.approx(spend.budget[0], rel=1e-6)
 
 
-def test_clusters_of_a_streamed_trial_are_refused_before_work(config, tmp_path):
-    with pytest.raises(InputError, match="streamed from its files, expected a trial that fits into memory"):
-        run_table("plan", replace(config, out=tmp_path / "run", memory=1e-6), replace(COLUMNS, cluster="x0"))
+def test_a_method_that_takes_rows_alike_is_refused_before_work(config, tmp_path):
+    frame = pd.read_parquet(config.data).iloc[:3000].assign(people=2.0)
+    frame.to_parquet(tmp_path / "trial.parquet")
+    config = replace(config, data=tmp_path / "trial.parquet", out=tmp_path / "run", methods=("DPM",))
+    with pytest.raises(InputError, match="weights of rows for DPM: found a method that takes all rows alike"):
+        run_table("plan", config, replace(COLUMNS, weight="people"))
+    assert not list((tmp_path / "run").rglob("params.npz"))
 
 
 def test_the_same_trial_streamed_from_its_files_leads_to_a_policy_too(config, tmp_path, capsys):

@@ -14,9 +14,11 @@ from dfcl_jax import Decision, Outcomes, TwoStage, scores
 from dfcl_jax.data import simulate, split_simulation
 from dfcl_jax.losses.decision import entropy_regularised
 from dfcl_jax.methods.gradient import build, count_all, with_units
+from dfcl_jax.methods.method import SILENT, fit_each, one_program_each
 from dfcl_jax.models import NetworkConfig
 from dfcl_jax.study import Cells, Judge, Watcher, compare, grid, sweep
 from dfcl_jax.study.sweep import variant
+from dfcl_jax.train import FitConfig
 
 KEY = jax.random.key(0)
 DRAW = jax.jit(partial(simulate.marketing, d=3), static_argnums=1)
@@ -25,6 +27,7 @@ SPLITS = [
 ]
 TWO = SPLITS[:2]
 JUDGE = Judge(base="base")
+NETWORK = TwoStage(NetworkConfig(hidden=(4,)), training=FitConfig(epochs=1, batch_size=50))
 FITTED: list[tuple[float, int]] = []  # slope and seed of what was trained
 
 
@@ -224,3 +227,14 @@ def test_a_comparison_finds_the_cells_of_a_sweep(programs, tmp_path):
     for name in methods:
         one, other = (study.values[study.values.method == name].revenue for study in (compared, swept.study))
         np.testing.assert_array_equal(one, other)
+
+
+def test_tasks_of_other_lengths_are_learned_in_programs_of_their_own_and_come_in_their_order():
+    split, fewer = (split_simulation(simulate.marketing(jax.random.key(0), 400), n, 100) for n in (200, 150))
+    tasks = [of.task._replace(seed=seed, budgets=(0.05,)) for seed, of in enumerate((split, fewer, split, fewer))]
+    assert [[task.seed for task in group] for group in one_program_each(NETWORK, tasks)] == [[0, 2], [1, 3]]
+    together = Cells().train("tiny", NETWORK, KEY, tasks)
+    assert [cell.seed for cell in together] == [0, 1, 2, 3]
+    each = fit_each(NETWORK, KEY, tasks, SILENT)
+    for cell, params in zip(together, each, strict=True):
+        np.testing.assert_array_equal(cell.params["costs"], params["costs"])

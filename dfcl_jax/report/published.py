@@ -20,7 +20,7 @@ class Published(NamedTuple):
 
 
 def beside_published(
-    measured: pd.DataFrame, published: Mapping[Any, Published], *, base: str | None = None
+    measured: pd.DataFrame, published: Mapping[Any, Published], *, base: str | None = None, test_share: float = 0.0
 ) -> pd.DataFrame:
     """One row for each method, in the order of `measured`.
 
@@ -29,17 +29,18 @@ def beside_published(
     paired over seeds. NaN where nothing was published, and where a single seed gives no interval.
 
     Args:
-        measured: a column for each method, or for each (setting, method), and a row for each seed, whose trials are
-            independent.
+        measured: a column for each method, or for each (setting, method), and a row for each seed.
         published: figures by what `measured` has in its columns.
         base: the method that paired differences are to; None: `measured` are differences already.
+        test_share: of `paired_interval`; 0 where every seed has a trial of its own.
     """
     rows = []
     for column in measured:
         figure = published.get(column, Published(np.nan, None, ""))
         values = measured[column].to_numpy(np.float64)
-        mean, low, high = paired_interval(values)
-        over = paired_interval(values - (0.0 if base is None else measured[base].to_numpy(np.float64)))
+        mean, low, high = paired_interval(values, test_share=test_share)
+        of_base = 0.0 if base is None else measured[base].to_numpy(np.float64)
+        over = paired_interval(values - of_base, test_share=test_share)
         setting, method = column if isinstance(column, tuple) else (None, column)
         rows.append(
             ({} if setting is None else {"setting": setting})

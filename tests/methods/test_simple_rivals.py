@@ -109,7 +109,7 @@ def test_a_random_mix_treats_everybody_alike_and_meets_the_budget(fitted):
     truth = scores.truth(Outcomes(jnp.asarray(R)[group], jnp.broadcast_to(jnp.asarray(C), (900, 3))))
     outcomes = METHODS["random mix"].predict(fitted["random mix"], test.x)
     assert float(jnp.ptp(outcomes.r, axis=0).max()) == 0
-    value = metrics.eom(outcomes, truth, (0.2, 0.5))
+    value = metrics.eom(outcomes, truth, np.array([0.2, 0.5]))
     np.testing.assert_allclose(value.cost, [0.2, 0.5], rtol=1e-6)
     np.testing.assert_allclose(value.revenue, 1 + np.array([0.2, 0.5]) * 19 / 15, rtol=1e-6)
 

@@ -41,11 +41,11 @@ def test_stratified_value_is_each_arms_own_mean_times_its_share():
     trial = Trial(
         jnp.zeros((6, 1)), jnp.array([0, 0, 1, 1, 0, 0]), jnp.arange(1.0, 7), jnp.arange(6.0), jnp.array([0.6, 0.4])
     )
-    revenue, cost = policy_value([0, 0, 0, 1, 1, 1], scores.ipw(trial), normalise="stratified")
+    revenue, cost = policy_value(np.array([0, 0, 0, 1, 1, 1]), scores.ipw(trial), normalise="stratified")
     assert float(revenue) == pytest.approx((1 + 2) / 2 / 2 + 4 / 2, rel=1e-12)
     assert float(cost) == pytest.approx((0 + 1) / 2 / 2 + 3 / 2, rel=1e-12)
     nobody, _ = policy_value(
-        [0, 0, 1, 0, 1, 1], scores.ipw(trial._replace(t=jnp.zeros(6, int))), normalise="stratified"
+        np.array([0, 0, 1, 0, 1, 1]), scores.ipw(trial._replace(t=jnp.zeros(6, int))), normalise="stratified"
     )
     assert np.isnan(nobody)
 

@@ -27,6 +27,13 @@ def test_differences_to_the_base_are_paired_over_seeds():
     assert OTHER["over_base_high"] - OTHER["over_base_low"] < OTHER["high"] - OTHER["low"]
 
 
+def test_splits_of_one_trial_have_wider_intervals():
+    """By sqrt((1 / s + share) / (1 / s)), s = 3 seeds and a share of 1/3: sqrt 2 (Nadeau and Bengio)."""
+    split = beside_published(MEASURED, PUBLISHED, base="base", test_share=1 / 3).to_dict("records")[1]
+    for low, high in (("low", "high"), ("over_base_low", "over_base_high")):
+        assert split[high] - split[low] == pytest.approx(2**0.5 * (OTHER[high] - OTHER[low]), rel=1e-12)
+
+
 def test_what_was_not_published_is_a_dash():
     base, other, new = shown(TABLE, digits=2, base="base").to_dict("records")
     assert (new["published"], new["difference"]) == ("-", "-")

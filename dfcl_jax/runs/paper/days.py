@@ -8,6 +8,7 @@ import pandas as pd
 
 from dfcl_jax.data import Split, simulate
 from dfcl_jax.methods import TWO_STAGE
+from dfcl_jax.methods.gradient import in_memory
 from dfcl_jax.report.published import beside_published, draw_published, shown
 from dfcl_jax.report.terminal import markdown_table
 from dfcl_jax.runs.paper.config import PaperConfig
@@ -56,7 +57,7 @@ def _days(
     """Daily revenue and cost of each group; all follow the spend that they see, so that they spend the same."""
     seed = split.task.seed
     policies = {name: policy_of(study, split, name, arms=DISCOUNT_ARMS) for name in names}
-    budgets = daily_budgets(split.task.train, days, seed=seed)
+    budgets = daily_budgets(in_memory(split.task.train), days, seed=seed)
     key = jax.random.fold_in(jax.random.key(seed), 3)
     return online(key, lambda day: week_0.in_week(1 + day // 7), policies, budgets, people, paced=list(policies))
 

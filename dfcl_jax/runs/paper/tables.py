@@ -90,7 +90,9 @@ def _of_file(config: PaperConfig) -> tuple[list[Split], str, dict]:
     )
     opened = open_table(table, sources.CRITEO)
     splits = with_budgets(opened.splits, chosen_budgets((), opened.mean_costs))
-    about = "random splits of the file that was given, judged by its own outcomes"
+    about = (
+        "random splits of the file that was given, judged by its own outcomes, with intervals that allow for overlap"
+    )
     return splits, about, {"rows": opened.rows, "checksum": opened.checksum}
 
 
@@ -156,7 +158,7 @@ def lift(study: Study, splits: Sequence[Split]) -> pd.DataFrame:
 def _report(run: Run, table: Table, study: Study, splits: Sequence[Split], about: str) -> None:
     """Write the table with its caption and picture, and print it."""
     measured = table.measure(study, splits)
-    beside = beside_published(measured, table.published, base=TWO_STAGE)
+    beside = beside_published(measured, table.published, base=TWO_STAGE, test_share=study.test_share)
     summary = summarise(study).set_index("method")
     if "gain" in summary:
         beside["% of gain"] = [number(summary.gain.get(name, np.nan)) for name in beside.method]

@@ -206,7 +206,7 @@ def perhaps_meant(arms: Sequence[str], counts: np.ndarray) -> list[str]:
         return digits[0] == digits[1] and SequenceMatcher(None, one, other).ratio() >= _ALIKE
 
     texts = [arm.strip().casefold() for arm in arms]
-    rare, common = counts < max(_RARE * counts.sum(), 2), np.argsort(-counts).tolist()
+    rare, common = counts < max(_RARE * counts.sum(), 2), [int(k) for k in np.argsort(-counts)]
     return [
         next((arms[k] for k in common if rare[j] and counts[k] > 10 * counts[j] and near(texts[j], texts[k])), "")
         for j in range(len(arms))

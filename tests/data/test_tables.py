@@ -147,7 +147,7 @@ def _with(column: str, row: int, value: object) -> pd.DataFrame:
         (GOOD.assign(arm=0), COLUMNS, ["column 'arm'", "single treatment 0", "at least 2"]),
         (GOOD.assign(arm="mail"), COLUMNS, ["column 'arm'", "single treatment mail", "at least 2"]),
         (GOOD.iloc[:0], COLUMNS, ["table", "no rows", "at least one row"]),
-        (_with("sales", 2, 1e39), COLUMNS, ["column 'sales', row 2", "1e+39", "float32"]),
+        (_with("sales", 2, 1e39), COLUMNS, ["column 'sales', row 2", "1e+39", "1e+15"]),
         (GOOD, Columns("arm", "sales", "spend", arms=("0", "0")), ["arms: found 0, 0", "each treatment once"]),
         (GOOD, Columns("arm", "sales", "spend", features=("age", "sales")), ["feature 'sales'", "outcome"]),
         (
@@ -163,7 +163,7 @@ def _with(column: str, row: int, value: object) -> pd.DataFrame:
         (
             GOOD,
             Columns("arm", "sales", "spend", propensities=(0.5, 0.25, 0.25)),
-            ["propensities", "3 treatments", "2: 0, 1"],
+            ["propensities", "found 3", "2, one for each of 0, 1"],
         ),
         (
             GOOD,

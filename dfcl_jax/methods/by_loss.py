@@ -17,7 +17,7 @@ from dfcl_jax.methods.observed import in_memory
 from dfcl_jax.methods.over_seeds import OverSeeds
 from dfcl_jax.methods.regression import all_rows
 from dfcl_jax.methods.two_stage import TwoStage
-from dfcl_jax.models import Model, NetworkConfig, Params
+from dfcl_jax.models import Model, NetworkConfig, Params, Represented, represented
 from dfcl_jax.train import FitConfig, Rows, Seeds, Stage, Validation, fit, make_own_step, predict
 from dfcl_jax.types import Outcomes, Trial, num_arms
 
@@ -51,6 +51,10 @@ class ByLoss(OverSeeds):
     @abstractmethod
     def loss(self, params: Params, trial: Trial) -> Array:
         """The loss of a batch, [], money in the model's units."""
+
+    def represented(self, m: int) -> Represented:
+        """A trunk `network.hidden` and, for every outcome of every treatment, a head `network.head` on it."""
+        return represented(m, trunk=self.network.hidden, head=self.network.head, link=self.network.link)
 
     def predict(self, params: Params, x: Array) -> Outcomes:
         """Revenue and cost of every treatment, [n, m] each; cost within the range that was seen of it."""

@@ -7,7 +7,7 @@ from jax import Array
 from dfcl_jax.errors import refuse
 from dfcl_jax.losses import mmd, prediction_loss
 from dfcl_jax.methods.by_loss import ByLoss
-from dfcl_jax.models import Model, Params, Represented, represented
+from dfcl_jax.models import Model, Params
 from dfcl_jax.types import Trial, num_arms
 
 
@@ -33,13 +33,10 @@ class CFR(ByLoss):
 
     def model(self, m: int) -> Model:
         """The network for m treatments."""
-        return self._represented(m).model
+        return self.represented(m).model
 
     def loss(self, params: Params, trial: Trial) -> Array:
         """The loss of a batch, []."""
-        network = self._represented(num_arms(trial))
+        network = self.represented(num_arms(trial))
         apart = mmd(network.represent(params, trial.x), trial.t, num_arms(trial))
         return prediction_loss(network.model.apply(params, trial.x), trial) + self.alpha * apart
-
-    def _represented(self, m: int) -> Represented:
-        return represented(m, trunk=self.network.hidden, head=self.network.head, link=self.network.link)

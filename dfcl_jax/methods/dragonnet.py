@@ -12,7 +12,7 @@ from jax import Array
 from dfcl_jax.errors import refuse
 from dfcl_jax.losses import prediction_loss
 from dfcl_jax.methods.by_loss import ByLoss
-from dfcl_jax.models import Model, Params, Represented, represented
+from dfcl_jax.models import Model, Params
 from dfcl_jax.types import Outcomes, Trial, num_arms, pick
 
 
@@ -52,7 +52,7 @@ class DragonNet(ByLoss):
 
     def model(self, m: int) -> Model:
         """The network for m treatments; parameters {"outcomes", "treatment", "eps"}."""
-        network = self._represented(m)
+        network = self.represented(m)
 
         def init(key: Array, x: Array) -> Params:
             outcomes, treatment = jax.random.split(key)
@@ -72,14 +72,11 @@ class DragonNet(ByLoss):
 
     def predicted(self, params: Params, x: Array, m: int) -> Predicted:
         """Outcomes and logits of treatments."""
-        network = self._represented(m)
+        network = self.represented(m)
         h = network.represent(params["outcomes"], x)
         return Predicted(
             network.model.apply(params["outcomes"], x), jnp.asarray(nn.Dense(m).apply(params["treatment"], h))
         )
-
-    def _represented(self, m: int) -> Represented:
-        return represented(m, trunk=self.network.hidden, head=self.network.head, link=self.network.link)
 
 
 def targeted_loss(outcomes: Outcomes, trial: Trial, g: Array, eps: Array) -> Array:

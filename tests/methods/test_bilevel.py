@@ -204,6 +204,7 @@ def test_pooled_people_keep_what_was_seen_of_them():
     assert learned.p.shape == (1900, 5)
     # Logs that name no propensities are as good: what they state is not looked at.
     blind = Pooled(START, propensities="learned")._pooled(KEY, TASK._replace(observed=logs._replace(p=train.p))).train
+    assert isinstance(blind, Trial)
     np.testing.assert_array_equal(learned.p, blind.p)
 
 
@@ -243,11 +244,9 @@ def test_what_contradicts_is_refused_when_a_method_is_made(options, what):
 
 def test_what_pooled_methods_start_from_is_not_taken_for_that_of_other_people():
     """Cells are told apart by method, key and numbers of rows, which two ways to weigh the same people share."""
-    study = compare(
-        KEY,
-        SPLITS[:1],
-        {"TSM-SL": START} | {p: Pooled(UPPER, propensities=p) for p in ("shares", "given")},
-    )
+    compared: dict[str, methods.Method] = {"TSM-SL": START}
+    compared |= {"shares": Pooled(UPPER), "given": Pooled(UPPER, propensities="given")}
+    study = compare(KEY, SPLITS[:1], compared)
     one, other = (study.cells[name][0].params["net"] for name in ("shares", "given"))
     assert not same(one, other)
 

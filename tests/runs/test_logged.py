@@ -29,7 +29,9 @@ def test_a_thinned_trial_has_a_quarter_for_the_trial_and_people_in_one_part_only
     split = thinned_split(TABLE, 0, by="history", strength=1.0)
     logs = split.task.observed
     assert isinstance(logs, Trial)
-    parts = [np.asarray(part.r) for part in (split.task.train, split.task.valid, split.exam.test, logs)]
+    train = split.task.train
+    assert isinstance(train, Trial)
+    parts = [np.asarray(part.r) for part in (train, split.task.valid, split.exam.test, logs)]
     assert [len(part) for part in parts] == [800, 200, 1200, 560]
     together = np.concatenate(parts)
     assert len(np.unique(together)) == len(together)

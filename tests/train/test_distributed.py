@@ -42,7 +42,7 @@ class Both(NamedTuple):
         halves = (share.batches(seed, size // 2, buffer=buffer) for share in self.shares)
         for one, other in zip(*halves, strict=False):
             x, t, r, c = (np.concatenate(leaves) for leaves in zip(one[:4], other[:4], strict=True))
-            yield Trial(x, t, r, c, one.p)
+            yield Trial(x, t, r, c, one.p)  # pyright: ignore[reportArgumentType]
 
 
 def run_two(folder: Path, *how: str) -> list[tuple[int, str]]:

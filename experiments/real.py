@@ -33,13 +33,13 @@ class Config(TableConfig):
 
     data: Path = field(default_factory=Path)
     """Folder with hillstrom.csv, karlan_list.csv.gz or thornton_hiv.csv."""
-    trials: tuple[Literal["hillstrom", "hillstrom_visits", "karlan_list", "thornton"], ...] = tuple(TRIALS)
+    trials: tuple[Literal["hillstrom", "hillstrom_visits", "karlan_list", "thornton"], ...] = ()
     """Which of them; all that are there if not given."""
 
 
 def main(config: Config) -> None:
     """Run every trial that is there, and put what each proves on one page."""
-    asked = {name: TRIALS[name] for name in config.trials}
+    asked = {name: TRIALS[name] for name in config.trials or TRIALS}
     found = {name: trial for name, trial in asked.items() if (config.data / trial.file).is_file()}
     if not found:
         files = ", ".join(dict.fromkeys(trial.file for trial in asked.values()))

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -119,3 +120,18 @@ def test_a_trial_that_was_not_randomised_is_doubted(run, capsys):
     doubt = "Doubtful: People differ between treatments before treatment"
     assert doubt in capsys.readouterr().out
     assert doubt in (folder / "table.md").read_text()
+
+
+def test_a_weighted_row_is_a_cluster_of_equal_rows(run):
+    """Draws of weights are by cluster, so that they are the same, and intervals with them; sums are rounded apart."""
+    options = ("--arms", "none", "coupon", "--propensities", "0.5", "0.5", *MODEL, "--budgets", "0.05", "0.1")
+    options = (*options, "--replicates", "20")
+    people = np.tile([1, 2, 3, 2], 100)
+    weighted = PEOPLE.assign(people=people)
+    again = PEOPLE.loc[np.repeat(PEOPLE.index, people)].assign(home=lambda frame: frame.index)
+    folder = run(weighted, *options, "--weight", "people")
+    one = pd.read_csv(folder / "values.csv")
+    shutil.rmtree(folder)  # it is of another table
+    two = pd.read_csv(run(again, *options, "--cluster", "home") / "values.csv")
+    columns = ["revenue", "low", "high", "cost"]
+    np.testing.assert_allclose(one[columns], two[columns], rtol=1e-4)

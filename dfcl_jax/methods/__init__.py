@@ -1,7 +1,6 @@
 """Methods: ways from a task to a policy."""
 
 from dfcl_jax.methods.bilevel import BiLevel
-from dfcl_jax.methods.blend import Blend
 from dfcl_jax.methods.boosted import Boosted
 from dfcl_jax.methods.catalogue import CHEAPEST, METHODS, OF_TWO, RANDOM, TWO_STAGE, decisions, rivals, standard
 from dfcl_jax.methods.cfr import CFR
@@ -43,7 +42,6 @@ __all__ = [
     "SILENT",
     "TWO_STAGE",
     "BiLevel",
-    "Blend",
     "Boosted",
     "CausalForest",
     "CheapestArm",

@@ -333,8 +333,8 @@ def mean_value(outcomes: Outcomes, judge: tuple[Scores, Array, Array | None, Arr
 
     `judge` holds scores, budgets [b], weights of rows, and which of the budgets [b] the two-stage policy meets.
     """
-    *how, met = judge
-    return jnp.where(met, _revenue(outcomes, *how), 0).sum() / jnp.maximum(met.sum(), 1)
+    settling, budgets, weight, met = judge
+    return jnp.where(met, _revenue(outcomes, settling, budgets, weight), 0).sum() / jnp.maximum(met.sum(), 1)
 
 
 def _revenue(outcomes: Outcomes, settling: Scores, budgets: Array, weight: Array | None) -> Array:

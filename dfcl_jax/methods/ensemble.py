@@ -77,7 +77,10 @@ class Ensemble:
     def predict(self, params: Params, x: Array) -> Outcomes:
         """The mean of the members' surfaces in common units, [n, m] each."""
         each = [self.of.predict(params[str(k)], x) for k in range(self.members)]
-        return mean_in_units(each, Units(**params["units"]))
+        units = Units(**params["units"])
+        r = sum(y.r / units.r[k] for k, y in enumerate(each)) / self.members
+        c = sum(y.c / units.c[k] for k, y in enumerate(each)) / self.members
+        return Outcomes(jnp.asarray(r), jnp.asarray(c))
 
     def _fit(self, key: Array, tasks: Sequence[Task], log: Log) -> list[Params]:
         for task in tasks:
@@ -108,21 +111,9 @@ class Ensemble:
         if self.money:
             ones = jnp.ones(self.members, task.valid.r.dtype)
             return Units(ones, ones)
-        return units_on(task, [self.of.predict(member, task.valid.x) for member in members])
-
-
-def mean_in_units(surfaces: Sequence[Outcomes], units: Units, shares: Sequence[float] | None = None) -> Outcomes:
-    """sum_k share_k (r_k / unit^r_k, c_k / unit^c_k), [n, m] each, of k members; equal shares if none are given."""
-    shares = [1 / len(surfaces)] * len(surfaces) if shares is None else shares
-    r = sum(share * y.r / units.r[k] for k, (share, y) in enumerate(zip(shares, surfaces, strict=True)))
-    c = sum(share * y.c / units.c[k] for k, (share, y) in enumerate(zip(shares, surfaces, strict=True)))
-    return Outcomes(jnp.asarray(r), jnp.asarray(c))
-
-
-def units_on(task: Task, surfaces: Sequence[Outcomes]) -> Units:
-    """`common_units` of the members' surfaces of a task's validation people."""
-    valid = of_mean_weight(task.valid)
-    return common_units(stack(list(surfaces)), scores.ipw(valid), jnp.asarray(task.budgets), valid.weight)
+        surfaces = [self.of.predict(member, task.valid.x) for member in members]
+        valid = of_mean_weight(task.valid)
+        return common_units(stack(surfaces), scores.ipw(valid), jnp.asarray(task.budgets), valid.weight)
 
 
 @jax.jit

@@ -71,7 +71,8 @@ def one_program_each(method: Method, tasks: Sequence[Task]) -> list[list[Task]]:
     """The tasks in groups that one program learns from: those of equally many rows, if the method can, in order."""
     groups: dict[tuple[int, ...], list[Task]] = {}
     for k, task in enumerate(tasks):
-        groups.setdefault(_shape(task) if learns_together(method, [task]) else (k,), []).append(task)
+        alone = not learns_together(method, [task])
+        groups.setdefault((k,) if alone else _shape(task), []).append(task)
     return list(groups.values())
 
 

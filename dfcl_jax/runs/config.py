@@ -94,8 +94,6 @@ class TableConfig(RunConfig):
     """Partitions into folds, numbered from --first-seed; estimates are medians over them."""
     splits: Annotated[int, Within(0)] = 0
     """Judge by so many overlapping random splits, by --fractions, instead of folds."""
-    stack: bool = False
-    """Also judge TSM-SL with each other method by halves, and the mean of all methods: `auto` may choose them."""
     interval: Literal["influence", "bootstrap"] = "influence"
     """Errors from each person's part in an estimate, or from draws of weights that find the multipliers anew."""
     replicates: Annotated[int, Within(2)] = 500

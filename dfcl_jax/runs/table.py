@@ -18,8 +18,7 @@ from dfcl_jax.data import (
 )
 from dfcl_jax.data.task import check_fractions
 from dfcl_jax.errors import refuse
-from dfcl_jax.methods import CHEAPEST, Method, Mixture, Policy
-from dfcl_jax.methods.blend import with_blends
+from dfcl_jax.methods import Method, Mixture, Policy
 from dfcl_jax.methods.saved import save_policy
 from dfcl_jax.report.summary import proven_best
 from dfcl_jax.report.terminal import number, per_cent, with_interval
@@ -58,7 +57,6 @@ def run_table(
     check_fractions(config.fractions)
     methods = config.chosen_methods(methods)
     judge = judge or Judge(loss=config.two_stage.loss)
-    methods = with_blends(methods, judge.base, CHEAPEST) if config.stack else methods
     if columns.cluster and config.splits:
         refuse("--cluster", found="it beside --splits", expected="folds, of which a cluster is in one")
     opened = open_table(config, columns, table)

@@ -69,8 +69,9 @@ def test_batches_have_every_row_once_but_for_fewer_than_a_batch(folder, size, bu
     assert [len(batch.t) for batch in batches] == [size] * (N // size)
     assert len(set(rows)) == len(rows) == N // size * size
     whole = trial.read()
-    for k in range(4):
-        np.testing.assert_array_equal(np.concatenate([batch[k] for batch in batches]), whole[k][rows])
+    for name in ("x", "t", "r", "c"):
+        column = np.concatenate([getattr(batch, name) for batch in batches])
+        np.testing.assert_array_equal(column, getattr(whole, name)[rows])
     np.testing.assert_array_equal(batches[0].p, whole.p)
 
 

@@ -210,7 +210,7 @@ def test_a_sample_of_a_streamed_trial_has_whole_clusters(homes: StreamedTrial):
 
 def test_weights_of_a_streamed_trial_are_of_mean_1_in_all_rows_and_in_their_batches(homes: StreamedTrial):
     whole = homes.read()
-    np.testing.assert_allclose(whole.weight, HOMES.people / HOMES.people.mean(), rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(whole.weight), HOMES.people / HOMES.people.mean(), rtol=1e-6)
     (batch,) = homes.batches(0, N, buffer=N)
     np.testing.assert_allclose(np.sort(np.asarray(batch.weight)), np.sort(np.asarray(whole.weight)))
 

@@ -124,9 +124,9 @@ def test_a_policy_that_drops_a_budget_is_worth_nothing_to_the_choice_of_a_checkp
     assert truth is not None
     budgets, both, second = jnp.array([0.01, 0.1]), jnp.array([True, True]), jnp.array([False, True])
     dear = Outcomes(truth.r, truth.c + 0.05)
-    assert np.isfinite(mean_value(truth, (scores.truth(truth), budgets, both)))
-    assert np.isnan(mean_value(truth, (scores.truth(dear), budgets, both)))
-    assert np.isfinite(mean_value(truth, (scores.truth(dear), budgets, second)))
+    assert np.isfinite(mean_value(truth, (scores.truth(truth), budgets, None, both)))
+    assert np.isnan(mean_value(truth, (scores.truth(dear), budgets, None, both)))
+    assert np.isfinite(mean_value(truth, (scores.truth(dear), budgets, None, second)))
 
 
 def test_each_seed_counts_revenue_in_its_mean_and_cost_at_its_own_price():

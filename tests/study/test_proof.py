@@ -11,7 +11,6 @@ import pytest
 from dfcl_jax import Method, Outcomes, TwoStage
 from dfcl_jax.data import Columns, split_folds, trial_table, with_budgets
 from dfcl_jax.methods import TWO_STAGE, Mixture, decisions, load_policy, save_policy
-from dfcl_jax.methods.blend import with_blends
 from dfcl_jax.models import NetworkConfig
 from dfcl_jax.report import proof as page
 from dfcl_jax.study import AUTO, calibration_slopes, compare, mixture_of, prove, rows_needed
@@ -260,7 +259,7 @@ NETWORK_TRIALS, SMALL = 16, FitConfig(epochs=6, batch_size=256, learning_rate=1e
 @pytest.mark.slow
 @pytest.mark.parametrize("gain", REGIMES.values(), ids=REGIMES)
 def test_auto_of_networks_is_never_significantly_below_two_stage_learning(gain):
-    """16 trials of 2,000 people in a regime, learned in one program: networks of 8 units, blends among the choices."""
+    """16 trials of 2,000 people in each regime, whose networks of 8 units are trained in one program."""
     columns = Columns("t", "r", "c", ("x0", "x1"), propensities=(0.5, 0.5))
     splits = []
     for trial in range(NETWORK_TRIALS):
@@ -268,8 +267,7 @@ def test_auto_of_networks_is_never_significantly_below_two_stage_learning(gain):
         splits += with_budgets(of, BUDGETS)
     start = TwoStage(NetworkConfig(hidden=(8,)), training=SMALL)
     methods = {name: of for name, of in decisions(start, SMALL).items() if name in ("PL-centred", "PL-own-units")}
-    methods = with_blends({TWO_STAGE: start, **methods}, TWO_STAGE, "")
-    study = compare(KEY, splits, methods)
+    study = compare(KEY, splits, {TWO_STAGE: start, **methods})
     below, lifts = 0, []
     for first in range(0, len(splits), K):
         proof = prove(study, splits[first : first + K], folds=K)

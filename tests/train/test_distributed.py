@@ -41,8 +41,8 @@ class Both(NamedTuple):
     def batches(self, seed: int, size: int, *, buffer: int) -> Iterator[Trial]:
         halves = (share.batches(seed, size // 2, buffer=buffer) for share in self.shares)
         for one, other in zip(*halves, strict=False):
-            joined = (np.concatenate(leaves) for leaves in zip(one[:4], other[:4], strict=True))
-            yield Trial(*joined, one.p)
+            x, t, r, c = (np.concatenate(leaves) for leaves in zip(one[:4], other[:4], strict=True))
+            yield Trial(x, t, r, c, one.p)  # pyright: ignore[reportArgumentType]
 
 
 def run_two(folder: Path, *how: str) -> list[tuple[int, str]]:

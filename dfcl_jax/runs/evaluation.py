@@ -56,7 +56,7 @@ def run_evaluation(
         what = f"mean costs of {', '.join(judged.table.arms)} (column {judged.table.columns.cost!r})"
     fractions = usual_fractions(trial.rows, num_arms(trial))
     budgets = chosen_budgets(config.budgets, mean_of_people(settling.c, trial.weight), fractions, what=what)
-    data = checksum(*trial, *(surface for outcomes in judged.outcomes.values() for surface in outcomes))
+    data = checksum(*jax.tree.leaves((trial, list(judged.outcomes.values()))))
     with open_run(name, config, rows=trial.rows, checksum=data) as run:
         doubts = _doubts(judged, given_propensities)
         run.say(*(judged.table.notes if judged.table else ()), *(f"Doubtful: {doubt}" for doubt in doubts))

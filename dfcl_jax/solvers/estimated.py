@@ -32,14 +32,15 @@ def crossings(outcomes: Outcomes, spend: Array, size: Array | None, budgets: Arr
     low = jnp.full_like(high, -1)
     arms = _Arms(outcomes.r.T, outcomes.c.T, spend.T, None if size is None else size.T)
     n = outcomes.r.shape[0]
-    some = jax.tree.map(lambda surface: surface[:, :: n // SAMPLE], arms) if n >= 4 * SAMPLE else None
+    sampled = n >= 4 * SAMPLE
+    some = jax.tree.map(lambda surface: surface[:, :: n // SAMPLE], arms) if sampled else arms
 
     def at(budget: Array) -> Array:
         def fits(arms: _Arms, bits: Array) -> Array:
             return arms.overspend(to_float(bits, ceiling.dtype), budget) <= 0
 
         within = low, high
-        if some is not None:
+        if sampled:
             near = least(lambda bits: fits(some, bits), *within)
             # About 1% of the multiplier to each side, in bits; beyond it the whole rest.
             width = 2 ** (17 if high.dtype == jnp.int32 else 46)

@@ -11,14 +11,14 @@ from jax import Array
 from dfcl_jax.data import Task
 from dfcl_jax.errors import refuse
 from dfcl_jax.losses import prediction_loss
-from dfcl_jax.methods.gradient import count_all, keys_for, with_units, within_seen
+from dfcl_jax.methods.gradient import count_all, fit_new, within_seen
 from dfcl_jax.methods.method import Log
 from dfcl_jax.methods.observed import in_memory
 from dfcl_jax.methods.over_seeds import OverSeeds
 from dfcl_jax.methods.regression import all_rows
 from dfcl_jax.methods.two_stage import TwoStage
 from dfcl_jax.models import Model, NetworkConfig, Params, Represented, represented
-from dfcl_jax.train import FitConfig, Rows, Seeds, Stage, Validation, fit, make_own_step, predict
+from dfcl_jax.train import FitConfig, Rows, Seeds, Stage, make_own_step, predict
 from dfcl_jax.types import Outcomes, Trial, num_arms
 
 
@@ -65,7 +65,6 @@ class ByLoss(OverSeeds):
             in_memory(task.train, type(self).__name__)
         counted = count_all(tasks, self.network.link, seeds)
         model = self.model(num_arms(counted.sample))
-        init_keys, order_keys = (keys_for(jax.random.fold_in(key, k), counted, seeds) for k in (0, 1))
 
         def loss(params: Params, rows: Rows, shared: None) -> Array:
             return self.loss(params, rows.trial)
@@ -73,17 +72,8 @@ class ByLoss(OverSeeds):
         def accuracy(outcomes: Outcomes, trial: Trial) -> Array:
             return -prediction_loss(outcomes, trial)
 
-        fitted = fit(
-            order_keys,
-            seeds.each(lambda k, x: model.init(k, x[:1]))(init_keys, counted.sample.x),
-            Rows(counted.sample),
-            None,
-            Validation(counted.valid.x, counted.valid),
-            Stage(model, _no_objective, accuracy, self.training, make_step=partial(make_own_step, loss)),
-            seeds=seeds,
-            log=log.stage("", self.training.epochs, all_rows(tasks)),
-        )
-        return with_units(fitted.params, counted)
+        stage = Stage(model, _no_objective, accuracy, self.training, make_step=partial(make_own_step, loss))
+        return fit_new(key, counted, stage, seeds, log.stage("", self.training.epochs, all_rows(tasks)))
 
 
 def _no_objective(outcomes: Outcomes, rows: Rows, shared: None) -> Array:

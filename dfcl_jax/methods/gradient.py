@@ -13,7 +13,7 @@ from dfcl_jax import metrics, scores
 from dfcl_jax.data import Task
 from dfcl_jax.errors import refuse
 from dfcl_jax.models import Link, Model, NetworkConfig, Params
-from dfcl_jax.train import Seeds, predict
+from dfcl_jax.train import Rows, Seeds, Stage, StageLog, Validation, fit, mesh_of, predict
 from dfcl_jax.types import (
     Outcomes,
     Source,
@@ -110,6 +110,23 @@ def keys_for(key: Array, counted: Counted, seeds: Seeds) -> Array:
 def with_units(net: Params, counted: Counted) -> Params:
     """Parameters that predict money: the network's, its units and the range of costs that the trial has seen."""
     return {"net": net, "units": counted.units._asdict(), "costs": counted.costs}
+
+
+def fit_new(key: Array, counted: Counted, stage: Stage, seeds: Seeds, log: StageLog) -> Params:
+    """Train a new network on people in memory, judged by its predictions of validation people: its `with_units`."""
+    init_keys, order_keys = (keys_for(jax.random.fold_in(key, k), counted, seeds) for k in (0, 1))
+    fitted = fit(
+        order_keys,
+        seeds.each(lambda k, x: stage.model.init(k, x[:1]))(init_keys, counted.sample.x),
+        Rows(counted.sample),
+        None,
+        Validation(counted.valid.x, counted.valid),
+        stage,
+        seeds=seeds,
+        mesh=mesh_of(stage.config),
+        log=log,
+    )
+    return with_units(fitted.params, counted)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -9,13 +9,13 @@ from jax import Array
 
 from dfcl_jax.data import StreamedTrial, Task
 from dfcl_jax.errors import refuse
-from dfcl_jax.methods.gradient import build, count_all, keys_for, with_units, within_seen
+from dfcl_jax.methods.gradient import build, count_all, fit_new, within_seen
 from dfcl_jax.methods.method import Log
 from dfcl_jax.methods.over_seeds import OverSeeds
 from dfcl_jax.methods.regression import all_rows
 from dfcl_jax.models import NetworkConfig, Params
 from dfcl_jax.scores import observation_weights
-from dfcl_jax.train import FitConfig, MeanOverRows, Rows, Seeds, Stage, Validation, fit, mesh_of, predict
+from dfcl_jax.train import FitConfig, MeanOverRows, Rows, Seeds, Stage, predict
 from dfcl_jax.types import Outcomes, Trial, num_arms, pick
 
 # Largest log-variance: the mean of a log-normal grows with its exponential.
@@ -85,7 +85,6 @@ class ZeroInflated(OverSeeds):
         if least < 0:
             refuse("revenue of a zero-inflated head", found=f"values from {least:.6g}", expected="at least 0")
         model = build(self.network, 2 * num_arms(counted.sample))
-        init_keys, order_keys = (keys_for(jax.random.fold_in(key, k), counted, seeds) for k in (0, 1))
 
         def objective(raw: Outcomes, rows: Rows, shared: None) -> Array:
             return zero_inflated_loss(raw, rows.trial)
@@ -93,15 +92,5 @@ class ZeroInflated(OverSeeds):
         def accuracy(raw: Outcomes, trial: Trial) -> Array:
             return -zero_inflated_loss(raw, trial)
 
-        fitted = fit(
-            order_keys,
-            seeds.each(lambda k, x: model.init(k, x[:1]))(init_keys, counted.sample.x),
-            Rows(counted.sample),
-            None,
-            Validation(counted.valid.x, counted.valid),
-            Stage(model, MeanOverRows(objective), accuracy, self.training),
-            seeds=seeds,
-            mesh=mesh_of(self.training),
-            log=log.stage("", self.training.epochs, all_rows(tasks)),
-        )
-        return with_units(fitted.params, counted)
+        stage = Stage(model, MeanOverRows(objective), accuracy, self.training)
+        return fit_new(key, counted, stage, seeds, log.stage("", self.training.epochs, all_rows(tasks)))

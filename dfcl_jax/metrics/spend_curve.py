@@ -93,8 +93,9 @@ class SpendCurve(NamedTuple):
             return float((1 - share) * of[low] + share * of[high])
 
         figures = map(between, (self.spend, self.spend_error, self.revenue, self.revenue_error))
-        # Of the two points that are mixed the one that rests on fewer people.
-        rests = min(self.rests[[low, high]], key=lambda row: row[1]) if len(self.rests) else self.rests
+        # Of the points that are mixed the one that rests on fewer people.
+        mixed = [point for point, part in ((low, 1 - share), (high, share)) if part > 0]
+        rests = min(self.rests[mixed], key=lambda row: row[1]) if len(self.rests) else self.rests
         return Expected(rule, *figures, least=self.least, rests=rests)
 
     def least_budget(self, risk: float | None = None) -> float:

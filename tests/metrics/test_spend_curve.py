@@ -131,6 +131,8 @@ def test_a_curve_knows_on_whom_each_of_its_points_rests():
     # Between two points a budget rests on the weaker.
     at = curve.at(float(curve.spend[5] + curve.spend[6]) / 2)
     assert at.rests.tolist() == min(curve.rests[5:7].tolist(), key=lambda row: row[1])
+    # What a point spends rests on that point alone, whoever the next one treats: here the cheapest's own spend.
+    assert curve.at(float(curve.spend[0])).rests.tolist() == curve.rests[0].tolist()
 
 
 def test_the_interval_of_other_people_holds_the_luck_of_who_they_are():

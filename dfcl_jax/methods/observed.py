@@ -44,12 +44,25 @@ def by_shares(trial: Trial) -> Trial:
 
 
 def pooled(one: Trial, other: Trial) -> Trial:
-    """The people of both, each with the propensities of their own part, [n, m]."""
+    """The people of both, each with the propensities of their own part, [n, m].
+
+    Where only one part has weights or clusters, each row of the other stands for one person, who belongs to nobody.
+    """
 
     def wide(trial: Trial) -> Array:
         return jnp.broadcast_to(jnp.atleast_2d(trial.p), (trial.rows, num_arms(trial)))
 
+    one, other = _alike(one, other), _alike(other, one)
     return joined(*(trial._replace(p=wide(trial)) for trial in (one, other)))
+
+
+def _alike(trial: Trial, other: Trial) -> Trial:
+    if trial.weight is None and other.weight is not None:
+        trial = trial._replace(weight=jnp.ones(trial.rows, other.weight.dtype))
+    if trial.cluster is None and other.cluster is not None:
+        own = other.cluster.max() + 1 + jnp.arange(trial.rows, dtype=other.cluster.dtype)
+        trial = trial._replace(cluster=own)
+    return trial
 
 
 def _check(observed: Trial, trial: Trial) -> None:

@@ -94,7 +94,7 @@ def fitted(mesh, *, rows: Rows = ROWS, config: FitConfig = CONFIG, **log: Any):
 
 
 def write_trial(folder: Path) -> None:
-    x, t, r, c, _ = jax.tree.map(np.asarray, some_rows(3).trial)
+    x, t, r, c = map(np.asarray, some_rows(3).trial[:4])
     frame = pd.DataFrame({f"f{k}": x[:, k] for k in range(D)}).assign(t=t, r=r, c=c)
     frame.to_parquet(folder / "trial.parquet", row_group_size=30)
 

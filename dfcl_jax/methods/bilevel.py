@@ -13,7 +13,15 @@ from dfcl_jax.errors import refuse
 from dfcl_jax.losses import LowerLoss
 from dfcl_jax.losses.decision import primal_policy_learning
 from dfcl_jax.methods.decision import Begin, Decision, begin_from, objective_of, renewed, scored, validate_of
-from dfcl_jax.methods.gradient import build, keys_for, predict_counted, predict_money, with_units, within_seen
+from dfcl_jax.methods.gradient import (
+    build,
+    keys_for,
+    predict_counted,
+    predict_money,
+    refuse_unless_plain,
+    with_units,
+    within_seen,
+)
 from dfcl_jax.methods.method import Log
 from dfcl_jax.methods.observed import observed_of
 from dfcl_jax.methods.over_seeds import OverSeeds
@@ -81,10 +89,7 @@ class BiLevel(OverSeeds):
             refuse("bridge_pace", found=self.bridge_pace, expected="a finite number of at least 0")
         if self.upper.start.network.members > 1:
             refuse("members of a network in bi-level training", found=self.network.members, expected="1")
-        plain = FitConfig()
-        for name in ("chunk", "compute", "through", "devices"):
-            if getattr(self.training, name) != getattr(plain, name):
-                refuse(f"{name} of bi-level training", found=getattr(self.training, name), expected="the default")
+        refuse_unless_plain(self.training, "bi-level training")
 
     @property
     def network(self) -> NetworkConfig:

@@ -11,14 +11,14 @@ from jax import Array
 from dfcl_jax.data import Task
 from dfcl_jax.errors import refuse
 from dfcl_jax.losses import prediction_loss
-from dfcl_jax.methods.gradient import count_all, fit_new, within_seen
+from dfcl_jax.methods.gradient import count_all, fit_new, refuse_unless_plain, within_seen
 from dfcl_jax.methods.method import Log
 from dfcl_jax.methods.observed import in_memory
 from dfcl_jax.methods.over_seeds import OverSeeds
 from dfcl_jax.methods.regression import all_rows
 from dfcl_jax.methods.two_stage import TwoStage
 from dfcl_jax.models import Model, NetworkConfig, Params, Represented, represented
-from dfcl_jax.train import FitConfig, Rows, Seeds, Stage, make_own_step, predict
+from dfcl_jax.train import FitConfig, OfNetwork, Rows, Seeds, Stage, predict
 from dfcl_jax.types import Outcomes, Trial, num_arms
 
 
@@ -27,7 +27,7 @@ class ByLoss(OverSeeds):
     """A network that learns by a loss of its own; the checkpoint with the least prediction loss is kept.
 
     Raises:
-        InputError: members, several devices, or chunks of a batch; when it learns, people who are streamed.
+        InputError: members, or what `refuse_unless_plain` refuses; when it learns, people who are streamed.
     """
 
     network: NetworkConfig = field(default_factory=NetworkConfig)
@@ -41,8 +41,7 @@ class ByLoss(OverSeeds):
         if self.network.members > 1 or self.network.rises:
             found = f"{self.network.shape} of {self.network.members}"
             refuse(f"network of {name}", found=found, expected="one whose treatments have heads of their own")
-        if self.training.devices > 1 or self.training.chunk is not None:
-            refuse(f"devices and chunk of {name}", found="several", expected="one device, and no chunks")
+        refuse_unless_plain(self.training, name)
 
     @abstractmethod
     def model(self, m: int) -> Model:
@@ -72,12 +71,8 @@ class ByLoss(OverSeeds):
         def accuracy(outcomes: Outcomes, trial: Trial) -> Array:
             return -prediction_loss(outcomes, trial)
 
-        stage = Stage(model, _no_objective, accuracy, self.training, make_step=partial(make_own_step, loss))
+        stage = Stage(model, OfNetwork(loss), accuracy, self.training)
         return fit_new(key, counted, stage, seeds, log.stage("", self.training.epochs, all_rows(tasks)))
-
-
-def _no_objective(outcomes: Outcomes, rows: Rows, shared: None) -> Array:
-    raise NotImplementedError("a loss of predictions alone")
 
 
 @partial(jax.jit, static_argnums=0)

@@ -13,7 +13,7 @@ from dfcl_jax import metrics, scores
 from dfcl_jax.data import Task
 from dfcl_jax.errors import refuse
 from dfcl_jax.models import Link, Model, NetworkConfig, Params
-from dfcl_jax.train import Rows, Seeds, Stage, StageLog, Validation, fit, mesh_of, predict
+from dfcl_jax.train import FitConfig, Rows, Seeds, Stage, StageLog, Validation, fit, mesh_of, predict
 from dfcl_jax.types import (
     Outcomes,
     Source,
@@ -110,6 +110,18 @@ def keys_for(key: Array, counted: Counted, seeds: Seeds) -> Array:
 def with_units(net: Params, counted: Counted) -> Params:
     """Parameters that predict money: the network's, its units and the range of costs that the trial has seen."""
     return {"net": net, "units": counted.units._asdict(), "costs": counted.costs}
+
+
+def refuse_unless_plain(training: FitConfig, of: str) -> None:
+    """Refuse what is only for losses of predictions alone: chunks, arithmetic, `through`, several devices.
+
+    Raises:
+        InputError: one of them that is not as it is by default.
+    """
+    plain = FitConfig()
+    for name in ("chunk", "compute", "through", "devices"):
+        if getattr(training, name) != getattr(plain, name):
+            refuse(f"{name} of {of}", found=getattr(training, name), expected="the default")
 
 
 def fit_new(key: Array, counted: Counted, stage: Stage, seeds: Seeds, log: StageLog) -> Params:

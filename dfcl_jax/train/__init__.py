@@ -24,7 +24,7 @@ from dfcl_jax.train.seeds import ALL_SEEDS, ONE_SEED, Seeds
 from dfcl_jax.train.shuffle import shuffle
 from dfcl_jax.train.source import Streamed
 from dfcl_jax.train.stage import Record, Stage, StageLog, Validate, Validation
-from dfcl_jax.train.step import Learner, MeanOverRows, Objective, Rows, Step, make_own_step, make_step
+from dfcl_jax.train.step import Learner, MeanOverRows, Objective, OfNetwork, Rows, Step, make_step
 from dfcl_jax.train.trainer import State, Trainer, make_trainer, predict
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "Levels",
     "MeanOverRows",
     "Objective",
+    "OfNetwork",
     "Record",
     "RecordFile",
     "Rows",
@@ -61,7 +62,6 @@ __all__ = [
     "hypergradient",
     "make_bilevel_optimiser",
     "make_bilevel_step",
-    "make_own_step",
     "make_step",
     "make_trainer",
     "mesh_of",

@@ -24,7 +24,7 @@ from jax.sharding import PartitionSpec as P
 from dfcl_jax.errors import refuse
 from dfcl_jax.models import Model, Params
 from dfcl_jax.train.config import FitConfig
-from dfcl_jax.train.step import Learner, MeanOverRows, Objective, Rows, Step
+from dfcl_jax.train.step import Learner, MeanOverRows, Objective, OfNetwork, Rows, Step
 from dfcl_jax.types import Outcomes
 
 AXIS = "data"
@@ -63,7 +63,7 @@ def number_of_devices(mesh: Mesh | None) -> int:
 def step_on_mesh(
     build: Callable[..., Step],
     model: Model,
-    objective: Objective,
+    objective: Objective | OfNetwork,
     optimiser: optax.GradientTransformation,
     **options: Any,
 ) -> Step:
@@ -82,8 +82,16 @@ def step_on_mesh(
     return whole
 
 
-def share_of(objective: Objective) -> Objective:
-    """The share of the objective, and of its gradient, that the rows of this device add to those of the batch."""
+def share_of(objective: Objective | OfNetwork) -> Objective:
+    """The share of the objective, and of its gradient, that the rows of this device add to those of the batch.
+
+    Raises:
+        InputError: an objective that sees the network, whose batch is computed at once.
+    """
+    if isinstance(objective, OfNetwork):
+        refuse(
+            "devices", found="a mesh, with a loss that sees more of a network than predictions", expected="one device"
+        )
     if isinstance(objective, MeanOverRows):
         loss = objective.loss
         return MeanOverRows(lambda outcomes, rows, shared: loss(outcomes, rows, shared) / jax.lax.axis_size(AXIS))

@@ -9,7 +9,7 @@ from jax import Array
 from dfcl_jax.models import Model, Params
 from dfcl_jax.train.checkpoint import Checkpoints
 from dfcl_jax.train.config import FitConfig, make_optimiser
-from dfcl_jax.train.step import Learner, Objective, Step
+from dfcl_jax.train.step import Learner, Objective, OfNetwork, Step
 from dfcl_jax.types import Outcomes
 
 # (predictions of the validation rows, `Validation.judge`) -> scalar, higher is better
@@ -20,12 +20,12 @@ class Stage(NamedTuple):
     """One stage of training, which `fit` runs."""
 
     model: Model
-    objective: Objective  # loss of a batch
+    objective: Objective | OfNetwork  # loss of a batch
     validate: Validate  # value of the validation rows, higher is better
     config: FitConfig  # epochs, batches, optimiser
     # (model, objective, optimiser) -> step, of another kind of training, such as bi-level training; None:
     # `step.make_step` with the options of `config`
-    make_step: Callable[[Model, Objective, optax.GradientTransformation], Step] | None = None
+    make_step: Callable[[Model, Any, optax.GradientTransformation], Step] | None = None
     # (configuration, batches of an epoch) -> from gradients to updates
     make_optimiser: Callable[[FitConfig, int], optax.GradientTransformation] = make_optimiser
     # Refuses training that goes wrong, after each epoch: (learner, leaves [s, ...] of several seeds).

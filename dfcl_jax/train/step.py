@@ -34,6 +34,12 @@ class MeanOverRows(NamedTuple):
         return self.loss(outcomes, rows, shared)
 
 
+class OfNetwork(NamedTuple):
+    """An objective that sees more of a network than its predictions, such as a layer: a batch is computed at once."""
+
+    loss: Callable[[Params, Rows, Any], Array]  # (parameters, rows of the batch, what all batches share) -> scalar
+
+
 class Learner(NamedTuple):
     """What a step updates."""
 
@@ -65,7 +71,7 @@ def default_chunk(n: int, *, passes: int = 1) -> int:
 
 def make_step(
     model: Model,
-    objective: Objective,
+    objective: Objective | OfNetwork,
     optimiser: optax.GradientTransformation,
     *,
     chunk: int | None = None,
@@ -80,12 +86,14 @@ def make_step(
 
     Args:
         model: the model.
-        objective: loss of a batch.
+        objective: loss of a batch; one `OfNetwork` has no use for the model and the options below.
         optimiser: from gradients to updates.
         chunk: rows at a time; None: `default_chunk` of the batch.
         through: the predictions that the gradient passes through; for other heads no gradient is computed.
         compute: the arithmetic of the hidden layers, see `in_precision`.
     """
+    if isinstance(objective, OfNetwork):
+        return _step_along(jax.value_and_grad(objective.loss), optimiser)
     surfaces = through_revenue(model) if through == "revenue" else model.members or model.apply
     surfaces = in_precision(surfaces, compute)
 
@@ -117,30 +125,16 @@ def make_step(
         total, _ = jax.lax.scan(add, total, jnp.arange(whole).reshape(-1, size))
         return total if whole == n else add(total, jnp.arange(whole, n))[0]
 
-    value_and_gradient = in_one_pass if isinstance(objective, MeanOverRows) else jax.value_and_grad(in_two_passes)
+    in_passes = in_one_pass if isinstance(objective, MeanOverRows) else jax.value_and_grad(in_two_passes)
+    return _step_along(in_passes, optimiser)
 
+
+def _step_along(
+    value_and_gradient: Callable[[Params, Rows, Any], tuple[Array, Params]], optimiser: optax.GradientTransformation
+) -> Step:
     def step(learner: Learner, batch: Rows, shared: Any) -> tuple[Learner, Array]:
         loss, gradient = value_and_gradient(learner.params, batch, shared)
         return moved(learner, gradient, optimiser), loss
-
-    return step
-
-
-def make_own_step(
-    loss: Callable[[Params, Rows, Any], Array],
-    model: Model,
-    objective: Objective,
-    optimiser: optax.GradientTransformation,
-) -> Step:
-    """Make the step on a loss (parameters, rows of the batch, shared) -> [] that sees more than predictions.
-
-    Such a loss may look at the layers of `model`, so it is computed for a whole batch at once, on one device.
-    `objective`, the loss of predictions alone, is not used.
-    """
-
-    def step(learner: Learner, batch: Rows, shared: Any) -> tuple[Learner, Array]:
-        value, gradient = jax.value_and_grad(loss)(learner.params, batch, shared)
-        return moved(learner, gradient, optimiser), value
 
     return step
 

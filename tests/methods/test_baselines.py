@@ -157,7 +157,10 @@ def test_a_baseline_comes_back_from_its_description(name):
         (lambda: DragonNet(beta=float("inf")), "beta of DragonNet: found inf"),
         (lambda: DragonNet(floor=0.0), "floor of DragonNet: found 0.0"),
         (lambda: JointDR(floor=1.0), "floor of JointDR: found 1.0"),
-        (lambda: CFR(training=FitConfig(devices=2)), "devices and chunk of CFR: found several"),
+        (lambda: CFR(training=FitConfig(devices=2)), "devices of CFR: found 2"),
+        (lambda: CFR(training=FitConfig(chunk=10)), "chunk of CFR: found 10"),
+        (lambda: CFR(training=FitConfig(through="revenue")), "through of CFR: found revenue"),
+        (lambda: CFR(training=FitConfig(compute="bfloat16")), "compute of CFR: found bfloat16"),
         (lambda: CFR(replace(NETWORK, members=2)), "network of CFR: found mlp of 2"),
     ],
 )

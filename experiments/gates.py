@@ -1,12 +1,12 @@
-"""What gates of bi-level training could gain at most: gates that are told the truth, beside those that learn."""
+"""What gates of bi-level training could gain: gates that are told the truth, beside those that learn."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Annotated
 
 import jax
 import jax.numpy as jnp
-import optax
 import pandas as pd
 from jax import Array
 
@@ -20,9 +20,9 @@ from dfcl_jax.report.terminal import number
 from dfcl_jax.runs import RunConfig, command, open_run
 from dfcl_jax.runs.logged import confounded_split, seed_keys, usual_budgets
 from dfcl_jax.runs.options import COUNT, Within
-from dfcl_jax.study import compare
-from dfcl_jax.train import FitConfig
-from dfcl_jax.types import Outcomes, Scores, Trial, pick
+from dfcl_jax.study import Cells, compare
+from dfcl_jax.train import FitConfig, Rows, Stage, Validation, fit
+from dfcl_jax.types import Outcomes, Scores, Trial, pick, take
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,8 @@ def main(config: Config) -> None:
             for seed in config.seed_numbers
         ]
         splits = with_budgets(splits, run.fixed("budgets", partial(usual_budgets, splits)))
-        rows = [row for split in splits for row in values_of(config, split)]
+        cells = run.cells()
+        rows = [row for split in splits for row in values_of(config, split, cells)]
         table = pd.DataFrame(rows)
         run.write_table("values", table)
         wide = table.pivot(index="seed", columns="gates", values="value")[list(dict.fromkeys(table.gates))]
@@ -83,7 +84,7 @@ def population(seed: int) -> Population:
     return simulate.marketing_population(seed_keys(seed)[1])
 
 
-def values_of(config: Config, split: Split) -> list[dict[str, object]]:
+def values_of(config: Config, split: Split, cells: Cells) -> list[dict[str, object]]:
     """Mean true revenue over budgets of every kind of gates, for one seed."""
     upper = decisions(config.two_stage, config.decision)["PL-own-units"]
     bilevel = partial(BiLevel, training=config.bilevel)
@@ -98,12 +99,12 @@ def values_of(config: Config, split: Split) -> list[dict[str, object]]:
         "learned, told the truth": bilevel(told),
         "learned, told the truth, bridge 30 times as fast": bilevel(told, bridge_pace=30.0),
     }
-    study = compare(jax.random.key(0), [split], methods)
+    study = compare(jax.random.key(0), [split], methods, cells=cells)
     values = study.values.groupby("method", sort=False).revenue.mean().to_dict()
     test, truth, logs = split.exam.test, split.exam.truth, split.task.observed
     assert truth is not None
     assert isinstance(logs, Trial)
-    budgets, people = jnp.asarray(split.task.budgets), logs.x
+    budgets = jnp.asarray(split.task.budgets)
 
     def predicted(name: str, x: Array) -> Outcomes:
         return methods[name].predict(study.cells[name][0].params, x)
@@ -113,8 +114,8 @@ def values_of(config: Config, split: Split) -> list[dict[str, object]]:
 
     ends = [predicted(name, test.x) for name in ("logs alone, by shares", TWO_STAGE)]
     values["each prediction the nearest to its truth"] = value(nearest(ends[0], ends[1], truth))
-    many = [predicted(name, people) for name in ("logs alone, by shares", TWO_STAGE)]
-    gates = fitted_gates(many, population(split.task.seed).outcomes(people), people, budgets)
+    many = [predicted(name, logs.x) for name in ("logs alone, by shares", TWO_STAGE)]
+    gates = fitted_gates(logs, many, population(split.task.seed).outcomes(logs.x), budgets)
     values["a network of gates, fitted to the truth of the logs' people"] = value(
         mixed(gates(test.x), ends[0], ends[1])
     )
@@ -132,7 +133,7 @@ def true_scores(seed: int, trial: Trial, outcomes_hat: Outcomes) -> Scores:
 
 
 def mixed(gates: Outcomes, logs: Outcomes, trial: Outcomes) -> Outcomes:
-    """W y_trial + (1 - w) y_logs."""
+    """Return w y_trial + (1 - w) y_logs."""
     return jax.tree.map(lambda w, low, high: w * high + (1 - w) * low, gates, logs, trial)
 
 
@@ -145,27 +146,30 @@ def nearest(logs: Outcomes, trial: Outcomes, truth: Outcomes) -> Outcomes:
     return mixed(jax.tree.map(gate, logs, trial, truth), logs, trial)
 
 
-def fitted_gates(ends: list[Outcomes], truth: Outcomes, x: Array, budgets: Array):
+def fitted_gates(logs: Trial, ends: list[Outcomes], truth: Outcomes, budgets: Array) -> Callable[[Array], Outcomes]:
     """A network of gates whose mixed predictions decide well by the truth, PL in everybody's own unit."""
     bridge = NetworkConfig(link="sigmoid").build(truth.r.shape[1])
     k = constants.fitted(truth, budgets)
     own = scores.in_own_units(scores.truth(truth), scores.outcome_scale(truth))
-    optimiser = optax.adam(optax.cosine_decay_schedule(3e-3, 2000))
-    params = bridge.init(jax.random.key(0), x[:1])
+    # The last tenth chooses the epoch.
+    cut = logs.rows // 10 * 9
+    train, valid = (
+        jax.tree.map(lambda leaf, part=part: leaf[part], (*ends, own)) for part in (slice(cut), slice(cut, None))
+    )
 
-    def loss(params, rows: Array) -> Array:
-        some = jax.tree.map(lambda leaf: leaf[rows], (ends, own))
-        return decision.entropy_regularised(mixed(bridge.apply(params, x[rows]), some[0][0], some[0][1]), some[1], k)
+    def loss(gates: Outcomes, known: tuple[Outcomes, Outcomes, Scores]) -> Array:
+        return decision.entropy_regularised(mixed(gates, known[0], known[1]), known[2], k)
 
-    def step(state, key: Array):
-        params, memory = state
-        rows = jax.random.randint(key, (1024,), 0, x.shape[0])
-        updates, memory = optimiser.update(jax.grad(loss)(params, rows), memory, params)
-        return (optax.apply_updates(params, updates), memory), None
-
-    keys = jax.random.split(jax.random.key(1), 2000)
-    (params, _), _ = jax.jit(lambda begin: jax.lax.scan(step, begin, keys))((params, optimiser.init(params)))
-    return partial(bridge.apply, params)
+    stage = Stage(
+        bridge,
+        lambda gates, rows, shared: loss(gates, rows.extra),
+        lambda gates, known: -loss(gates, known),
+        FitConfig(epochs=40, batch_size=1024, learning_rate=3e-3),
+    )
+    people = take(logs, jnp.arange(cut))
+    start = bridge.init(jax.random.key(0), logs.x[:1])
+    fitted = fit(jax.random.key(1), start, Rows(people, train), None, Validation(logs.x[cut:], valid), stage)
+    return partial(bridge.apply, fitted.params)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from jax import Array
 from dfcl_jax.data import Task
 from dfcl_jax.errors import refuse
 from dfcl_jax.losses import prediction_loss
-from dfcl_jax.methods.gradient import count_all, fit_new, refuse_unless_plain, within_seen
+from dfcl_jax.methods.gradient import count_all, fit_network, refuse_unless_plain, with_units, within_seen
 from dfcl_jax.methods.method import Log
 from dfcl_jax.methods.observed import in_memory
 from dfcl_jax.methods.over_seeds import OverSeeds
@@ -72,7 +72,8 @@ class ByLoss(OverSeeds):
             return -prediction_loss(outcomes, trial)
 
         stage = Stage(model, OfNetwork(loss), accuracy, self.training)
-        return fit_new(key, counted, stage, seeds, log.stage("", self.training.epochs, all_rows(tasks)))
+        told = log.stage("", self.training.epochs, all_rows(tasks))
+        return with_units(fit_network(key, counted, stage, seeds, told), counted)
 
 
 @partial(jax.jit, static_argnums=0)

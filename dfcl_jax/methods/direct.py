@@ -12,11 +12,11 @@ from jax import Array
 from dfcl_jax import losses, scores
 from dfcl_jax.data import Task
 from dfcl_jax.errors import check_option, refuse
-from dfcl_jax.methods.gradient import build, count, keys_for
+from dfcl_jax.methods.gradient import build, count, fit_network
 from dfcl_jax.methods.method import Log
 from dfcl_jax.models import NetworkConfig, Params
 from dfcl_jax.solvers import surfaces_from_slopes
-from dfcl_jax.train import ONE_SEED, FitConfig, Rows, Stage, Validation, fit, mesh_of, predict
+from dfcl_jax.train import ONE_SEED, FitConfig, Rows, Stage, predict
 from dfcl_jax.types import Outcomes, Trial, num_arms
 
 Kind = Literal["roi", "marginal_utility", "direct_rank", "uplift_rank"]
@@ -71,7 +71,6 @@ class Direct:
         own = float(_own_return(sample))
         sample, valid = (trial._replace(c=trial.c * own * self.most) for trial in (sample, valid))
         model = build(self.network, m - 1)
-        init_key, order_key = (keys_for(jax.random.fold_in(key, k), counted, ONE_SEED) for k in (0, 1))
 
         def objective(outcomes: Outcomes, rows: Rows, shared: None) -> Array:
             return self._loss(outcomes.r, rows.trial)
@@ -79,18 +78,15 @@ class Direct:
         def accuracy(outcomes: Outcomes, trial: Trial) -> Array:
             return -self._loss(outcomes.r, trial)
 
-        fitted = fit(
-            order_key,
-            model.init(init_key, sample.x[:1]),
-            Rows(sample),
-            None,
-            Validation(valid.x, valid),
+        net = fit_network(
+            key,
+            counted._replace(sample=sample, valid=valid),
             Stage(model, objective, accuracy, self.training),
-            mesh=mesh_of(self.training),
-            log=log.stage("", self.training.epochs, sample.rows),
+            ONE_SEED,
+            log.stage("", self.training.epochs, sample.rows),
         )
         return {
-            "net": fitted.params,
+            "net": net,
             "return": jnp.asarray(own * self.most) * counted.units.r / counted.units.c,
             "steps": jnp.asarray(steps, sample.c.dtype),
             "rank": jnp.asarray(rank, jnp.int32),

@@ -13,7 +13,7 @@ from dfcl_jax import metrics, scores
 from dfcl_jax.data import Task
 from dfcl_jax.errors import refuse
 from dfcl_jax.models import Link, Model, NetworkConfig, Params
-from dfcl_jax.train import FitConfig, Rows, Seeds, Stage, StageLog, Validation, fit, mesh_of, predict
+from dfcl_jax.train import FitConfig, Rows, Seeds, Stage, StageLog, Streamed, Validation, fit, mesh_of, predict
 from dfcl_jax.types import (
     Outcomes,
     Source,
@@ -124,21 +124,43 @@ def refuse_unless_plain(training: FitConfig, of: str) -> None:
             refuse(f"{name} of {of}", found=getattr(training, name), expected="the default")
 
 
-def fit_new(key: Array, counted: Counted, stage: Stage, seeds: Seeds, log: StageLog) -> Params:
-    """Train a new network on people in memory, judged by its predictions of validation people: its `with_units`."""
+def fit_network(
+    key: Array,
+    counted: Counted,
+    stage: Stage,
+    seeds: Seeds,
+    log: StageLog,
+    *,
+    rows: Rows | Streamed | None = None,
+    judge: Any = None,
+    begin: Params | None = None,
+) -> Params:
+    """Train the network of a stage on the people of tasks, in the model's units.
+
+    Args:
+        key: initial parameters and the order of batches.
+        counted: the tasks.
+        stage: what is trained, and how.
+        seeds: how many tasks there are.
+        log: what is told.
+        rows: training people, with what the objective needs of them; the sample if not given.
+        judge: what predictions of the validation people are judged by; those people if not given.
+        begin: where training starts; new parameters if not given.
+    """
     init_keys, order_keys = (keys_for(jax.random.fold_in(key, k), counted, seeds) for k in (0, 1))
-    fitted = fit(
+    if begin is None:
+        begin = seeds.each(lambda k, x: stage.model.init(k, x[:1]))(init_keys, counted.sample.x)
+    return fit(
         order_keys,
-        seeds.each(lambda k, x: stage.model.init(k, x[:1]))(init_keys, counted.sample.x),
-        Rows(counted.sample),
+        begin,
+        Rows(counted.sample) if rows is None else rows,
         None,
-        Validation(counted.valid.x, counted.valid),
+        Validation(counted.valid.x, counted.valid if judge is None else judge),
         stage,
         seeds=seeds,
         mesh=mesh_of(stage.config),
         log=log,
-    )
-    return with_units(fitted.params, counted)
+    ).params
 
 
 @partial(jax.jit, static_argnums=0)

@@ -1,7 +1,5 @@
 """Propensities of logs that do not state them, learned from who had what."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import optax
@@ -9,12 +7,15 @@ from jax import Array
 
 from dfcl_jax.methods.gradient import build
 from dfcl_jax.models import NetworkConfig
-from dfcl_jax.types import Trial, num_arms
+from dfcl_jax.train import FitConfig, MeanOverRows, Rows, Stage, Validation, fit, predict
+from dfcl_jax.types import Outcomes, Trial, num_arms, take
 
 NETWORK = NetworkConfig(hidden=(32,))
-EPOCHS, BATCH, RATE = 20, 512, 3e-3
+TRAINING = FitConfig(epochs=20, batch_size=512, learning_rate=3e-3, weight_decay=1e-2)
 # Least propensity: it bounds weights by 1 / 0.02, at the price of a bias where a treatment is rarer than that.
 FLOOR = 0.02
+# Of so many people one chooses the epoch.
+_HELD_OUT = 10
 
 
 def with_learned_propensities(key: Array, trial: Trial) -> Trial:
@@ -24,33 +25,20 @@ def with_learned_propensities(key: Array, trial: Trial) -> Trial:
     what a trial gives everybody bounds them from below, also where the logs' policy never gave a treatment (the balance
     heuristic of importance sampling, Veach and Guibas 1995).
     """
-    return trial._replace(p=_learned(key, trial.x, trial.t, num_arms(trial)).astype(trial.r.dtype))
+    model = build(NETWORK, num_arms(trial))
+    cut_key, init_key, order_key = jax.random.split(key, 3)
+    order = jax.random.permutation(cut_key, trial.rows)
+    valid, train = (take(trial, part) for part in jnp.split(order, [-(-trial.rows // _HELD_OUT)]))
+    stage = Stage(model, MeanOverRows(_misfit), _fit_of, TRAINING)
+    net = fit(order_key, model.init(init_key, trial.x[:1]), Rows(train), None, Validation(valid.x, valid), stage).params
+    p = jnp.maximum(jax.nn.softmax(predict(model, net, trial.x).r, axis=1), FLOOR)
+    return trial._replace(p=(p / p.sum(axis=1, keepdims=True)).astype(trial.r.dtype))
 
 
-@partial(jax.jit, static_argnames="m")
-def _learned(key: Array, x: Array, t: Array, m: int) -> Array:
-    model = build(NETWORK, m)
-    n = x.shape[0]
-    size = min(BATCH, n)
-    batches = n // size
-    init_key, order_key = jax.random.split(key)
-    optimiser = optax.adamw(optax.cosine_decay_schedule(RATE, EPOCHS * batches), weight_decay=1e-2)
-    params = model.init(init_key, x[:1])
+def _misfit(outcomes: Outcomes, rows: Rows, shared: None) -> Array:
+    """Cross-entropy of the treatments, whose logits stand in the place of revenue."""
+    return optax.softmax_cross_entropy_with_integer_labels(outcomes.r, rows.trial.t).mean()
 
-    def loss(params: object, rows: Array) -> Array:
-        logits = model.apply(params, x[rows]).r
-        return optax.softmax_cross_entropy_with_integer_labels(logits, t[rows]).mean()
 
-    def step(state: tuple, rows: Array) -> tuple[tuple, None]:
-        params, memory = state
-        updates, memory = optimiser.update(jax.grad(loss)(params, rows), memory, params)
-        return (optax.apply_updates(params, updates), memory), None
-
-    def epoch(state: tuple, key: Array) -> tuple[tuple, None]:
-        order = jax.random.permutation(key, n)[: batches * size].reshape(batches, size)
-        return jax.lax.scan(step, state, order)
-
-    keys = jax.random.split(order_key, EPOCHS)
-    (params, _), _ = jax.lax.scan(epoch, (params, optimiser.init(params)), keys)
-    p = jnp.maximum(jax.nn.softmax(model.apply(params, x).r, axis=1), FLOOR)
-    return p / p.sum(axis=1, keepdims=True)
+def _fit_of(outcomes: Outcomes, trial: Trial) -> Array:
+    return -_misfit(outcomes, Rows(trial), None)

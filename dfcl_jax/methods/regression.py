@@ -12,7 +12,7 @@ from jax import Array
 from dfcl_jax.data import Task
 from dfcl_jax.data.clusters import apart_from, random_order
 from dfcl_jax.errors import refuse
-from dfcl_jax.methods.gradient import Counted, build, count_all, in_memory, keys_for, with_units, within_seen
+from dfcl_jax.methods.gradient import Counted, build, count_all, fit_network, in_memory, with_units, within_seen
 from dfcl_jax.methods.method import Log, Method
 from dfcl_jax.methods.over_seeds import OverSeeds
 from dfcl_jax.methods.two_stage import TwoStage
@@ -25,9 +25,6 @@ from dfcl_jax.train import (
     Seeds,
     Stage,
     StageLog,
-    Validation,
-    fit,
-    mesh_of,
 )
 from dfcl_jax.types import Outcomes, Trial, Units, num_arms, stack, take
 
@@ -148,9 +145,6 @@ def regress(
     """
     seeds, counted = known.seeds, known.counted
     model = build(network, num_arms(counted.sample))
-    init_keys, order_keys = (keys_for(jax.random.fold_in(key, k), counted, seeds) for k in (0, 1))
-    if begin is None:
-        begin = seeds.each(lambda k, x: model.init(k, x[:1]))(init_keys, counted.sample.x)
 
     def objective(outcomes: Outcomes, rows: Rows, shared: None) -> Array:
         return loss(outcomes, rows.extra)
@@ -160,18 +154,17 @@ def regress(
 
     # What makes them may be an object that `jit` cannot refer to.
     of_people = jax.jit(lambda *people: seeds.each(given)(*people))
-    fitted = fit(
-        order_keys,
-        begin,
-        Rows(counted.sample, of_people(counted.sample, known.hat)),
-        None,
-        Validation(counted.valid.x, of_people(counted.valid, known.valid_hat)),
+    net = fit_network(
+        key,
+        counted,
         Stage(model, MeanOverRows(objective), accuracy, training),
-        seeds=seeds,
-        mesh=mesh_of(training),
-        log=log,
+        seeds,
+        log,
+        rows=Rows(counted.sample, of_people(counted.sample, known.hat)),
+        judge=of_people(counted.valid, known.valid_hat),
+        begin=begin,
     )
-    return with_units(fitted.params, counted)
+    return with_units(net, counted)
 
 
 def all_rows(tasks: Sequence[Task]) -> int:

@@ -1,11 +1,13 @@
 """Segment policy: groups of people who are predicted alike, each with the trial's own means."""
 
+import warnings
 from dataclasses import dataclass, field
-from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+from scipy.cluster.vq import kmeans2
 
 from dfcl_jax import scores
 from dfcl_jax.data import Task
@@ -89,23 +91,10 @@ def _closest(z: Array, centres: Array) -> Array:
     return ((centres**2).sum(axis=1)[None, :] - 2 * z @ centres.T).argmin(axis=1)
 
 
-@partial(jax.jit, static_argnums=2)
 def _centres(key: Array, z: Array, k: int) -> Array:
-    """Centres of k groups of z [n, d] by Lloyd's rounds; a group that loses everybody stays.
-
-    They begin at people drawn with a chance that rises with the squared distance to those drawn before (k-means++).
-    """
-
-    def more(g: int, state: tuple[Array, Array]) -> tuple[Array, Array]:
-        centres, far = state
-        next_one = z[jax.random.categorical(jax.random.fold_in(key, g), jnp.log(far))]
-        apart = ((z - next_one[None, :]) ** 2).sum(axis=1)
-        return centres.at[g].set(next_one), jnp.minimum(far, apart)
-
-    def nearer(_: int, centres: Array) -> Array:
-        mine = jax.nn.one_hot(_closest(z, centres), k, dtype=z.dtype)
-        size = mine.sum(axis=0)[:, None]
-        return jnp.where(size > 0, mine.T @ z / jnp.maximum(size, 1), centres)
-
-    begin = (jnp.zeros((k, z.shape[1]), z.dtype), jnp.full(z.shape[0], jnp.finfo(z.dtype).max))
-    return jax.lax.fori_loop(0, _ROUNDS, nearer, jax.lax.fori_loop(0, k, more, begin)[0])
+    """Centres of k groups of z [n, d]; a group that loses everybody stays as it is."""
+    seed = int(jax.random.bits(key))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "One of the clusters is empty")
+        centres, _ = kmeans2(np.asarray(z, np.float64), k, iter=_ROUNDS, minit="++", rng=np.random.default_rng(seed))
+    return jnp.asarray(centres, z.dtype)

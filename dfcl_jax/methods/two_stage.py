@@ -16,7 +16,7 @@ from dfcl_jax.methods.gradient import (
     build,
     cost_curve_area,
     count_all,
-    keys_for,
+    fit_network,
     predict_money,
     refuse_unless_rising,
     refuse_unless_two,
@@ -33,9 +33,6 @@ from dfcl_jax.train import (
     Seeds,
     Stage,
     Streamed,
-    Validation,
-    fit,
-    mesh_of,
 )
 from dfcl_jax.types import Outcomes, Trial, Units, in_units, num_arms
 
@@ -82,9 +79,6 @@ class TwoStage(OverSeeds):
             for task in tasks:
                 refuse_unless_rising(task)
         model = build(self.network, num_arms(counted.sample))
-        key = jax.random.fold_in(key, 0)
-        init_keys, order_keys = (keys_for(jax.random.fold_in(key, k), counted, seeds) for k in (0, 1))
-        init = seeds.each(lambda k, x: model.init(k, x[:1]))(init_keys, counted.sample.x)
 
         def objective(outcomes: Outcomes, rows: Rows, shared: None) -> Array:
             return prediction_loss(outcomes, rows.trial, kind=self.loss)
@@ -95,21 +89,16 @@ class TwoStage(OverSeeds):
         def prepare(trial: Trial, units: Units) -> Rows:
             return Rows(in_units(trial, units))
 
-        train = tasks[0].train
-        fitted = fit(
-            order_keys,
-            init,
-            Streamed(train, prepare, counted.units) if isinstance(train, StreamedTrial) else Rows(counted.sample),
-            None,
-            Validation(counted.valid.x, counted.valid),
-            Stage(
-                model, MeanOverRows(objective), cost_curve_area if self.select == "aucc" else accuracy, self.training
-            ),
-            seeds=seeds,
-            mesh=mesh_of(self.training),
-            log=log.stage("", self.training.epochs, sum(task.train.rows for task in tasks)),
+        train, validate = tasks[0].train, cost_curve_area if self.select == "aucc" else accuracy
+        net = fit_network(
+            jax.random.fold_in(key, 0),
+            counted,
+            Stage(model, MeanOverRows(objective), validate, self.training),
+            seeds,
+            log.stage("", self.training.epochs, sum(task.train.rows for task in tasks)),
+            rows=Streamed(train, prepare, counted.units) if isinstance(train, StreamedTrial) else None,
         )
-        return with_units(fitted.params, counted)
+        return with_units(net, counted)
 
     def check_outcomes(self, outcomes: dict[str, ArrayLike]) -> None:
         """Refuse outcomes, by name, that the network cannot predict: other than 0 to 1 for one of probabilities."""

@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from dfcl_jax.data import StreamedTrial, Task
+from dfcl_jax.data import Task
 from dfcl_jax.errors import refuse
-from dfcl_jax.methods.gradient import build, count_all, fit_new, within_seen
+from dfcl_jax.methods.gradient import build, count_all, fit_network, with_units, within_seen
 from dfcl_jax.methods.method import Log
+from dfcl_jax.methods.observed import in_memory
 from dfcl_jax.methods.over_seeds import OverSeeds
 from dfcl_jax.methods.regression import all_rows
 from dfcl_jax.models import NetworkConfig, Params
@@ -78,8 +79,7 @@ class ZeroInflated(OverSeeds):
 
     def _fit(self, key: Array, tasks: Sequence[Task], log: Log, seeds: Seeds) -> Params:
         for task in tasks:
-            if isinstance(task.train, StreamedTrial):
-                refuse("training people of a zero-inflated head", found="a streamed trial", expected="one in memory")
+            in_memory(task.train, "ZeroInflated")
         counted = count_all(tasks, "identity", seeds, multiple=self.training.devices)
         least = float(counted.sample.r.min())
         if least < 0:
@@ -93,4 +93,5 @@ class ZeroInflated(OverSeeds):
             return -zero_inflated_loss(raw, trial)
 
         stage = Stage(model, MeanOverRows(objective), accuracy, self.training)
-        return fit_new(key, counted, stage, seeds, log.stage("", self.training.epochs, all_rows(tasks)))
+        told = log.stage("", self.training.epochs, all_rows(tasks))
+        return with_units(fit_network(key, counted, stage, seeds, told), counted)

@@ -90,10 +90,9 @@ def _beside_logs(opened: Opened, config: TableConfig, columns: Columns) -> Opene
         own = logs._replace(encoder=split.encoder)
         return split._replace(task=split.task._replace(observed=jax.tree.map(jnp.asarray, own.read()) if fits else own))
 
-    sample = logs.sample(2**18)
-    checksum = zlib.crc32(np.asarray(sample.r).tobytes(), opened.checksum + logs.rows)
+    data = checksum(np.array([opened.checksum, logs.rows]), *jax.tree.leaves(logs.sample(2**18)))
     notes = [*opened.notes, *map("Logs: {}".format, logs.notes)]
-    return opened._replace(splits=list(map(beside, opened.splits)), checksum=checksum, notes=notes)
+    return opened._replace(splits=list(map(beside, opened.splits)), checksum=data, notes=notes)
 
 
 def _limit(config: TableConfig) -> float:

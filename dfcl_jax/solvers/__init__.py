@@ -14,7 +14,7 @@ from dfcl_jax.solvers.implicit import (
     hessian_product,
     implicit_hypergradient,
 )
-from dfcl_jax.solvers.multiplier import Crossing, bisect, lams_for_budgets, largest_multiplier, multiplier
+from dfcl_jax.solvers.multiplier import lams_for_budgets, largest_multiplier, multiplier
 from dfcl_jax.solvers.path import BudgetPath, PathPoint, budget_path
 from dfcl_jax.solvers.perturbed import perturbed
 from dfcl_jax.solvers.slopes import surfaces_from_slopes
@@ -25,7 +25,6 @@ __all__ = [
     "BudgetPath",
     "Commitment",
     "ConstrainedAllocation",
-    "Crossing",
     "Hull",
     "PathPoint",
     "Rule",
@@ -34,7 +33,6 @@ __all__ = [
     "allocate",
     "allocate_within",
     "argmin",
-    "bisect",
     "budget_path",
     "check_budgets",
     "chosen_budgets",

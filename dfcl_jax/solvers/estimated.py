@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from dfcl_jax.solvers.multiplier import for_each, largest_multiplier, least, to_bits, to_float
+from dfcl_jax.solvers.multiplier import for_each, largest_multiplier, least_multiplier
 from dfcl_jax.types import Outcomes
 
 # People of a large batch who tell about where its multipliers are.
@@ -28,29 +28,15 @@ def crossings(outcomes: Outcomes, spend: Array, size: Array | None, budgets: Arr
         budgets: cost per person, [b]; NaN gives NaN.
     """
     ceiling = largest_multiplier(outcomes)
-    high = to_bits(ceiling)
-    low = jnp.full_like(high, -1)
     arms = _Arms(outcomes.r.T, outcomes.c.T, spend.T, None if size is None else size.T)
     n = outcomes.r.shape[0]
-    sampled = n >= 4 * SAMPLE
-    some = jax.tree.map(lambda surface: surface[:, :: n // SAMPLE], arms) if sampled else arms
+    some = jax.tree.map(lambda surface: surface[:, :: n // SAMPLE], arms) if n >= 4 * SAMPLE else None
 
     def at(budget: Array) -> Array:
-        def fits(arms: _Arms, bits: Array) -> Array:
-            return arms.overspend(to_float(bits, ceiling.dtype), budget) <= 0
+        def among(people: _Arms, near: Array | None = None) -> Array:
+            return least_multiplier(lambda lam: people.overspend(lam, budget) <= 0, ceiling, near=near)
 
-        within = low, high
-        if sampled:
-            near = least(lambda bits: fits(some, bits), *within)
-            # About 1% of the multiplier to each side, in bits; beyond it the whole rest.
-            width = 2 ** (17 if high.dtype == jnp.int32 else 46)
-            below, above = jnp.maximum(near - width, 0), jnp.minimum(near + width, high)
-            below_fits, above_fits = fits(arms, below), fits(arms, above)
-            within = (
-                jnp.where(below_fits, low, jnp.where(above_fits, below, above)),
-                jnp.where(below_fits, below, jnp.where(above_fits, above, high)),
-            )
-        lam = to_float(least(lambda bits: fits(arms, bits), *within), ceiling.dtype)
+        lam = among(arms, None if some is None else among(some))
         return jnp.where(jnp.isnan(budget), budget, lam)
 
     return for_each(at, budgets)

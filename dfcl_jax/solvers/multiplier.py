@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,55 +34,13 @@ def largest_multiplier(outcomes: Outcomes) -> Array:
     return jnp.clip(2 * slope.max() + jnp.finfo(slope.dtype).tiny, 0, jnp.finfo(slope.dtype).max ** 0.5)
 
 
-def to_bits(x: Array) -> Array:
-    """Read non-negative floats as integers, which have the order of the floats."""
+def _to_bits(x: Array) -> Array:
+    # Read as integers, the bit patterns of non-negative floats have the order of the floats.
     return jax.lax.bitcast_convert_type(x, jnp.int64 if x.dtype == jnp.float64 else jnp.int32)
 
 
-def to_float(bits: Array, dtype: jnp.dtype) -> Array:
-    """Undo `to_bits`."""
+def _to_float(bits: Array, dtype: jnp.dtype) -> Array:
     return jax.lax.bitcast_convert_type(bits, dtype)
-
-
-class Crossing(NamedTuple):
-    """The point where the spend of decisions crosses a budget, and the decisions on both sides of it."""
-
-    lam: Array  # [] the least multiplier whose decisions are within the budget
-    within: Array  # [n] the decisions at lam
-    over: Array  # [n] the decisions just below lam, which overspend; equal to `within` if lam is 0
-
-
-def bisect(
-    decide: Callable[[Array], Array], spend: Callable[[Array], Array], budget: Array, ceiling: Array
-) -> Crossing:
-    """Find the least lam in [0, ceiling] with spend(decide(lam)) <= budget, for a spend that decreases in lam.
-
-    Non-negative floats have the order of their bit patterns. Halving the integers between two patterns therefore ends
-    at the exact float after at most as many steps as it has bits, whatever the scale of lam. The spend at `ceiling` is
-    assumed to be within the budget. If spend is not monotone (an estimate from data), the result is one of the
-    crossings.
-
-    The result lies at a tie, where the same decision in other compiled code may round to the other side. So the
-    decisions returned are exactly those whose spend was measured.
-    """
-
-    def halve(bracket: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
-        low, high, over, within = bracket
-        middle = low + (high - low) // 2
-        arm = decide(to_float(middle, ceiling.dtype))
-        fits = spend(arm) <= budget
-        return (
-            jnp.where(fits, low, middle),
-            jnp.where(fits, middle, high),
-            jnp.where(fits, over, arm),
-            jnp.where(fits, arm, within),
-        )
-
-    # -1 is below the pattern of 0.0, so that lam = 0 can be the result.
-    bits = to_bits(ceiling)
-    start = (jnp.full_like(bits, -1), bits, decide(jnp.zeros_like(ceiling)), decide(ceiling))
-    _, high, over, within = jax.lax.while_loop(lambda bracket: bracket[1] - bracket[0] > 1, halve, start)
-    return Crossing(to_float(high, ceiling.dtype), within, over)
 
 
 def least(fits: Callable[[Array], Array], low: Array, high: Array) -> Array:
@@ -98,6 +55,33 @@ def least(fits: Callable[[Array], Array], low: Array, high: Array) -> Array:
     return jax.lax.while_loop(lambda bracket: bracket[1] - bracket[0] > 1, halve, (low, high))[1]
 
 
+def least_multiplier(fits: Callable[[Array], Array], ceiling: Array, *, near: Array | None = None) -> Array:
+    """Find the least lam in [0, ceiling] with fits(lam), which must hold from there on; it is assumed at `ceiling`.
+
+    Non-negative floats have the order of their bit patterns. Halving the integers between two patterns therefore ends
+    at the exact float after at most as many steps as it has bits, whatever the scale of lam. If `fits` is not monotone,
+    as where it is estimated from data, the result is one at which it begins to hold. A guess `near` spares almost half
+    of the steps if it is within 1% of the result.
+    """
+    # -1 is below the pattern of 0.0, so that lam = 0 can be the result.
+    high = _to_bits(ceiling)
+    low = jnp.full_like(high, -1)
+
+    def fit_bits(bits: Array) -> Array:
+        return fits(_to_float(bits, ceiling.dtype))
+
+    if near is not None:
+        # About 1% of the guess to each side, in bits; beyond it the whole rest.
+        width = 2 ** (17 if high.dtype == jnp.int32 else 46)
+        below, above = jnp.maximum(_to_bits(near) - width, 0), jnp.minimum(_to_bits(near) + width, high)
+        below_fits, above_fits = fit_bits(below), fit_bits(above)
+        low, high = (
+            jnp.where(below_fits, low, jnp.where(above_fits, below, above)),
+            jnp.where(below_fits, below, jnp.where(above_fits, above, high)),
+        )
+    return _to_float(least(fit_bits, low, high), ceiling.dtype)
+
+
 def hull_multiplier(hull: Hull, budget: Array, weights: Array | None = None) -> Array:
     """Find the least lam at which all hull steps steeper than lam cost at most `budget` per person, [].
 
@@ -107,13 +91,9 @@ def hull_multiplier(hull: Hull, budget: Array, weights: Array | None = None) -> 
 
     def search(steps: int) -> Array:
         few = Hull(hull.arm, hull.cost[: steps + 1], hull.slope[:steps])
-        ceiling = few.slope.max()
-
-        def fits(bits: Array) -> Array:
-            return over_budget(costs_above(few, to_float(bits, ceiling.dtype)), budget, weights).hi <= 0
-
-        bits = to_bits(ceiling)
-        return to_float(least(fits, jnp.full_like(bits, -1), bits), ceiling.dtype)
+        return least_multiplier(
+            lambda lam: over_budget(costs_above(few, lam), budget, weights).hi <= 0, few.slope.max()
+        )
 
     # Of many treatments few are on a hull. The search passes over its first steps alone if nobody takes more.
     steps = hull.slope.shape[0]

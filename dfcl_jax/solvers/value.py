@@ -9,7 +9,7 @@ from dfcl_jax.errors import is_concrete, refuse
 from dfcl_jax.solvers.checks import check_budget, check_budgets, check_outcomes
 from dfcl_jax.solvers.decision import soft
 from dfcl_jax.solvers.hull import Hull, at_level, level_above, upper_hull
-from dfcl_jax.solvers.multiplier import bisect, hull_multiplier, over_budget
+from dfcl_jax.solvers.multiplier import hull_multiplier, least_multiplier, over_budget
 from dfcl_jax.sums import exact_sum
 from dfcl_jax.types import Outcomes
 
@@ -109,7 +109,7 @@ def _soft_spend(outcomes: Outcomes, lam: Array, temperature: Array) -> Array:
 @jax.custom_vjp
 def _soft_multiplier(outcomes: Outcomes, budget: Array, temperature: Array) -> Array:
     ceiling = jnp.asarray(jnp.finfo(outcomes.c.dtype).max, outcomes.c.dtype)
-    return bisect(lambda lam: lam, lambda lam: _soft_spend(outcomes, lam, temperature), budget, ceiling).lam
+    return least_multiplier(lambda lam: _soft_spend(outcomes, lam, temperature) <= budget, ceiling)
 
 
 def _soft_multiplier_fwd(

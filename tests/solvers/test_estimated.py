@@ -40,3 +40,23 @@ def test_sizes_weigh_people():
     taken = np.cumsum(np.asarray(size)[order, 0])
     expected = gain[order][int((taken <= 0.3 * 2 * N).sum())]
     np.testing.assert_array_equal(found, [expected])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_where_many_tie_the_spend_is_within_the_budget_at_the_multiplier_and_above_it_just_below(seed):
+    """Six kinds of people, many of each: the multiplier sits at a tie of a sixth of them."""
+    rng = np.random.default_rng(seed)
+    revenue, cost = rng.normal(1, 1, (6, 3)), rng.uniform(0, 1, (6, 3))
+    cost = np.sort(cost, axis=1) if seed % 2 else cost
+    cost[:, 0] = 0
+    who = np.random.default_rng(seed).integers(0, 6, 500)
+    r, c = (np.asarray(surface, np.float32)[who] for surface in (revenue, cost))
+    for r_hat in (r, r + np.float32(0.1)):
+        outcomes = Outcomes(jnp.asarray(r_hat), jnp.asarray(c))
+        (lam,) = np.asarray(crossings(outcomes, outcomes.c, None, jnp.array([0.15], jnp.float32)), np.float64)
+        assert lam > 0
+        # A tie is decided after rounding in float32: a few units of 6e-8 to each side of it are certain.
+        sides = (np.argmax(r_hat - lam * (1 + side) * c.astype(np.float64), axis=1) for side in (1e-5, -1e-5))
+        within, over = (c[np.arange(500), arm].mean(dtype=np.float64) for arm in sides)
+        assert within <= 0.15 * (1 + 1e-6)
+        assert over > 0.15 * (1 - 1e-6)

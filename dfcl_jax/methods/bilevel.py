@@ -40,6 +40,8 @@ from dfcl_jax.train import (
     fit,
     make_bilevel_optimiser,
     make_bilevel_step,
+    mean_over_devices,
+    mesh_of,
     predict,
 )
 from dfcl_jax.types import Outcomes, Source, Trial, Units, in_units, num_arms, stack
@@ -89,7 +91,7 @@ class BiLevel(OverSeeds):
             refuse("bridge_pace", found=self.bridge_pace, expected="a finite number of at least 0")
         if self.upper.start.network.members > 1:
             refuse("members of a network in bi-level training", found=self.network.members, expected="1")
-        refuse_unless_plain(self.training, "bi-level training")
+        refuse_unless_plain(self.training, "bi-level training", also=())
 
     @property
     def network(self) -> NetworkConfig:
@@ -114,6 +116,7 @@ class BiLevel(OverSeeds):
             validate_of(self.upper),
             self.training,
             make_step=partial(make_bilevel_step, levels),
+            make_step_on_mesh=partial(make_bilevel_step, levels, mean=mean_over_devices),
             make_optimiser=partial(make_bilevel_optimiser, k=self.hypergradient.k, bridge_pace=self.bridge_pace),
             check=partial(check_hypergradients, self.hypergradient.k),
             renew=partial(self._renewed, begin),
@@ -126,6 +129,7 @@ class BiLevel(OverSeeds):
             Validation(counted.valid.x, begin.judge),
             stage,
             seeds=seeds,
+            mesh=mesh_of(self.training),
             log=log.stage("", self.training.epochs, sum(source.rows for source in observed)),
         )
         return with_units(fitted.params["target"], counted)

@@ -112,14 +112,14 @@ def with_units(net: Params, counted: Counted) -> Params:
     return {"net": net, "units": counted.units._asdict(), "costs": counted.costs}
 
 
-def refuse_unless_plain(training: FitConfig, of: str) -> None:
-    """Refuse what is only for losses of predictions alone: chunks, arithmetic, `through`, several devices.
+def refuse_unless_plain(training: FitConfig, of: str, *, also: Sequence[str] = ("devices",)) -> None:
+    """Refuse what is only for losses of predictions alone: chunks, arithmetic, `through`, and `also` other options.
 
     Raises:
         InputError: one of them that is not as it is by default.
     """
     plain = FitConfig()
-    for name in ("chunk", "compute", "through", "devices"):
+    for name in ("chunk", "compute", "through", *also):
         if getattr(training, name) != getattr(plain, name):
             refuse(f"{name} of {of}", found=getattr(training, name), expected="the default")
 

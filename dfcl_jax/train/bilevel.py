@@ -132,6 +132,7 @@ def hypergradient(
     predict: Callable[[Params], Any],
     lower: Callable[[Params, Any], Array],
     upper: Callable[[Params], Array],
+    mean: Callable[[Params], Params] = lambda tree: tree,
 ) -> Hyper:
     """The derivative of upper(theta*(phi)) by phi, with theta*(phi) = argmin_theta lower(phi, predict(theta)).
 
@@ -142,19 +143,21 @@ def hypergradient(
         predict: theta -> predictions of the batch.
         lower: (phi, predictions) -> lower loss, [].
         upper: theta -> upper loss, [].
+        mean: of derivatives of the lower loss over the devices, each of which has some of the batch.
     """
 
     def loss(phi: Params, theta: Params) -> Array:
         return lower(phi, predict(theta))
 
     def assumed(_: Any, now: Params) -> Params:
-        return jax.tree.map(lambda leaf, slope: leaf - how.rate * slope, now, jax.grad(loss, argnums=1)(phi, now))
+        slope = mean(jax.grad(loss, argnums=1)(phi, now))
+        return jax.tree.map(lambda leaf, slope: leaf - how.rate * slope, now, slope)
 
     if how.kind == "explicit":
         # d/dphi upper(theta - rate dL/dtheta)
         slope = jax.grad(upper)(assumed(None, theta))
         gradient = implicit_hypergradient(loss, phi, theta, jax.tree.map(lambda leaf: how.rate * leaf, slope))
-        return Hyper(gradient, jnp.zeros(()), jnp.zeros((), bool))
+        return Hyper(mean(gradient), jnp.zeros(()), jnp.zeros((), bool))
     theta = jax.lax.fori_loop(0, how.k, assumed, theta)
     at = partial(lower, phi)
     if how.curvature == "hessian":
@@ -162,10 +165,12 @@ def hypergradient(
     else:
         product = gauss_newton_product(predict, at, theta)
     slope = jax.grad(upper)(theta)
-    solved = conjugate_gradients(product, slope, damping=how.damping, steps=how.n_cg, tolerance=how.tolerance)
+    solved = conjugate_gradients(
+        lambda v: mean(product(v)), slope, damping=how.damping, steps=how.n_cg, tolerance=how.tolerance
+    )
     size = jnp.linalg.norm(ravel_pytree(slope)[0])
     residual = jnp.where(size == 0, 0, solved.residual / size)
-    return Hyper(implicit_hypergradient(loss, phi, theta, solved.x), residual, solved.negative)
+    return Hyper(mean(implicit_hypergradient(loss, phi, theta, solved.x)), residual, solved.negative)
 
 
 def make_bilevel_optimiser(
@@ -200,6 +205,8 @@ def make_bilevel_step(
     model: Model,
     objective: Objective,
     optimiser: optax.GradientTransformation,
+    *,
+    mean: Callable[[Params], Params] = lambda tree: tree,
 ) -> Step:
     """Make the step of bi-level training (B10).
 
@@ -213,6 +220,8 @@ def make_bilevel_step(
         model: `levels.deployed`.
         objective: the upper loss: (predictions of people of the trial, their rows, `Upper.terms`) -> [].
         optimiser: of `make_bilevel_optimiser`.
+        mean: over devices that each have equally many of a batch's observed people (`mean_over_devices`); lower losses
+            are means over people, and the trial is whole on every device.
 
     Raises:
         InputError: a teacher whose predictions are of another shape than the target's, when the step is traced.
@@ -235,6 +244,7 @@ def make_bilevel_step(
             predict=lambda theta: apply(theta, batch.trial.x),
             lower=lambda phi, outcomes: lower(phi, outcomes, batch),
             upper=lambda theta: objective(apply(theta, people.trial.x), people, shared.terms),
+            mean=mean,
         )
         # A target that has diverged has no hypergradient either, but that is not what is to be changed.
         failed = found.failed & _all_finite(learner.params["target"])
@@ -250,9 +260,9 @@ def make_bilevel_step(
             learner = jax.lax.cond(due, bridge_step, lambda learner, *_: learner, learner, batch, shared)
         phi, theta = learner.params["bridge"], learner.params["target"]
         loss, slope = jax.value_and_grad(lambda theta: lower(phi, apply(theta, batch.trial.x), batch))(theta)
-        learner = moved(learner, {"target": slope}, optimiser)
+        learner = moved(learner, {"target": mean(slope)}, optimiser)
         memory = _memory(learner)
-        return learner._replace(optimiser=memory._replace(batch=memory.batch + 1)), loss
+        return learner._replace(optimiser=memory._replace(batch=memory.batch + 1)), mean(loss)
 
     return step
 

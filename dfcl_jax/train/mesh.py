@@ -82,6 +82,11 @@ def step_on_mesh(
     return whole
 
 
+def mean_over_devices(tree: Any) -> Any:
+    """Return the mean of each leaf over the devices, within `spread`."""
+    return jax.lax.pmean(tree, AXIS)
+
+
 def share_of(objective: Objective | OfNetwork) -> Objective:
     """The share of the objective, and of its gradient, that the rows of this device add to those of the batch.
 

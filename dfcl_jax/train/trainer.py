@@ -63,7 +63,8 @@ def make_trainer(stage: Stage, n: int, *, mesh: Mesh | None = None) -> Trainer:
     usual = partial(make_step, chunk=config.chunk, through=config.through, compute=config.compute)
     build, predictions = stage.make_step or usual, partial(predict, model)
     if mesh is not None:
-        build, predictions = partial(step_on_mesh, build), partial(predict_on_mesh, predictions)
+        build = stage.make_step_on_mesh or partial(step_on_mesh, build)
+        predictions = partial(predict_on_mesh, predictions)
     step = build(model, stage.objective, optimiser)
     if config.average is not None:
         step = averaged(step, config.average)

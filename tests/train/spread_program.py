@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ import pandas as pd
 
 from dfcl_jax import InputError, Outcomes, Trial, TwoStage, data, losses, metrics, scores, solvers
 from dfcl_jax.data import Columns, open_trial
+from dfcl_jax.methods import SILENT, BiLevel
 from dfcl_jax.methods.catalogue import TWO_STAGE, standard
 from dfcl_jax.models import NetworkConfig, ensemble, mlp
 from dfcl_jax.study import compare
@@ -30,6 +32,7 @@ from dfcl_jax.train import (
     ALL_SEEDS,
     Checkpoints,
     FitConfig,
+    Hypergradient,
     Learner,
     MeanOverRows,
     Rows,
@@ -124,6 +127,18 @@ def studied(devices: int):
     splits = [data.split_simulation(draw, N, 120, budgets=(0.05, 0.1), seed=s) for s, draw in enumerate(draws)]
     study = compare(jax.random.key(0), splits, methods)
     return study.history[["loss", "value"]].to_numpy(), study.values.revenue.to_numpy()
+
+
+def two_levels(devices: int):
+    """The deployed parameters of bi-level training whose observed people are spread."""
+    training = FitConfig(epochs=2, batch_size=160, shards=SHARDS)
+    upper = standard(TwoStage(NetworkConfig(hidden=(8,)), training=training), training)["PL-centred"]
+    method = BiLevel(
+        upper=upper, training=replace(training, devices=devices), hypergradient=Hypergradient(k=2, n_cg=5, damping=1.0)
+    )
+    task = data.split_simulation(data.simulate.marketing(jax.random.key(0), 800, d=6), N, 120, budgets=(0.05,)).task
+    observed = data.simulate.marketing(jax.random.key(1), N, d=6).trial
+    return method.fit(jax.random.key(0), task._replace(observed=observed), SILENT)["net"]
 
 
 def flat(name: str, tree) -> dict[str, np.ndarray]:
@@ -221,7 +236,7 @@ def main(out: str, address: str = "", number: str = "1", process: str = "0", end
     result |= {f"epochs of {name}": np.array(run) for name, run in epochs.items()}
     if not address:
         result |= flat("fit on two", fitted(data_mesh(2))) | gradients(mesh) | plans(mesh)
-        result |= flat("study", studied(mesh.devices.size))
+        result |= flat("study", studied(mesh.devices.size)) | flat("two levels", two_levels(mesh.devices.size))
     np.savez(out, devices=mesh.devices.size, **result)  # pyright: ignore
 
 

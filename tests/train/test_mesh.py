@@ -84,6 +84,11 @@ def test_a_study_spread_over_devices_is_the_study_on_one(spread):
     assert_same(spread, program.flat("study", program.studied(1)), "study", rtol=1e-3, atol=1e-5)
 
 
+def test_bilevel_training_spread_over_devices_is_that_on_one(spread):
+    # Float32 sums in another order, through six Adam steps of the target and three of the bridge.
+    assert_same(spread, program.flat("two levels", program.two_levels(1)), "two levels", rtol=1e-3, atol=1e-5)
+
+
 def test_every_batch_has_equally_many_rows_of_each_shard_and_an_epoch_has_every_row():
     seen = []
 

@@ -24,7 +24,7 @@ import pandas as pd
 
 from dfcl_jax import InputError, Outcomes, Trial, TwoStage, data, losses, metrics, scores, solvers
 from dfcl_jax.data import Columns, open_trial
-from dfcl_jax.methods import SILENT, BiLevel
+from dfcl_jax.methods import SILENT, BiLevel, decisions
 from dfcl_jax.methods.catalogue import TWO_STAGE, standard
 from dfcl_jax.models import NetworkConfig, ensemble, mlp
 from dfcl_jax.study import compare
@@ -132,7 +132,7 @@ def studied(devices: int):
 def two_levels(devices: int):
     """The deployed parameters of bi-level training whose observed people are spread."""
     training = FitConfig(epochs=2, batch_size=160, shards=SHARDS)
-    upper = standard(TwoStage(NetworkConfig(hidden=(8,)), training=training), training)["PL-centred"]
+    upper = decisions(TwoStage(NetworkConfig(hidden=(8,)), training=training), training)["PL-centred"]
     method = BiLevel(
         upper=upper, training=replace(training, devices=devices), hypergradient=Hypergradient(k=2, n_cg=5, damping=1.0)
     )

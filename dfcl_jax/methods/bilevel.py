@@ -15,10 +15,11 @@ from dfcl_jax.losses.decision import primal_policy_learning
 from dfcl_jax.methods.decision import Begin, Decision, begin_from, objective_of, renewed, scored, validate_of
 from dfcl_jax.methods.gradient import (
     build,
+    divided_by,
     keys_for,
     predict_counted,
     predict_money,
-    refuse_unless_plain,
+    refuse_changed,
     with_units,
     within_seen,
 )
@@ -40,7 +41,6 @@ from dfcl_jax.train import (
     fit,
     make_bilevel_optimiser,
     make_bilevel_step,
-    mean_over_devices,
     mesh_of,
     predict,
 )
@@ -91,7 +91,7 @@ class BiLevel(OverSeeds):
             refuse("bridge_pace", found=self.bridge_pace, expected="a finite number of at least 0")
         if self.upper.start.network.members > 1:
             refuse("members of a network in bi-level training", found=self.network.members, expected="1")
-        refuse_unless_plain(self.training, "bi-level training", also=())
+        refuse_changed(self.training, "bi-level training", "chunk", "compute", "through")
 
     @property
     def network(self) -> NetworkConfig:
@@ -116,7 +116,6 @@ class BiLevel(OverSeeds):
             validate_of(self.upper),
             self.training,
             make_step=partial(make_bilevel_step, levels),
-            make_step_on_mesh=partial(make_bilevel_step, levels, mean=mean_over_devices),
             make_optimiser=partial(make_bilevel_optimiser, k=self.hypergradient.k, bridge_pace=self.bridge_pace),
             check=partial(check_hypergradients, self.hypergradient.k),
             renew=partial(self._renewed, begin),
@@ -124,7 +123,7 @@ class BiLevel(OverSeeds):
         fitted = fit(
             begin.key,
             {"target": begin.net, "bridge": phi},
-            _observed_rows(observed, begin),
+            _observed_rows(observed, begin, self.training.devices),
             Upper(rows, begin.terms(self.upper), trial_keys),
             Validation(counted.valid.x, begin.judge),
             stage,
@@ -147,7 +146,7 @@ class BiLevel(OverSeeds):
         return shared._replace(terms=renewed(self.upper, begin, params["target"], shared.terms))
 
 
-def _observed_rows(observed: list[Source], begin: Begin) -> Rows | Streamed:
+def _observed_rows(observed: list[Source], begin: Begin, devices: int) -> Rows | Streamed:
     """Observed people in the model's units, with the teacher's predictions of them."""
     units, seeds = begin.counted.units, begin.seeds
     first = observed[0]
@@ -158,7 +157,7 @@ def _observed_rows(observed: list[Source], begin: Begin) -> Rows | Streamed:
             return Rows(in_units(trial, units), predict(begin.model, net, trial.x))
 
         return Streamed(first, prepare, (units, begin.net))
-    in_memory = [source for source in observed if isinstance(source, Trial)]
+    in_memory = [divided_by(devices, source) for source in observed if isinstance(source, Trial)]
     people = stack(in_memory) if seeds.axes else in_memory[0]
     people = seeds.each(in_units)(people, units)
     return Rows(people, predict_counted(begin.model, seeds, begin.net, people.x))

@@ -11,7 +11,7 @@ from jax import Array
 from dfcl_jax.data import Task
 from dfcl_jax.errors import refuse
 from dfcl_jax.losses import prediction_loss
-from dfcl_jax.methods.gradient import count_all, fit_network, refuse_unless_plain, with_units, within_seen
+from dfcl_jax.methods.gradient import count_all, fit_network, refuse_changed, with_units, within_seen
 from dfcl_jax.methods.method import Log
 from dfcl_jax.methods.observed import in_memory
 from dfcl_jax.methods.over_seeds import OverSeeds
@@ -27,7 +27,8 @@ class ByLoss(OverSeeds):
     """A network that learns by a loss of its own; the checkpoint with the least prediction loss is kept.
 
     Raises:
-        InputError: members, or what `refuse_unless_plain` refuses; when it learns, people who are streamed.
+        InputError: members, several devices, or options for losses of predictions alone; when it learns, people who are
+            streamed.
     """
 
     network: NetworkConfig = field(default_factory=NetworkConfig)
@@ -41,7 +42,7 @@ class ByLoss(OverSeeds):
         if self.network.members > 1 or self.network.rises:
             found = f"{self.network.shape} of {self.network.members}"
             refuse(f"network of {name}", found=found, expected="one whose treatments have heads of their own")
-        refuse_unless_plain(self.training, name)
+        refuse_changed(self.training, name, "chunk", "compute", "through", "devices")
 
     @abstractmethod
     def model(self, m: int) -> Model:

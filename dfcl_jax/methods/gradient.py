@@ -51,9 +51,7 @@ def count(task: Task, link: Link, *, multiple: int = 1) -> Counted:
     an error of either weighs as it does in a decision. Both are 1 for a model of probabilities. No plan then depends
     on the money that revenue or cost is counted in.
     """
-    sample = in_memory(task.train)
-    if sample.rows % multiple:
-        sample = take(sample, jnp.arange(sample.rows // multiple * multiple))
+    sample = divided_by(multiple, in_memory(task.train))
     sample, valid = of_mean_weight(sample), of_mean_weight(task.valid)
     unit = 1.0 if link == "sigmoid" else mean_size(sample.r, sample.weight)
     price = 1.0 if link == "sigmoid" else _price(sample)
@@ -96,6 +94,12 @@ def in_memory(source: Source) -> Trial:
     return source if isinstance(source, Trial) else jax.tree.map(jnp.asarray, source.sample(SAMPLE))
 
 
+def divided_by(devices: int, people: Trial) -> Trial:
+    """The people without the last ones that so many devices do not divide."""
+    each, over = divmod(people.rows, devices)
+    return take(people, jnp.arange(each * devices)) if over else people
+
+
 def mean_size(outcome: Array, weight: Array | None = None) -> float:
     """Mean |y| of an outcome over people, and 1 where all are 0."""
     mean = float(mean_of_people(jnp.abs(outcome), weight))
@@ -112,14 +116,14 @@ def with_units(net: Params, counted: Counted) -> Params:
     return {"net": net, "units": counted.units._asdict(), "costs": counted.costs}
 
 
-def refuse_unless_plain(training: FitConfig, of: str, *, also: Sequence[str] = ("devices",)) -> None:
-    """Refuse what is only for losses of predictions alone: chunks, arithmetic, `through`, and `also` other options.
+def refuse_changed(training: FitConfig, of: str, *options: str) -> None:
+    """Refuse options of training that a method has no use for.
 
     Raises:
         InputError: one of them that is not as it is by default.
     """
     plain = FitConfig()
-    for name in ("chunk", "compute", "through", *also):
+    for name in options:
         if getattr(training, name) != getattr(plain, name):
             refuse(f"{name} of {of}", found=getattr(training, name), expected="the default")
 

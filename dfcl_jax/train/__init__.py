@@ -18,7 +18,7 @@ from dfcl_jax.train.checkpoint import Checkpoints
 from dfcl_jax.train.config import FitConfig
 from dfcl_jax.train.loop import Fit, fit
 from dfcl_jax.train.members import available_memory, with_members
-from dfcl_jax.train.mesh import data_mesh, mean_over_devices, mesh_of
+from dfcl_jax.train.mesh import data_mesh, mesh_of
 from dfcl_jax.train.record import Epoch, RecordFile, TensorBoard, watch
 from dfcl_jax.train.seeds import ALL_SEEDS, ONE_SEED, Seeds
 from dfcl_jax.train.shuffle import shuffle
@@ -64,7 +64,6 @@ __all__ = [
     "make_bilevel_step",
     "make_step",
     "make_trainer",
-    "mean_over_devices",
     "mesh_of",
     "predict",
     "shuffle",

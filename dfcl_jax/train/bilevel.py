@@ -220,7 +220,7 @@ def make_bilevel_step(
         model: `levels.deployed`.
         objective: the upper loss: (predictions of people of the trial, their rows, `Upper.terms`) -> [].
         optimiser: of `make_bilevel_optimiser`.
-        mean: over devices that each have equally many of a batch's observed people (`mean_over_devices`); lower losses
+        mean: over devices that each have equally many of a batch's observed people (`Stage.make_step`); lower losses
             are means over people, and the trial is whole on every device.
 
     Raises:
@@ -259,10 +259,10 @@ def make_bilevel_step(
             due = _memory(learner).batch % how.k == 0
             learner = jax.lax.cond(due, bridge_step, lambda learner, *_: learner, learner, batch, shared)
         phi, theta = learner.params["bridge"], learner.params["target"]
-        loss, slope = jax.value_and_grad(lambda theta: lower(phi, apply(theta, batch.trial.x), batch))(theta)
-        learner = moved(learner, {"target": mean(slope)}, optimiser)
+        loss, slope = mean(jax.value_and_grad(lambda theta: lower(phi, apply(theta, batch.trial.x), batch))(theta))
+        learner = moved(learner, {"target": slope}, optimiser)
         memory = _memory(learner)
-        return learner._replace(optimiser=memory._replace(batch=memory.batch + 1)), mean(loss)
+        return learner._replace(optimiser=memory._replace(batch=memory.batch + 1)), loss
 
     return step
 

@@ -82,9 +82,9 @@ def step_on_mesh(
     return whole
 
 
-def mean_over_devices(tree: Any) -> Any:
-    """Return the mean of each leaf over the devices, within `spread`."""
-    return jax.lax.pmean(tree, AXIS)
+def mean_over(mesh: Mesh | None) -> Callable[[Any], Any]:
+    """Return what takes the mean of each leaf over the devices, within `spread`; without a mesh leaves stay."""
+    return (lambda tree: tree) if mesh is None else partial(jax.lax.pmean, axis_name=AXIS)
 
 
 def share_of(objective: Objective | OfNetwork) -> Objective:

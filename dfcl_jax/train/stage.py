@@ -23,11 +23,10 @@ class Stage(NamedTuple):
     objective: Objective | OfNetwork  # loss of a batch
     validate: Validate  # value of the validation rows, higher is better
     config: FitConfig  # epochs, batches, optimiser
-    # (model, objective, optimiser) -> step, of another kind of training, such as bi-level training; None:
-    # `step.make_step` with the options of `config`
-    make_step: Callable[[Model, Any, optax.GradientTransformation], Step] | None = None
-    # The same where each device has a part of a batch; None: the sum over devices of gradients of their shares.
-    make_step_on_mesh: Callable[[Model, Any, optax.GradientTransformation], Step] | None = None
+    # (model, objective, optimiser, mean=...) -> step, of another kind of training, such as bi-level training, where
+    # `mean` is that of a tree over the devices, each of which has equally many rows of a batch; None: `step.make_step`
+    # with the options of `config`
+    make_step: Callable[..., Step] | None = None
     # (configuration, batches of an epoch) -> from gradients to updates
     make_optimiser: Callable[[FitConfig, int], optax.GradientTransformation] = make_optimiser
     # Refuses training that goes wrong, after each epoch: (learner, leaves [s, ...] of several seeds).

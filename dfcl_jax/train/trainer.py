@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from dfcl_jax.errors import refuse
 from dfcl_jax.losses import in_chunks
 from dfcl_jax.models import Model, Params
-from dfcl_jax.train.mesh import AXIS, number_of_devices, predict_on_mesh, step_on_mesh
+from dfcl_jax.train.mesh import AXIS, mean_over, number_of_devices, predict_on_mesh, step_on_mesh
 from dfcl_jax.train.shuffle import shuffle
 from dfcl_jax.train.stage import Record, Stage, Validation
 from dfcl_jax.train.step import Learner, Rows, Step, averaged, default_chunk, make_step, rows_at
@@ -60,11 +60,12 @@ def make_trainer(stage: Stage, n: int, *, mesh: Mesh | None = None) -> Trainer:
     steps = -(-n // config.batch_size)
     size = each // steps
     optimiser = stage.make_optimiser(config, steps)
-    usual = partial(make_step, chunk=config.chunk, through=config.through, compute=config.compute)
-    build, predictions = stage.make_step or usual, partial(predict, model)
+    build = partial(make_step, chunk=config.chunk, through=config.through, compute=config.compute)
+    predictions = partial(predict, model)
     if mesh is not None:
-        build = stage.make_step_on_mesh or partial(step_on_mesh, build)
-        predictions = partial(predict_on_mesh, predictions)
+        build, predictions = partial(step_on_mesh, build), partial(predict_on_mesh, predictions)
+    if stage.make_step is not None:
+        build = partial(stage.make_step, mean=mean_over(mesh))
     step = build(model, stage.objective, optimiser)
     if config.average is not None:
         step = averaged(step, config.average)

@@ -42,9 +42,11 @@ from dfcl_jax.train import (
     Validation,
     data_mesh,
     fit,
+    hypergradient,
     make_step,
 )
-from dfcl_jax.train.mesh import place_rows, spread, step_on_mesh
+from dfcl_jax.train.mesh import mean_over, place_rows, spread, step_on_mesh
+from dfcl_jax.types import take
 
 if __name__ == "__main__" and len(sys.argv) > 2:
     # Before any array is made.
@@ -137,8 +139,44 @@ def two_levels(devices: int):
         upper=upper, training=replace(training, devices=devices), hypergradient=Hypergradient(k=2, n_cg=5, damping=1.0)
     )
     task = data.split_simulation(data.simulate.marketing(jax.random.key(0), 800, d=6), N, 120, budgets=(0.05,)).task
-    observed = data.simulate.marketing(jax.random.key(1), N, d=6).trial
+    # Three more than the devices divide, whom one device leaves out as well.
+    observed = data.simulate.marketing(jax.random.key(1), N + 3, d=6).trial
+    observed = observed if devices > 1 else take(observed, jnp.arange(N))
     return method.fit(jax.random.key(0), task._replace(observed=observed), SILENT)["net"]
+
+
+HYPERGRADIENTS = {
+    "Gauss-Newton": Hypergradient(k=2, rate=0.1, n_cg=5, damping=1.0),
+    "Hessian": Hypergradient(k=2, rate=0.1, n_cg=5, damping=5.0, curvature="hessian"),
+    "explicit": Hypergradient("explicit", rate=0.1),
+}
+
+
+def hypergradients(mesh) -> dict[str, np.ndarray]:
+    """Of gates by people of the trial, whom every device has, through a network of observed people, who are spread."""
+    bridge, trial, mean = mlp(M, hidden=(3,), link="sigmoid"), some_rows(6).trial, mean_over(mesh)
+    theta, phi = (
+        jax.tree.map(lambda leaf: leaf.astype(jnp.float64), model.init(jax.random.key(2), jnp.zeros((1, D))))
+        for model in (MODEL, bridge)
+    )
+
+    def all_of(phi: Any, theta: Any, rows: Rows) -> dict[str, Any]:
+        def predict(theta: Any) -> Outcomes:
+            return MODEL.apply(theta, rows.trial.x)
+
+        def lower(phi: Any, outcomes: Outcomes) -> jax.Array:
+            gates = bridge.apply(phi, rows.trial.x)
+            return losses.pseudo_label_loss(outcomes, rows.trial, Outcomes(rows.extra.r, rows.extra.c), gates)
+
+        def upper(theta: Any) -> jax.Array:
+            return losses.prediction_loss(MODEL.apply(theta, trial.x), trial)
+
+        return {
+            name: hypergradient(how, phi, theta, predict=predict, lower=lower, upper=upper, mean=mean).gradient
+            for name, how in HYPERGRADIENTS.items()
+        }
+
+    return flat("hypergradients", jax.jit(spread(mesh, all_of))(phi, theta, place_rows(mesh, some_rows(5))))
 
 
 def flat(name: str, tree) -> dict[str, np.ndarray]:
@@ -236,6 +274,7 @@ def main(out: str, address: str = "", number: str = "1", process: str = "0", end
     result |= {f"epochs of {name}": np.array(run) for name, run in epochs.items()}
     if not address:
         result |= flat("fit on two", fitted(data_mesh(2))) | gradients(mesh) | plans(mesh)
+        result |= hypergradients(mesh)
         result |= flat("study", studied(mesh.devices.size)) | flat("two levels", two_levels(mesh.devices.size))
     np.savez(out, devices=mesh.devices.size, **result)  # pyright: ignore
 

@@ -155,7 +155,7 @@ def test_every_seed_has_a_pace_of_its_own(result):
 def test_an_epoch_sees_every_row_once_but_for_fewer_than_its_batches(batch_size, left_over):
     seen = []
 
-    def spy(*_):
+    def spy(*_, mean):
         def step(learner, rows, shared):
             jax.debug.callback(lambda x: seen.append(np.asarray(x)), rows.trial.x[:, 0])
             return learner, jnp.zeros(())
@@ -185,14 +185,14 @@ def test_what_batches_share_is_renewed_from_the_parameters_before_every_epoch_bu
 
 
 def test_a_stage_may_bring_a_step_of_its_own():
-    def descent(model, objective, optimiser):
+    def descent(model, objective, optimiser, *, mean):
         """Plain gradient descent on twice the objective, whatever the optimiser."""
 
         def step(learner, rows, shared):
             def doubled(params):
                 return 2 * objective(model.apply(params, rows.trial.x), rows, shared)
 
-            loss, slope = jax.value_and_grad(doubled)(learner.params)
+            loss, slope = mean(jax.value_and_grad(doubled)(learner.params))
             params = jax.tree.map(lambda leaf, s: leaf - 0.01 * learner.pace * s, learner.params, slope)
             return learner._replace(params=params), loss
 

@@ -84,6 +84,11 @@ def test_a_study_spread_over_devices_is_the_study_on_one(spread):
     assert_same(spread, program.flat("study", program.studied(1)), "study", rtol=1e-3, atol=1e-5)
 
 
+def test_hypergradients_of_spread_people_are_those_of_people_on_one_device(spread):
+    # Float64 sums in another order; five steps of conjugate gradients at conditions below 100.
+    assert_same(spread, program.hypergradients(None), "hypergradients", rtol=1e-9, atol=1e-13)
+
+
 def test_bilevel_training_spread_over_devices_is_that_on_one(spread):
     # Float32 sums in another order, through six Adam steps of the target and three of the bridge.
     assert_same(spread, program.flat("two levels", program.two_levels(1)), "two levels", rtol=1e-3, atol=1e-5)

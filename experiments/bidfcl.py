@@ -71,6 +71,9 @@ class Config(RunConfig):
     """People in the logs; of `marketing` and `eight`."""
     strength: Annotated[float, Within(0)] = 1.0
     """How strongly the logs' policy targets; 0 is a trial. Of all but `hybrid`."""
+    hidden: Annotated[int, Within(0)] = 0
+    """Features that the logs' policy knew and nobody recorded, those that say most of demand; of `marketing` and
+    `eight`."""
     people: Annotated[int, Within(400)] = 200_000
     """In the trial that becomes the hybrid: 5% train, 10% validate, 30% test, 24% are logs."""
     rates: Annotated[tuple[float, float], SHARE] = (0.2, 0.05)
@@ -86,7 +89,7 @@ def main(config: Config) -> None:
     """Draw, train, compare, report."""
     config = at_full_size(config) if config.full else config
     methods = config.chosen_methods(rows_of_the_table(config))
-    sizes = {"parts": config.parts, "observed": config.observed, "strength": config.strength}
+    sizes = {"parts": config.parts, "observed": config.observed, "strength": config.strength, "hidden": config.hidden}
     if config.population == "hybrid":
         sizes = {"people": config.people, "rates": config.rates, "logged": config.logged}
     if config.population == "hillstrom":
@@ -111,7 +114,8 @@ def split_of(config: Config, seed: int) -> Split:
     draw_key, population_key = seed_keys(seed)
     dials = EIGHT if config.population == "eight" else simulate.MarketingDials()
     population = simulate.marketing_population(population_key, dials)
-    return confounded_split(population, draw_key, config.parts, config.observed, strength=config.strength, seed=seed)
+    sizes = {"strength": config.strength, "hidden": config.hidden, "seed": seed}
+    return confounded_split(population, draw_key, config.parts, config.observed, **sizes)
 
 
 def rows_of_the_table(config: Config) -> dict[str, Method]:

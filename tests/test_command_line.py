@@ -175,6 +175,7 @@ def _people() -> pd.DataFrame:
     return pd.concat([people, pd.DataFrame({"age": [1.5], "region": ["moon"]})])
 
 
+@pytest.mark.thorough
 def test_a_run_folder_holds_everything_that_came_of_the_run(runs: Runs):
     files = {file.relative_to(runs.first).as_posix() for file in runs.first.rglob("*") if file.is_file()}
     cells = {file for file in files if file.startswith("cells/")}
@@ -196,6 +197,7 @@ def test_a_run_folder_holds_everything_that_came_of_the_run(runs: Runs):
     assert f"Written to {runs.first}" in runs.said
 
 
+@pytest.mark.thorough
 def test_the_tables_of_a_run_have_every_method_seed_and_budget(runs: Runs):
     metrics, quality = (pd.read_csv(runs.first / f"{name}.csv") for name in ("metrics", "quality"))
     wanted = {(seed, method, budget) for seed in (0, 1) for method in METHODS for budget in (0.2, 100.0)}
@@ -209,12 +211,14 @@ def test_the_tables_of_a_run_have_every_method_seed_and_budget(runs: Runs):
             assert pd.read_csv(cell / "record.csv").epoch.tolist() == [*range(1, epochs + 1)]
 
 
+@pytest.mark.thorough
 def test_no_method_is_credited_for_money_that_the_budget_does_not_have(runs: Runs):
     metrics = pd.read_csv(runs.first / "metrics.csv")
     # Costs near 1 are added up in float32.
     assert (metrics.cost <= metrics.budget + 1e-5).all()
 
 
+@pytest.mark.thorough
 def test_the_configuration_of_a_run_says_what_determines_it(runs: Runs):
     config = json.loads((runs.first / "config.json").read_text())
     assert config["experiment"] == "trial"
@@ -224,6 +228,7 @@ def test_the_configuration_of_a_run_says_what_determines_it(runs: Runs):
     assert {"out", "checkpoint_seconds"}.isdisjoint(config["options"])
 
 
+@pytest.mark.thorough
 def test_the_table_and_the_figure_can_be_read(runs: Runs):
     lines = (runs.first / "table.md").read_text().splitlines()
     rows = [line for line in lines if line.startswith("| ")]
@@ -231,6 +236,7 @@ def test_the_table_and_the_figure_can_be_read(runs: Runs):
     assert (runs.first / "value_by_budget.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
 
 
+@pytest.mark.thorough
 def test_the_plan_has_a_row_for_each_person_of_the_trial_with_arms_by_name(runs: Runs):
     plan = pd.read_csv(runs.first / "plan.csv", keep_default_na=False)
     assert list(plan) == ["row", "budget 0.2", "budget 100"]
@@ -238,6 +244,7 @@ def test_the_plan_has_a_row_for_each_person_of_the_trial_with_arms_by_name(runs:
     assert set(plan["budget 0.2"]) | set(plan["budget 100"]) <= set(ARMS)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("run", ["first", "second"])
 def test_a_plan_says_what_it_will_spend_with_an_interval(runs: Runs, run: str):
     budgets = pd.read_csv(runs.first.with_name(run) / "plan_budgets.csv")
@@ -247,6 +254,7 @@ def test_a_plan_says_what_it_will_spend_with_an_interval(runs: Runs, run: str):
     assert (budgets.revenue < budgets.revenue_high).all()
 
 
+@pytest.mark.thorough
 def test_the_shares_of_a_plan_are_those_of_its_rows(runs: Runs):
     plan = pd.read_csv(runs.first / "plan.csv", keep_default_na=False)
     budgets = pd.read_csv(runs.first / "plan_budgets.csv")
@@ -255,6 +263,7 @@ def test_the_shares_of_a_plan_are_those_of_its_rows(runs: Runs):
         np.testing.assert_allclose(budgets[f"share {arm}"], shares, rtol=1e-12)
 
 
+@pytest.mark.thorough
 def test_a_budget_above_the_largest_useful_spend_is_said_and_no_error(runs: Runs):
     note = "above the largest useful spend, everybody has their best treatment"
     assert f"Budget 100: {note}" in runs.said
@@ -263,11 +272,13 @@ def test_a_budget_above_the_largest_useful_spend_is_said_and_no_error(runs: Runs
     assert (budgets.lam > 0).tolist() == [True, False]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("table", ["metrics.csv", "quality.csv"])
 def test_the_same_seeds_give_the_same_bytes(runs: Runs, table: str):
     assert (runs.first / table).read_bytes() == (runs.second / table).read_bytes()
 
 
+@pytest.mark.thorough
 def test_people_of_a_file_are_planned_for_by_the_models_of_the_trial(runs: Runs):
     plan = pd.read_csv(runs.second / "plan.csv", keep_default_na=False)
     np.testing.assert_array_equal(plan.row, np.arange(1, 42))
@@ -278,6 +289,7 @@ def test_people_of_a_file_are_planned_for_by_the_models_of_the_trial(runs: Runs)
     assert plan["budget 100"].nunique() > 1
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("method", METHODS)
 def test_the_policy_of_a_run_decides_as_the_run_was_judged(runs: Runs, method: str):
     """What the curve foretells of both folds' people is what the values table and the proof have."""
@@ -299,6 +311,7 @@ def _mixture(runs: Runs, method: str) -> Mixture:
     return policy
 
 
+@pytest.mark.thorough
 def test_people_without_a_feature_of_the_trial_are_refused(runs: Runs):
     with pytest.raises(ValueError, match="column 'region': found only age"):
         load_policy(runs.first / "policies" / "TSM-SL").predict(LARGE[["age"]])

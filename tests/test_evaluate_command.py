@@ -9,6 +9,8 @@ import pytest
 from dfcl_jax.report.terminal import number
 from dfcl_jax.runs import command
 
+pytestmark = pytest.mark.thorough
+
 ROLES = ("--treatment", "arm", "--revenue", "sales", "--cost", "spend")
 MODEL = ("--model.revenue", "r0", "r1", "--model.cost", "c0", "c1")
 RIVAL = ("--rival.revenue", "q0", "q1", "--rival.cost", "c0", "c1")

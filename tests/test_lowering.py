@@ -100,6 +100,7 @@ def assert_no_host(exported: export.Exported) -> None:
     assert not [call for call in calls if "callback" in call or "cpu" in call.lower()], calls
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_it_lowers_for_accelerators_without_the_host(name):
     function, arguments = FUNCTIONS[name]

@@ -12,6 +12,7 @@ def _branch(request, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: request.param)
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("_branch")
 @pytest.mark.parametrize("n", [1, 17, 100_003])
 def test_float32_sums_are_those_of_float64(n):

@@ -26,7 +26,14 @@ def seed_keys(seed: int) -> tuple[Array, Array]:
 
 
 def confounded_split(
-    population: Population, key: Array, parts: tuple[int, int, int], observed: int, *, strength: float, seed: int = 0
+    population: Population,
+    key: Array,
+    parts: tuple[int, int, int],
+    observed: int,
+    *,
+    strength: float,
+    hidden: int = 0,
+    seed: int = 0,
 ) -> Split:
     """A trial, and logs of a policy that gives the dearer treatment to people who bring more (`simulate.confounded`).
 
@@ -36,14 +43,31 @@ def confounded_split(
         parts: people for training, validation and test, all randomised.
         observed: people in the logs.
         strength: how strongly the logs' policy targets; 0 is a trial.
+        hidden: features that the logs' policy knew and nobody recorded: those that say most of demand. The propensities
+            of the logs stay the true ones, which what was recorded no longer determines.
         seed: number of the task.
+
+    Raises:
+        InputError: as many hidden features as there are.
     """
     drawn = simulate.confounded(population, key, observed, sum(parts), strength=strength)
     trial, truth = drawn.rct
+    if not 0 <= hidden < trial.x.shape[1]:
+        refuse("hidden features", found=hidden, expected=f"from 0 to below {trial.x.shape[1]}")
+    recorded = jnp.sort(jnp.argsort(_told_of_demand(trial.x, truth))[: trial.x.shape[1] - hidden])
+    trial = trial._replace(x=trial.x[:, recorded])
+    logs = drawn.obs.trial._replace(x=drawn.obs.trial.x[:, recorded])
     ends = np.cumsum([0, *parts])
     train, valid, test = (take(trial, jnp.arange(*pair)) for pair in pairwise(ends))
-    task = Task(train, valid, (), seed, observed=drawn.obs.trial)
+    task = Task(train, valid, (), seed, observed=logs)
     return Split(task, Exam(test, jax.tree.map(lambda leaf: leaf[ends[2] :], truth)))
+
+
+def _told_of_demand(x: Array, truth: Outcomes) -> Array:
+    """How well each feature of x [n, d] alone tells the log of a person's mean expected revenue: |correlation|, [d]."""
+    demand = jnp.log(truth.r.mean(axis=1))
+    centred = x - x.mean(axis=0, keepdims=True)
+    return jnp.abs((demand - demand.mean()) @ centred) / jnp.linalg.norm(centred, axis=0)
 
 
 def hybrid_split(key: Array, people: int, rates: tuple[float, float], *, certainty: float, seed: int = 0) -> Split:

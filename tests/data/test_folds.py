@@ -21,6 +21,7 @@ def table(**columns: str) -> Table:
     return trial_table(frame(), Columns("t", "r", "c", ("x",), **columns))  # pyright: ignore[reportArgumentType]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("folds", [2, 5, 7])
 def test_every_row_is_in_the_exam_of_exactly_one_fold(folds):
     splits = split_folds(table(), 3, folds=folds)

@@ -14,6 +14,7 @@ MARKETING = jax.jit(simulate.marketing, static_argnums=1)
 CRITEO_LIKE = jax.jit(simulate.criteo_like, static_argnums=1)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("make", [MARKETING, CRITEO_LIKE])
 def test_same_key_same_trial(make):
     one, other = make(KEY, N), make(KEY, N)
@@ -46,6 +47,7 @@ def test_marketing_revenue_rises_in_the_discount_with_falling_returns():
     assert (np.diff(steps, axis=1) < 0).all()
 
 
+@pytest.mark.thorough
 def test_marketing_base_demand_has_the_spread_asked_for():
     _, homogeneous = jax.jit(partial(simulate.marketing, base_spread=0.0), static_argnums=1)(KEY, N)
     np.testing.assert_allclose(homogeneous.r[:, 0], 1.0)
@@ -67,6 +69,7 @@ def test_features_are_standardised():
     np.testing.assert_allclose(x.std(axis=0), 1, rtol=1e-10)
 
 
+@pytest.mark.thorough
 def test_criteo_like_has_the_marginals_stated():
     rates = []
     for seed in range(20):

@@ -82,6 +82,7 @@ def test_the_seed_determines_the_batches(folder):
     assert (np.sort(one, axis=None) != np.sort(other, axis=None)).any() or (np.array(one) != np.array(other)).any()
 
 
+@pytest.mark.thorough
 def test_a_buffer_of_all_rows_makes_every_batch_a_random_sample(folder):
     trial = open_trial(folder, COLUMNS)
     means = [np.mean(rows_of(trial, trial.batches(seed, 100, buffer=N)), axis=1) for seed in range(40)]

@@ -86,6 +86,7 @@ def test_a_part_is_shuffled_into_batches(trial: StreamedTrial):
     np.testing.assert_array_equal(rows_of(*part.batches(3, 64, buffer=500)), rows)
 
 
+@pytest.mark.thorough
 def test_a_sample_is_a_uniform_choice_of_so_many_rows(trial: StreamedTrial):
     part = trial.part(7, FRACTIONS, 0)
     samples = [rows_of(part.sample(200, seed=seed)) for seed in range(20)]

@@ -52,6 +52,7 @@ def alone(name, outcomes, surfaces, lams=LAMS, budgets=BUDGETS):
     return loss, gradients[0]
 
 
+@pytest.mark.thorough
 @every_loss
 def test_blocks_of_people_change_nothing(name, monkeypatch):
     outcomes, trial = small_case(0)
@@ -67,6 +68,7 @@ def test_blocks_of_people_change_nothing(name, monkeypatch):
     assert_same(at_once, in_blocks, rtol=1e-11, atol=1e-14)
 
 
+@pytest.mark.thorough
 @every_loss
 def test_jit_and_vmap_give_what_a_loop_gives(name):
     outcomes, trial = small_case(1)
@@ -198,6 +200,7 @@ def through_apply(params, x, gradient):
     return jax.vjp(lambda params: apply(params, x), params)[1](gradient)[0]
 
 
+@pytest.mark.thorough
 @every_loss
 def test_chunks_accumulate_the_gradient_of_the_whole_batch(name):
     outcomes, trial = small_case(8)

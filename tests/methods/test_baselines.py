@@ -17,6 +17,8 @@ from dfcl_jax.models import NetworkConfig, represented
 from dfcl_jax.train import FitConfig, Hypergradient
 from dfcl_jax.types import pick, take
 
+pytestmark = pytest.mark.thorough
+
 KEY = jax.random.key(0)
 N, M = 40, 3
 RNG = np.random.default_rng(0)

@@ -19,6 +19,8 @@ from dfcl_jax.study import Cells, compare, policy_of
 from dfcl_jax.train import FitConfig, Hypergradient
 from dfcl_jax.types import take
 
+pytestmark = pytest.mark.thorough
+
 KEY = jax.random.key(0)
 START = TwoStage(NetworkConfig(hidden=(8,)), training=FitConfig(epochs=2, batch_size=100, learning_rate=1e-3))
 UPPER = Decision(scores.raw, decision.primal_policy_learning, START, FitConfig(batch_size=200))

@@ -48,6 +48,7 @@ def fitted():
     return {name: method.fit(KEY, TASK, SILENT) for name, method in LEARNERS.items()}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", LEARNERS)
 def test_outcomes_are_learned(name, fitted):
     """Root mean square error of revenue, of which noise is 0.1: 60 trees of 8 leaves follow a part of it, and the line
@@ -80,6 +81,7 @@ def test_arrays_of_trees_predict_what_scikit_learn_does():
     np.testing.assert_allclose(boosted_sum(net, jnp.asarray(x)), expected, rtol=0, atol=2e-5)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", LEARNERS)
 def test_a_saved_learner_decides_alike(name, fitted, decides_alike_once_saved):
     decides_alike_once_saved(LEARNERS[name], fitted[name], X, truth(X), 0.2)

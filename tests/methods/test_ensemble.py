@@ -12,6 +12,8 @@ from dfcl_jax.methods.ensemble import STRIDE, common_units
 from dfcl_jax.models import NetworkConfig
 from dfcl_jax.train import FitConfig
 
+pytestmark = pytest.mark.thorough
+
 KEY = jax.random.key(0)
 TRAINING = FitConfig(epochs=2, batch_size=100, learning_rate=1e-2)
 TWO_STAGE = TwoStage(NetworkConfig(hidden=(8,)), training=TRAINING)

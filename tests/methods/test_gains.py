@@ -39,6 +39,7 @@ def test_a_lesson_learned_costs_nothing_and_levels_are_no_part_of_it():
     assert float(teaching_loss(other, Taught(of, weights), level=False)) == pytest.approx(float(weights[0]) * 2 / 20)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("decides", [False, True], ids=["money", "decisions"])
 def test_a_distilled_network_comes_near_its_teacher(decides):
     """A teacher of the student's own shape: a tenth of what it distinguishes is not yet learned at most."""
@@ -67,6 +68,7 @@ def two_headed():
     return method, method.fit(KEY, SPLIT.task, SILENT)
 
 
+@pytest.mark.thorough
 def test_both_heads_begin_as_two_stage_learning():
     method = TwoHeaded(replace(DECISION, training=replace(TRAINING, learning_rate=0.0, weight_decay=0.0)))
     params = method.fit(KEY, SPLIT.task, SILENT)
@@ -75,6 +77,7 @@ def test_both_heads_begin_as_two_stage_learning():
     np.testing.assert_allclose(method.predict(params, X).r, before.r, rtol=1e-6)
 
 
+@pytest.mark.thorough
 def test_one_head_decides_and_the_other_predicts_money(two_headed):
     """Money that is predicted fits outcomes better than the scores that decide do."""
     method, params = two_headed
@@ -83,6 +86,7 @@ def test_one_head_decides_and_the_other_predicts_money(two_headed):
     assert quality[0] < quality[1]
 
 
+@pytest.mark.thorough
 def test_a_seed_alone_is_that_seed_among_others(two_headed):
     method, params = two_headed
     other = SPLIT.task._replace(seed=1)
@@ -91,6 +95,7 @@ def test_a_seed_alone_is_that_seed_among_others(two_headed):
     jax.tree.map(lambda one, both: np.testing.assert_allclose(one, both[0], rtol=1e-9, atol=1e-9), params, many)
 
 
+@pytest.mark.thorough
 def test_scores_of_the_other_folds_are_other_scores():
     """Cross-fitted predictions change what is learned; with one fold they are the start's own."""
     alone, crossed = (replace(DECISION, folds=folds).fit(KEY, SPLIT.task, SILENT) for folds in (1, 2))

@@ -14,6 +14,8 @@ from dfcl_jax.methods.regression import nuisances
 from dfcl_jax.models import NetworkConfig
 from dfcl_jax.train import ONE_SEED, FitConfig
 
+pytestmark = pytest.mark.thorough
+
 KEY = jax.random.key(0)
 P = np.array([0.5, 0.2, 0.3])
 NOISE = 0.1

@@ -17,6 +17,7 @@ def logged(logits) -> Trial:
     return Trial(X, t, nothing, nothing, jnp.full(3, 1 / 3))
 
 
+@pytest.mark.thorough
 def test_propensities_of_a_policy_that_looks_at_features_are_learned():
     logits = jnp.stack([0 * X[:, 0], X[:, 0], -(X[:, 1] ** 2)], axis=1)
     truth = np.asarray(jax.nn.softmax(logits, axis=1))

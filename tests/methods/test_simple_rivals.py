@@ -23,6 +23,8 @@ from dfcl_jax.methods.zero_inflated import zero_inflated_loss
 from dfcl_jax.models import NetworkConfig
 from dfcl_jax.train import FitConfig
 
+pytestmark = pytest.mark.thorough
+
 KEY = jax.random.key(0)
 # Of three groups under three treatments.
 R = np.array([[1.0, 1.5, 1.7], [1.0, 2.0, 2.6], [1.0, 1.1, 2.5]])

@@ -29,6 +29,7 @@ def task(valid: Trial, factor: float) -> Task:
 VALID = take(TRIAL, jnp.arange(1800, 2400))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("factor", [0.5, 0.99, 1.01, 2.0])
 def test_the_start_has_a_validation_value_whatever_the_budgets_are(factor):
     begin = begin_from(METHOD, jax.random.key(0), [task(VALID, factor)], SILENT, ONE_SEED)
@@ -36,6 +37,7 @@ def test_the_start_has_a_validation_value_whatever_the_budgets_are(factor):
     assert np.isfinite(float(validate_of(METHOD)(hat, begin.judge)))
 
 
+@pytest.mark.thorough
 def test_where_no_budget_can_be_met_the_start_is_kept():
     """No decisions of these people cost a hundredth of what their cheapest treatment does."""
     below = task(VALID, 0.01)

@@ -54,6 +54,7 @@ def decided(method: Method) -> list[np.ndarray]:
     return decisions(method, SPLITS[0])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("method", [TWO_STAGE, DECISION], ids=["two-stage", "decision"])
 @pytest.mark.parametrize(("revenue", "cost"), [(2.0**13, 1.0), (1.0, 2.0**-13), (2.0**-13, 2.0**13)])
 def test_decisions_do_not_depend_on_the_unit_of_revenue_or_of_cost(method, revenue, cost):
@@ -101,6 +102,7 @@ def test_a_cost_that_is_known_by_design_is_predicted_for_everybody():
     assert np.ptp(np.asarray(cost[:, 2])) > 0
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("method", [TWO_STAGE, DECISION], ids=["two-stage", "decision"])
 def test_a_seed_alone_is_that_seed_among_others(method):
     tasks = [split.task for split in SPLITS]

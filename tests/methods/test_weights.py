@@ -21,6 +21,8 @@ from dfcl_jax.models import NetworkConfig
 from dfcl_jax.train import FitConfig
 from dfcl_jax.types import take
 
+pytestmark = pytest.mark.thorough
+
 N, BUDGETS = 240, (0.03, 0.06)
 RNG = np.random.default_rng(0)
 PEOPLE = jnp.asarray(RNG.integers(1, 4, N), jnp.float64)

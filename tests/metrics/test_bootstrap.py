@@ -133,6 +133,7 @@ def test_areas_of_cost_curves_are_covered():
     assert_covered(boot.interval(), truths)
 
 
+@pytest.mark.thorough
 def test_influence_covers_the_value_of_a_fixed_policy():
     whole = people(jax.random.key(9), 400_000)
 

@@ -164,6 +164,7 @@ def test_parts_are_the_derivative_of_the_value_by_weights():
     assert np.corrcoef(np.ravel(found), np.ravel(expected))[0, 1] > 0.9
 
 
+@pytest.mark.thorough
 def test_the_error_is_that_of_the_bootstrap_over_people_and_over_clusters():
     folds = [fold._replace(others=()) for fold in drawn(0, 20_000).rich]
     parts = fold_value(folds, BUDGETS).parts

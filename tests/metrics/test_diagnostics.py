@@ -87,6 +87,7 @@ def test_matched_people_are_those_who_had_what_the_policy_gives():
     assert frame.effective_size.tolist() == [1.0]
 
 
+@pytest.mark.thorough
 def test_the_truth_is_calibrated_and_a_doubled_prediction_is_not():
     simulation = simulate.marketing(jax.random.key(0), 20_000)
     surfaces = scores.ipw(simulation.trial)

@@ -30,6 +30,7 @@ def as_pandas(leaf):
     return pd.DataFrame(np.asarray(leaf)) if leaf.ndim == 2 else pd.Series(np.asarray(leaf))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", [as_numpy, as_pandas])
 def test_every_metric_takes_arrays_and_tables_alike(kind):
     trial, outcomes = example()

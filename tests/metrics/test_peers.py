@@ -39,6 +39,7 @@ def trial_of(table, p) -> Trial:
     return Trial(*map(jnp.asarray, (np.zeros((n, 1)), np.array(table["t"]), np.array(table["r"]), np.zeros(n), p)))
 
 
+@pytest.mark.thorough
 @each("uplift")
 @pytest.mark.parametrize("name", ["causalml_auuc", "causalml_qini", "sklift_auuc", "sklift_qini"])
 def test_areas_of_causalml_and_scikit_uplift(table, name):
@@ -51,6 +52,7 @@ def test_areas_of_causalml_and_scikit_uplift(table, name):
     assert_same(getattr(metrics, name)(score, trial), table[name])
 
 
+@pytest.mark.thorough
 @each("uplift")
 def test_uplift_at_k_of_scikit_uplift(table):
     trial, score = trial_of(table, np.array([0.5, 0.5])), np.array(table["score"])
@@ -68,6 +70,7 @@ def maq_of(table) -> tuple[Outcomes, Scores]:
     return outcomes, scores.truth(settled)
 
 
+@pytest.mark.thorough
 @each("maq")
 def test_path_of_maq(table):
     steps = metrics.value_steps(*maq_of(table))
@@ -96,6 +99,7 @@ def test_gain_of_maq_without_targeting(table):
     assert_same(ours[~before], theirs[~before])
 
 
+@pytest.mark.thorough
 @each("obp")
 def test_values_of_obp(table):
     trial, arm = trial_of(table, np.array(table["p"])), np.array(table["arm"])

@@ -113,6 +113,7 @@ def test_on_the_truth_the_oracle_has_the_value_of_the_budget_path():
     assert (value.mixed == 0).all()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("normalise", ["sample", "matched"])
 def test_the_estimated_spend_meets_every_budget(normalise):
     simulation = simulate.marketing(jax.random.key(0), 5000)

@@ -164,7 +164,9 @@ def _true_means(key: jax.Array, rule: Rule) -> jax.Array:
     return jnp.stack([pick(truth.c, arm).mean(), pick(truth.r, arm).mean()])
 
 
-@pytest.mark.parametrize("repeats", [50, pytest.param(1500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "repeats", [pytest.param(50, marks=pytest.mark.thorough), pytest.param(1500, marks=pytest.mark.slow)]
+)
 def test_budgets_are_met_and_intervals_hold_the_truth_over_many_trials(repeats):
     spends, inside, over = [], [], []
     for seed in range(repeats):

@@ -24,6 +24,7 @@ def score_for(area):
     return score[:, None] if area is metrics.mt_aucc else score
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 @pytest.mark.parametrize(
     ("areas", "columns", "reason"),

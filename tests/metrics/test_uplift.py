@@ -108,6 +108,7 @@ def test_people_of_equal_score_count_by_their_part(strategy):
         assert float(uplift_at_k(np.zeros(4), trial, k, strategy=strategy)) == pytest.approx(3 - 0.5, rel=1e-12)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("strategy", ["overall", "by_group"])
 def test_uplift_at_k_of_weights_is_that_of_copies(strategy):
     score, trial = example()

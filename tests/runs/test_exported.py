@@ -33,6 +33,7 @@ np.save(sys.argv[2] + ".npy", names)
 """
 
 
+@pytest.mark.thorough
 def test_an_exported_policy_decides_alike_without_the_library(policy, people, folder, tmp_path):
     frame = people(5000)
     frame.to_parquet(tmp_path / "people")
@@ -44,6 +45,7 @@ def test_an_exported_policy_decides_alike_without_the_library(policy, people, fo
     assert_alike(policy, frame, np.load(tmp_path / "people.npy"), expected)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("n", [1, 2, 7, 64, 1000, 4097])
 @pytest.mark.parametrize("risk", [None, 0.05])
 def test_batches_of_any_size_are_decided_alike(policy, people, folder, n, risk):

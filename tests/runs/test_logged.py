@@ -6,10 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dfcl_jax import Trial
+from dfcl_jax import InputError, Trial
 from dfcl_jax.data import Columns, simulate, trial_table
 from dfcl_jax.data.simulate import MarketingDials
 from dfcl_jax.runs.logged import confounded_split, hybrid_split, thinned_split
+
+pytestmark = pytest.mark.thorough
 
 N = 4000
 RNG = np.random.default_rng(0)
@@ -66,6 +68,29 @@ def test_marketing_with_any_discounts():
     lift = truth.r[:, -1] / truth.r[:, 0] - 1
     assert lift.min() > 0
     assert lift.max() < 1.2
+
+
+def test_a_hidden_feature_is_missing_everywhere_and_the_logs_policy_knew_it():
+    population, parts = simulate.marketing_population(jax.random.key(0)), (2000, 100, 200)
+    seen, hidden = (
+        confounded_split(population, jax.random.key(1), parts, 2000, strength=1.0, hidden=hidden) for hidden in (0, 1)
+    )
+    x, rest = (np.asarray(split.task.observed.sample(2000).x) for split in (seen, hidden))  # pyright: ignore
+    gone = [column for column in x.T if not (column[:, None] == rest).all(axis=0).any()]
+    assert len(gone) == 1
+    for before, after in zip((seen.task.valid, seen.exam.test), (hidden.task.valid, hidden.exam.test), strict=True):
+        assert after.x.shape[1] == before.x.shape[1] - 1
+        np.testing.assert_array_equal(after.r, before.r)
+    # The policy knew it: the treatment follows the missing feature more than any other.
+    dear = np.asarray(seen.task.observed.sample(2000).t) - 2.0  # pyright: ignore
+    followed = np.abs([np.corrcoef(column, dear)[0, 1] for column in (gone[0], *rest.T)])
+    assert followed[0] == followed.max()
+
+
+def test_there_is_a_recorded_feature():
+    population = simulate.marketing_population(jax.random.key(0))
+    with pytest.raises(InputError, match=r"hidden features: found 30, expected from 0 to below 30"):
+        confounded_split(population, jax.random.key(1), (20, 20, 20), 20, strength=1.0, hidden=30)
 
 
 def test_five_discounts_of_the_default_are_the_first_of_any():

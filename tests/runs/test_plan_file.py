@@ -60,6 +60,7 @@ def some_budgets(outcomes: Outcomes) -> list[float]:
     return [float(budget) for budget in (*spend[steps[1:]], *between, 2 * abs(spend[-1])) if budget >= 0]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["whole", "wide", "near", "any"])
 @pytest.mark.parametrize(("batch", "row_group"), [(64, 100), (300, N), (1000, 7), (5000, N)])
 def test_the_plan_is_that_of_allocate_in_memory(tmp_path, kind, batch, row_group):
@@ -140,6 +141,7 @@ for groups in (2, 40):
 """
 
 
+@pytest.mark.thorough
 def test_memory_does_not_grow_with_the_rows(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", MEASURED, str(tmp_path)], stdout=subprocess.PIPE, text=True, check=True
@@ -198,6 +200,7 @@ def test_any_type_of_number_is_read(tmp_path, kind):
     assert plans[0].equals(plans[1])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("batch", [N, 130])
 def test_features_and_a_method_with_money_are_its_predictions(tmp_path, policy, people, batch):
     frame, by = people(N), plan_people_by_predictions

@@ -63,6 +63,7 @@ def test_a_table_outlives_an_error_and_a_picture_that_cannot_be_drawn_costs_noth
     assert "goes on from here" in said.err
 
 
+@pytest.mark.thorough
 def test_what_was_trained_outlives_an_error_and_is_gone_on_with(tmp_path, capsys):
     trial = jax.jit(simulate.marketing, static_argnums=1)(jax.random.key(0), 600)
     split = split_simulation(trial, 300, 100, budgets=(0.05,))

@@ -33,6 +33,7 @@ np.save(sys.argv[2] + ".npy", names)
 """
 
 
+@pytest.mark.thorough
 def test_another_process_decides_alike_from_a_moved_folder_with_columns_in_another_order(
     policy, people, folder, tmp_path
 ):

@@ -28,6 +28,7 @@ def memoriser(key, trial: Trial):
     return predict
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("folds", [2, 5, 10])
 def test_nobody_is_predicted_from_their_own_outcome(folds):
     outcomes = scores.crossfit(jax.random.key(0), trial_of(jnp.ones(N)), memoriser, folds=folds)

@@ -160,6 +160,7 @@ def test_with_many_people_of_few_kinds_the_plan_is_still_within_one_step_of_the_
         assert plan.value >= bound - largest_step(outcomes) - 1e-12  # rounding
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(12))
 def test_bisection_and_path_give_the_same_plan(seed):
     rng = np.random.default_rng(seed)

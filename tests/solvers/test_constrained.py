@@ -129,6 +129,7 @@ def lp_value(outcomes: Outcomes, budget, capacity, segment, segment_budgets) -> 
     return -result.fun
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("maker", [smooth, whole])
 @pytest.mark.parametrize("n", [400, 4000])
 @pytest.mark.parametrize("seed", range(2))
@@ -144,6 +145,7 @@ def test_bound_is_the_optimum_of_the_linear_programme(maker, n, seed):
     assert plan.gap <= 3 * largest_step(outcomes)  # measured; one for each of up to nine limits is what theory has
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("maker", [smooth, whole])
 @pytest.mark.parametrize(("n", "share"), [(300, 0.0), (300, 0.3), (300, 2.0), (3000, 0.3)])
 def test_with_the_budget_alone_it_is_allocate(maker, n, share):
@@ -174,6 +176,7 @@ def test_known_answer():
     assert float(plan.nu[1]) == 0
 
 
+@pytest.mark.thorough
 def test_multipliers_are_what_one_more_unit_of_a_limit_would_bring():
     outcomes, n = smooth(8, 2000, 4), 2000
     segment = np.arange(n) % 2

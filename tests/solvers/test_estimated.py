@@ -42,6 +42,7 @@ def test_sizes_weigh_people():
     np.testing.assert_array_equal(found, [expected])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(20))
 def test_where_many_tie_the_spend_is_within_the_budget_at_the_multiplier_and_above_it_just_below(seed):
     """Six kinds of people, many of each: the multiplier sits at a tie of a sixth of them."""

@@ -151,6 +151,7 @@ def test_compiled_path_ends_where_its_steps_do(n, m):
     assert float(compiled.at(100.0).value) == pytest.approx(np.asarray(outcomes.r).max(axis=1).mean(), rel=1e-12)
 
 
+@pytest.mark.thorough
 def test_outcomes_may_be_closed_over_and_budgets_traced():
     outcomes = awkward(2, 70, 4)
     path = budget_path(outcomes)

@@ -41,6 +41,7 @@ def inside_a_step(outcomes: Outcomes, share: float) -> float:
     return float(0.6 * spend[k] + 0.4 * spend[k + 1])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(3))
 def test_value_is_that_of_the_path(seed):
     outcomes = random_outcomes(seed)

@@ -110,6 +110,7 @@ def test_a_study_that_was_killed_goes_on_with_what_is_missing(study, monkeypatch
     assert study(THREE)[1] == [(2.0, 1), (3.0, 0), (3.0, 1)]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("file", ["params.npz", "record.csv", "values.csv", "cell.json"])
 @pytest.mark.parametrize("harm", ["cut", "gone"])
 def test_a_damaged_cell_is_named_and_trained_again(study, tmp_path, file, harm):
@@ -207,6 +208,7 @@ def programs(monkeypatch):
     return seen
 
 
+@pytest.mark.thorough
 def test_a_sweep_trains_only_the_settings_that_are_missing_and_these_together(programs, tmp_path):
     sweep(KEY, TWO, METHOD, grid(alpha=[0.0, 1.0]), cells=Cells(tmp_path))
     assert programs == [([0.0, 1.0], [0, 1])]
@@ -229,6 +231,7 @@ def test_a_comparison_finds_the_cells_of_a_sweep(programs, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.thorough
 def test_tasks_of_other_lengths_are_learned_in_programs_of_their_own_and_come_in_their_order():
     split, fewer = (split_simulation(simulate.marketing(jax.random.key(0), 400), n, 100) for n in (200, 150))
     tasks = [of.task._replace(seed=seed, budgets=(0.05,)) for seed, of in enumerate((split, fewer, split, fewer))]

@@ -16,6 +16,8 @@ from dfcl_jax.runs import chosen
 from dfcl_jax.study import ORACLE, Cells, Judge, Watcher, compare
 from dfcl_jax.train import FitConfig
 
+pytestmark = pytest.mark.thorough
+
 START = TwoStage(NetworkConfig(hidden=(16,)), training=FitConfig(epochs=2, batch_size=200))
 TRAINING = FitConfig(epochs=2, batch_size=500)
 METHODS = chosen(standard(START, TRAINING), ["DFCL-IFD", "PL-centred", "PL-own-units"])

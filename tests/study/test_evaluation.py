@@ -7,6 +7,8 @@ from dfcl_jax import InputError, Outcomes, Trial, metrics, scores
 from dfcl_jax.study import evaluate
 from dfcl_jax.types import pick, take
 
+pytestmark = pytest.mark.thorough
+
 BUDGETS = [0.05, 0.12]
 
 

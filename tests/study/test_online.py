@@ -11,6 +11,8 @@ from dfcl_jax import InputError, Outcomes, Policy, metrics, scores, solvers
 from dfcl_jax.data import simulate
 from dfcl_jax.study import online, online_lifts
 
+pytestmark = pytest.mark.thorough
+
 POPULATION = simulate.marketing_population(jax.random.key(0), simulate.MarketingDials(d=8))
 ARMS = tuple(f"{discount:.0%}" for discount in simulate.DISCOUNTS)
 

@@ -16,6 +16,8 @@ from dfcl_jax.report import proof as page
 from dfcl_jax.study import AUTO, calibration_slopes, compare, mixture_of, prove, rows_needed
 from dfcl_jax.train import FitConfig
 
+pytestmark = pytest.mark.thorough
+
 KEY = jax.random.key(0)
 BUDGETS = (0.05, 0.1, 0.2)
 K = 5

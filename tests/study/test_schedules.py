@@ -45,6 +45,7 @@ def losses(method: Decision, begin: Begin) -> np.ndarray:
     return train_on(method, begin, begin.terms(method), ALL_SEEDS, StageLog()).loss
 
 
+@pytest.mark.thorough
 def test_the_prediction_loss_has_the_weight_of_its_epoch(begin):
     whole = losses(replace(STILL, alpha=1.0), begin)
     falling = losses(replace(STILL, alpha=optax.linear_schedule(1.0, 0.0, 2)), begin)

@@ -17,6 +17,8 @@ from dfcl_jax.study import Cells, Watcher, grid, sweep
 from dfcl_jax.study.sweep import label, shown, terms_of, variant
 from dfcl_jax.train import ALL_SEEDS, FitConfig, StageLog
 
+pytestmark = pytest.mark.thorough
+
 START = TwoStage(NetworkConfig(hidden=(8,)), training=FitConfig(epochs=1, batch_size=250))
 BUDGETS = (0.02, 0.05, 0.1)
 DRAW = jax.jit(partial(simulate.marketing, d=6), static_argnums=1)

@@ -263,6 +263,7 @@ def peak_of(step, *arguments) -> int:
     return analysis.temp_size_in_bytes
 
 
+@pytest.mark.thorough
 def test_memory_holds_neither_the_path_of_the_assumed_steps_nor_a_hessian():
     """Bytes by the compiler's own account, so no run and no clock is in it."""
     rows, wide = people(512), mlp(M, hidden=(64, 64))

@@ -168,6 +168,7 @@ def test_what_a_killed_process_left_of_a_checkpoint_is_removed(folder: Path, who
     assert names(folder) == ["finished"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("to", "moved", "left"),
     [("3", False, "3"), ("3", True, "3"), ("finished", False, "5"), ("finished", True, "finished")],

@@ -81,6 +81,7 @@ def need(at_once: int) -> int:
     return members.bytes_beside_arguments(members.program(trainer, True, data, at_once))
 
 
+@pytest.mark.thorough
 def test_what_does_not_fit_is_split_and_the_split_changes_nothing(together, monkeypatch):
     sizes = []
     compile_ = members.program

@@ -70,6 +70,7 @@ def whole(name, loss):
 
 
 # Every loss on one model, and one that needs the whole batch on the others.
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("name", "loss"), [("mlp", loss) for loss in OBJECTIVES] + [("shared trunk", "PPL"), ("ensemble", "IFD matched")]
 )

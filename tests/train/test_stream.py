@@ -128,6 +128,7 @@ def in_memory(trial, start):
     return state.best, records
 
 
+@pytest.mark.thorough
 def test_streamed_training_is_training_in_memory_in_the_same_order(trial, start):
     result = run(trial, start, objective=decision)
     params, records = in_memory(trial, start)
@@ -185,6 +186,7 @@ def resumable(trial, start, folder, *, seconds=0.0, config=THREE, **how):
     return run(trial, start, config=config, renew=renewed, checkpoints=Checkpoints(folder, seconds), **how)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("after", [0, 1, STEPS - 1])
 @pytest.mark.parametrize(("error", "seconds"), [(RuntimeError, 0.0), (KeyboardInterrupt, math.inf)])
 def test_training_that_ended_within_an_epoch_goes_on_from_the_batch(

@@ -23,8 +23,10 @@ def mmd(h: Array, t: Array, m: int, *, bandwidth: ArrayLike | None = None) -> Ar
     people = given.sum(axis=0)
     share = given / jnp.maximum(people, 1)[None, :]
     apart = (share[:, 1:] - share[:, :1]) * ((people[1:] > 0) & (people[0] > 0))[None, :]
-    # In this order no distance is below 0 by rounding where people are alike.
-    square = ((h[:, None, :] - h[None, :, :]) ** 2).sum(axis=2)
+    # |a|^2 + |b|^2 - 2 a b keeps n^2 numbers where the differences themselves would be n^2 k. It may round to below 0.
+    h = h - h.mean(axis=0, keepdims=True)
+    length = (h**2).sum(axis=1)
+    square = jnp.maximum(length[:, None] + length[None, :] - 2 * h @ h.T, 0)
     b = jax.lax.stop_gradient(square.mean()) if bandwidth is None else jnp.asarray(bandwidth)
     kernel = jnp.exp(-square / jnp.where(b > 0, b, 1))
     return (apart * (kernel @ apart)).sum()

@@ -102,13 +102,16 @@ def label(axes: Axes, title: str, x: str, y: str) -> None:
 def _draw_lift(axes: Axes, study: Study, test: pd.DataFrame, method: str, offset: float, style: dict) -> None:
     wide = test.pivot(index="seed", columns=["method", "budget"], values="revenue")
     budgets = np.array(sorted(test.budget.unique()))
+    step = 0.012 * (budgets.max() - budgets.min() or 1)
     base = wide[study.judge.base]
     relative = is_clearly_positive(mean_values(study)[study.judge.base])
     lift = (100 * (wide[method] / base - 1) if relative else wide[method] - base)[list(budgets)]
+    budgets = budgets[lift.notna().to_numpy().any(axis=0)]  # that some seed can meet
+    if not budgets.size:
+        return
     intervals = [paired_interval(lift[b].dropna().to_numpy(), test_share=study.test_share) for b in budgets]
     mean = np.array([interval.mean for interval in intervals])
     reach = np.array([[interval.mean - interval.low, interval.high - interval.mean] for interval in intervals]).T
-    step = 0.012 * (budgets.max() - budgets.min() or 1)
     at = budgets + offset * step
     if np.isfinite(reach).all():
         axes.errorbar(at, mean, yerr=reach, linewidth=1.2, capsize=2, label=method, **style)

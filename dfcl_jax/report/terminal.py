@@ -42,7 +42,7 @@ def number(value: object, digits: int = 4) -> str:
     size = int(np.floor(np.log10(abs(value)))) if value else 0
     # Small shares need no more places than a reader can use; small money needs two digits, down to rounding errors.
     places = min(max(digits - 1 - size, 0), max(6, min(1 - size, 8))) if value else 0
-    text = f"{value:.{places}f}"
+    text = f"{value:z.{places}f}"  # z: what rounds to 0 has no sign
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 

@@ -29,7 +29,7 @@ import tyro
 from dfcl_jax import Outcomes, Scores, Trial, losses, metrics, scores, solvers
 from dfcl_jax.data import simulate
 from dfcl_jax.losses import constants, decision
-from dfcl_jax.methods.decision import mean_value
+from dfcl_jax.methods.judged import mean_value
 from dfcl_jax.models import NetworkConfig
 from dfcl_jax.train import FitConfig, MeanOverRows, Rows, Stage, Validation, make_trainer
 

@@ -12,7 +12,7 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from dfcl_jax import metrics, scores
+from dfcl_jax import scores
 from dfcl_jax.data import Task
 from dfcl_jax.errors import refuse
 from dfcl_jax.losses import Constants, constants, prediction_loss
@@ -21,15 +21,14 @@ from dfcl_jax.methods.distilled import Distilled
 from dfcl_jax.methods.gradient import (
     Counted,
     build,
-    cost_curve_area,
     count_all,
-    if_finite,
     keys_for,
     predict_counted,
     predict_money,
     refuse_unless_two,
     with_units,
 )
+from dfcl_jax.methods.judged import Settling, cost_curve_area, if_finite, mean_value, value_judge
 from dfcl_jax.methods.method import Log
 from dfcl_jax.methods.over_seeds import OverSeeds
 from dfcl_jax.methods.regression import counted_in, of_others
@@ -104,7 +103,7 @@ class Decision(OverSeeds):
     # Epoch -> temperature and windows as a multiple of the constants', see `constants.annealed`; None: as they are.
     annealing: optax.Schedule | None = None
     select: Literal["value", "aucc"] = "value"  # what chooses the checkpoint
-    settle: Literal["aipw", "ipw"] = "aipw"  # scores of the validation people that the value is settled by
+    settle: Settling = "aipw"  # scores of the validation people that the value is settled by
     folds: int = 1  # scores rest on predictions by two-stage models of the other folds; 1: on those of the start
     # Cost per person that the constants are for; None: the task's, which the checkpoint is chosen by all the same.
     budgets: tuple[float, ...] | None = None
@@ -192,16 +191,7 @@ def begin_from(method: Decision, key: Array, tasks: Sequence[Task], log: Log, se
     sample_hat = predict_counted(model, seeds, net, counted.sample.x)
     judge: Any = counted.valid
     if method.select == "value":
-        judged = predict_counted(model, seeds, net, counted.valid.x)
-        valid_hat = judged._replace(c=seeds.each(_within)(judged.c, counted.costs, counted.units.c))
-        settling = (
-            seeds.each(scores.aipw)(counted.valid, valid_hat)
-            if method.settle == "aipw"
-            else seeds.each(scores.ipw)(counted.valid)
-        )
-        how = (settling, counted.budgets, counted.valid.weight)
-        # Checkpoints are judged by what networks predict as it is, the start as all others.
-        judge = (*how, ~jnp.isnan(seeds.each(_revenue)(judged, *how)))
+        judge = value_judge(method.settle, predict_counted(model, seeds, net, counted.valid.x), counted, seeds)
     order_keys = keys_for(jax.random.fold_in(key, 1), counted, seeds)
     source = None if isinstance(tasks[0].train, Trial) else tasks[0].train
     hat = sample_hat
@@ -211,11 +201,6 @@ def begin_from(method: Decision, key: Array, tasks: Sequence[Task], log: Log, se
         hat = of_others(method.start, key, tasks, log, seeds, method.folds)
         hat = seeds.each(counted_in)(counted.units, hat)
     return Begin(order_keys, model, counted, source, net, sample_hat, hat, judge, seeds)
-
-
-def _within(cost: Array, seen: Array, unit: Array) -> Array:
-    """Cost predictions [n, m] in units, within what the trial has seen, [2, m] in money."""
-    return jnp.clip(cost, *(seen / unit)[:, None])
 
 
 def train_on(
@@ -323,19 +308,3 @@ def _tracked(model: Model, seeds: Seeds, params: Params, now: Constants, trial: 
         return jax.lax.map(lambda member: one(*member, *people), (params, now))
 
     return seeds.each(with_members)(params, now, trial, hat)
-
-
-def mean_value(outcomes: Outcomes, judge: tuple[Scores, Array, Array | None, Array]) -> Array:
-    """Revenue per person, mean over budgets, []; NaN where one that the two-stage policy meets cannot be met.
-
-    0 where that policy meets none, so that no checkpoint is told from the start, which is kept: the people are few, and
-    their cheapest treatment seems to cost more than the budgets.
-
-    `judge` holds scores, budgets [b], weights of rows, and which of the budgets [b] the two-stage policy meets.
-    """
-    settling, budgets, weight, met = judge
-    return jnp.where(met, _revenue(outcomes, settling, budgets, weight), 0).sum() / jnp.maximum(met.sum(), 1)
-
-
-def _revenue(outcomes: Outcomes, settling: Scores, budgets: Array, weight: Array | None) -> Array:
-    return metrics.eom(outcomes, settling, budgets, weights=weight).revenue

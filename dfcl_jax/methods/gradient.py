@@ -1,6 +1,6 @@
 """What methods that train networks share: money in the model's units, keys, parameters with their units."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from dfcl_jax import metrics, scores
+from dfcl_jax import scores
 from dfcl_jax.data import Task
 from dfcl_jax.errors import refuse
 from dfcl_jax.models import Link, Model, NetworkConfig, Params
@@ -199,18 +199,3 @@ def refuse_unless_rising(task: Task) -> None:
     if (np.diff(cost) < 0).any():
         found = ", ".join(f"{each:.6g}" for each in cost)
         refuse("mean costs of the treatments", found=found, expected="rising ones, for a network that rises with them")
-
-
-def cost_curve_area(outcomes: Outcomes, trial: Trial) -> Array:
-    """AUCC of the ranking by predicted return, []; the treatment that costs more on average counts as the treated."""
-    mean_cost = mean_of_people(scores.ipw(trial).c, trial.weight)
-    swap = mean_cost[1] < mean_cost[0]
-    outcomes = jax.tree.map(lambda surface: jnp.where(swap, surface[:, ::-1], surface), outcomes)
-    trial = trial._replace(t=jnp.where(swap, 1 - trial.t, trial.t))
-    return metrics.aucc(metrics.roi_score(outcomes), trial, weights=trial.weight)
-
-
-def if_finite(validate: Callable[[Outcomes, Any], Array], outcomes: Outcomes, judge: Any) -> Array:
-    """The value of predictions that are numbers; NaN otherwise, for others would put people in some order, too."""
-    finite = jnp.isfinite(outcomes.r).all() & jnp.isfinite(outcomes.c).all()
-    return jnp.where(finite, validate(outcomes, judge), jnp.nan)

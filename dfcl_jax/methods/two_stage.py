@@ -14,7 +14,6 @@ from dfcl_jax.errors import refuse
 from dfcl_jax.losses import prediction_loss
 from dfcl_jax.methods.gradient import (
     build,
-    cost_curve_area,
     count_all,
     fit_network,
     predict_money,
@@ -23,6 +22,7 @@ from dfcl_jax.methods.gradient import (
     with_units,
     within_seen,
 )
+from dfcl_jax.methods.judged import cost_curve_area
 from dfcl_jax.methods.method import Log
 from dfcl_jax.methods.over_seeds import OverSeeds
 from dfcl_jax.models import NetworkConfig, Params

@@ -13,7 +13,8 @@ from dfcl_jax.data import Split
 from dfcl_jax.errors import refuse
 from dfcl_jax.losses import prediction_loss
 from dfcl_jax.methods import TWO_STAGE, Method
-from dfcl_jax.methods.gradient import cost_curve_area, mean_size
+from dfcl_jax.methods.gradient import mean_size
+from dfcl_jax.methods.judged import cost_curve_area
 from dfcl_jax.methods.method import check_weighs
 from dfcl_jax.models import Params
 from dfcl_jax.solvers import check_budgets

@@ -7,7 +7,7 @@ import pandas as pd
 
 from dfcl_jax import metrics, scores
 from dfcl_jax.data import Split
-from dfcl_jax.methods.decision import mean_value
+from dfcl_jax.methods.judged import mean_value
 from dfcl_jax.study.comparison import Study
 
 

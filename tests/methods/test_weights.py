@@ -14,7 +14,7 @@ from dfcl_jax.losses import constants
 from dfcl_jax.losses import decision as losses
 from dfcl_jax.losses.constants import best_margin
 from dfcl_jax.methods import SILENT, CheapestArm, Direct, Ensemble, WeightedTwoStage
-from dfcl_jax.methods.decision import mean_value
+from dfcl_jax.methods.judged import mean_value
 from dfcl_jax.methods.method import fit_each
 from dfcl_jax.metrics import diagnostics
 from dfcl_jax.models import NetworkConfig

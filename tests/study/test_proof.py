@@ -232,6 +232,15 @@ def test_a_saved_mixture_decides_alike(mixture, tmp_path):
 REGIMES = {"clear": 1.0, "faint": 0.2, "homogeneous": 0.0}
 
 
+def trial_in(regime: str, seed: int, n: int) -> pd.DataFrame:
+    """A trial with effects that differ much, little or not at all; or of a revenue that one in a hundred bring."""
+    data = frame(seed, n, gain=REGIMES.get(regime, 1.0))
+    if regime != "rare":
+        return data
+    chance = 0.01 * np.exp(0.5 * data.x0) * (1 + data.t * (0.3 + 0.3 * np.tanh(data.x1)))
+    return data.assign(r=np.random.default_rng(seed).random(n) < chance).astype({"r": float})
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("regime", [*REGIMES, "rare"])
 def test_auto_is_never_significantly_below_two_stage_learning(regime):
@@ -241,11 +250,7 @@ def test_auto_is_never_significantly_below_two_stage_learning(regime):
     if regime in ("clear", "faint"):
         rivals = {TWO_STAGE: BLIND, "seeing": SEEING, "wrong": WRONG}
     for seed in range(60):
-        data = frame(100 + seed, 3000, gain=REGIMES.get(regime, 1.0))
-        if regime == "rare":
-            rng = np.random.default_rng(seed)
-            chance = 0.01 * np.exp(0.5 * data.x0) * (1 + data.t * (0.3 + 0.3 * np.tanh(data.x1)))
-            data = data.assign(r=rng.random(len(data)) < chance).astype({"r": float})
+        data = trial_in(regime, 100 + seed, 3000)
         _, _, proof = proved(data, rivals)
         auto = mean_of(proof.lifts, AUTO)
         lifts.append(auto.lift / mean_of(proof.values, TWO_STAGE).revenue)
@@ -255,17 +260,17 @@ def test_auto_is_never_significantly_below_two_stage_learning(regime):
     assert below <= 4
 
 
-NETWORK_TRIALS, SMALL = 16, FitConfig(epochs=6, batch_size=256, learning_rate=1e-2)
+NETWORK_TRIALS, SMALL = 50, FitConfig(epochs=6, batch_size=256, learning_rate=1e-2)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("gain", REGIMES.values(), ids=REGIMES)
-def test_auto_of_networks_is_never_significantly_below_two_stage_learning(gain):
-    """16 trials of 2,000 people in each regime, whose networks of 8 units are trained in one program."""
+@pytest.mark.parametrize("regime", [*REGIMES, "rare"])
+def test_auto_of_networks_is_never_significantly_below_two_stage_learning(regime):
+    """50 trials of 2,000 people in each regime, whose networks of 8 units are trained in one program."""
     columns = Columns("t", "r", "c", ("x0", "x1"), propensities=(0.5, 0.5))
     splits = []
     for trial in range(NETWORK_TRIALS):
-        of = split_folds(trial_table(frame(700 + trial, 2000, gain=gain), columns), trial, folds=K)
+        of = split_folds(trial_table(trial_in(regime, 700 + trial, 2000), columns), trial, folds=K)
         splits += with_budgets(of, BUDGETS)
     start = TwoStage(NetworkConfig(hidden=(8,)), training=SMALL)
     methods = {name: of for name, of in decisions(start, SMALL).items() if name in ("PL-centred", "PL-own-units")}
@@ -276,6 +281,7 @@ def test_auto_of_networks_is_never_significantly_below_two_stage_learning(gain):
         auto = mean_of(proof.lifts, AUTO)
         lifts.append(auto.lift / mean_of(proof.values, TWO_STAGE).revenue)
         below += auto.high < 0
+    print(f"{regime}: {np.mean(lifts):+.4%}, {below} of {NETWORK_TRIALS} below")
     assert np.mean(lifts) > -0.0005
-    # At 2.5% each, more than 2 of 16 come up once in 140 times.
-    assert below <= 2
+    # At 2.5% each, more than 4 of 50 come up once in 120 times.
+    assert below <= 4

@@ -14,7 +14,7 @@ from dfcl_jax.runs.options import COUNT, Within
 from dfcl_jax.runs.regimes import REGIMES, RegimeName
 from dfcl_jax.study import Judge, compare
 
-GroupName = Literal["published", "scores", "rivals", "ensembles", "gains", "all"]
+GroupName = Literal["published", "scores", "rivals", "ensembles", "gains", "trees", "all"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class Config(RunConfig):
 
     regime: RegimeName = "default"
     contenders: tuple[GroupName, ...] = ("published", "scores", "rivals")
-    """Groups of methods; --methods names some of any group instead."""
+    """Groups of methods, "all" without trees (extra `boost`); --methods names some of any group instead."""
     tuned: tuple[Path, ...] = ()
     """What `tune` chose for the contenders, in files tuned.json; a contender in none of them is as it is."""
     seeds: Annotated[int, COUNT] = 10
@@ -52,7 +52,9 @@ def known(config: Config, start: TwoStage) -> dict[str, Method]:
     """The methods to choose from: those of the groups, or all where --methods names some."""
     best = read_choices(*config.tuned)
     groups = contenders(tuned_start(start, best), config.decision)
-    asked = list(groups) if config.methods or "all" in config.contenders else config.contenders
+    asked = list(groups) if config.methods else config.contenders
+    if "all" in asked:
+        asked = [group for group in groups if group != "trees" or group in asked]
     rest = {name: method for group in asked for name, method in groups[group].items()}
     # An ensemble trains in one program with its first member, which the study finds when it comes to that alone.
     rest = dict(sorted(rest.items(), key=lambda named: not isinstance(named[1], Ensemble)))

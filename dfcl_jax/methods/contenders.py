@@ -6,6 +6,7 @@ from functools import partial
 from dfcl_jax import scores
 from dfcl_jax.losses import constants
 from dfcl_jax.losses import decision as losses
+from dfcl_jax.methods.boosted import Boosted
 from dfcl_jax.methods.catalogue import TWO_STAGE, decisions
 from dfcl_jax.methods.decision import Decision
 from dfcl_jax.methods.distilled import Distilled
@@ -36,6 +37,7 @@ def contenders(start: TwoStage, training: FitConfig) -> dict[str, Group]:
         "rivals": without_decisions(start, training),
         "ensembles": ensembles(start, training),
         "gains": gains(start, training),
+        "trees": {"boosted S": Boosted(), "boosted S monotone": Boosted(monotone=True)},
     }
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from dfcl_jax.errors import refuse
+from dfcl_jax.methods.boosted import Boosted
 from dfcl_jax.methods.catalogue import TWO_STAGE
 from dfcl_jax.methods.distilled import Distilled
 from dfcl_jax.methods.ensemble import Ensemble
@@ -20,6 +21,8 @@ from dfcl_jax.methods.two_stage import TwoStage
 from dfcl_jax.models import NetworkConfig
 from dfcl_jax.train import FitConfig
 
+# The widest layer beside which boosted trees have the leaves that they have.
+WIDTH = 64
 # Methods that are trained before a method, whose networks are chosen with its own.
 BEFORE = ("start", "nuisance")
 
@@ -54,6 +57,16 @@ class Choice:
         kept = self.link is None or network.link == "sigmoid" or not link
         return replace(network, hidden=self.hidden or network.hidden, link=network.link if kept else self.link)
 
+    def grown(self, trees: Boosted) -> Boosted:
+        """Boosted trees with this choice: trees by `epochs`, leaves by layers, people of a leaf by `batch`."""
+        return replace(
+            trees,
+            trees=max(round(self.epochs * trees.trees), 1),
+            learning_rate=min(self.rate * trees.learning_rate, 1.0),
+            leaves=max(round(max(self.hidden or (WIDTH,)) / WIDTH * trees.leaves), 2),
+            leaf_size=max(round(self.batch * trees.leaf_size), 1),
+        )
+
 
 AXES: dict[str, tuple[Any, ...]] = {
     "hidden": (None, (128, 64, 32), (256, 128), (64, 64, 64, 64)),
@@ -83,6 +96,8 @@ def tuned(method: Any, choice: Choice) -> Any:
 
     What is trained before keeps its training. Effects keep their link, as they may be negative whatever outcomes are.
     """
+    if isinstance(method, Boosted):
+        return choice.grown(method)
     if isinstance(method, Ensemble | TwoHeaded):
         return replace(method, of=tuned(method.of, choice))
     if isinstance(method, Distilled):

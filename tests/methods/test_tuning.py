@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from dfcl_jax import InputError, TwoStage
-from dfcl_jax.methods import Distilled, DRLearner, Ensemble, TwoHeaded, WeightedTwoStage, rivals, standard
+from dfcl_jax.methods import Boosted, Distilled, DRLearner, Ensemble, TwoHeaded, WeightedTwoStage, rivals, standard
 from dfcl_jax.methods.contenders import contenders
 from dfcl_jax.methods.decision import TRAINING
 from dfcl_jax.methods.tuning import Choice, choices_text, member_of, read_choices, trials, tuned, tuned_all, tuned_start
@@ -45,7 +45,7 @@ def test_trials_begin_with_the_method_as_it_is_and_more_of_them_go_on_with_the_f
         trials(0)
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", sorted(EVERY.keys() - GROUPS["trees"].keys()))
 def test_a_choice_reaches_every_network_and_the_last_training_alone(name):
     before, after = (stages(m) for m in (EVERY[name], tuned(EVERY[name], CHOICE)))
     for k, (old, new) in enumerate(zip(before, after, strict=True)):
@@ -91,3 +91,9 @@ def test_choices_are_read_as_they_were_written_and_others_are_refused(tmp_path):
     for name in ("other.json", "none.json"):
         with pytest.raises(InputError, match=f"choices .*{name}: found none to read"):
             read_choices(tmp_path / name)
+
+
+def test_boosted_trees_are_tuned_by_the_same_choices():
+    assert tuned(Boosted(), Choice()) == Boosted()
+    grown = tuned(Boosted(monotone=True), Choice(hidden=(256, 128), link="softplus", epochs=2.0, batch=0.5, rate=3.0))
+    assert grown == Boosted(monotone=True, trees=600, learning_rate=0.15000000000000002, leaves=124, leaf_size=10)

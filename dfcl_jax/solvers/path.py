@@ -127,21 +127,45 @@ def budget_path(outcomes: Outcomes, *, weights: ArrayLike | None = None) -> Budg
     """
     outcomes = check_outcomes(outcomes)
     check_weights(weights, outcomes)
-    return path_along(outcomes, jax.jit(upper_hull)(outcomes), weights)
+    return path_along(outcomes, _vertices(outcomes), weights)
 
 
-def path_along(outcomes: Outcomes, hull: Hull, weights: ArrayLike | None) -> BudgetPath:
+class Vertices(NamedTuple):
+    """What a path needs of `Hull`: of tens of millions of people, their costs are worth their memory."""
+
+    arm: Array  # [m, n] int
+    slope: Array  # [m-1, n]
+
+
+@jax.jit
+def _vertices(outcomes: Outcomes) -> Vertices:
+    hull = upper_hull(outcomes)
+    return Vertices(hull.arm, hull.slope)
+
+
+def path_along(outcomes: Outcomes, hull: Hull | Vertices, weights: ArrayLike | None) -> BudgetPath:
     """Compute `budget_path` on hulls that are already known."""
+    hull = Vertices(hull.arm, hull.slope)
     if is_concrete(outcomes, hull, weights) and jax.default_backend() == "cpu":
-        return _numpy_path(outcomes, hull, None if weights is None else np.asarray(weights, np.float64))
+        arms, steps = np.asarray(hull.arm), _steps(np.asarray(hull.slope))
+        del hull  # and with it the slopes, if nobody else has them
+        return _numpy_path(outcomes, arms, steps, None if weights is None else np.asarray(weights, np.float64))
     return _xla_path(outcomes, hull, None if weights is None else jnp.asarray(weights, outcomes.c.dtype))
 
 
-def _numpy_path(outcomes: Outcomes, hull: Hull, weights: np.ndarray | None) -> BudgetPath:
-    arms, m = np.asarray(hull.arm), outcomes.r.shape[1]
-    unit, step, slope = _steps(np.asarray(hull.slope))
+class _Steps(NamedTuple):
+    """The steps of all hulls, person by person."""
+
+    unit: np.ndarray  # [s] people
+    step: np.ndarray  # [s] their numbers
+    slope: np.ndarray  # [s]
+
+
+def _numpy_path(outcomes: Outcomes, arms: np.ndarray, steps: _Steps, weights: np.ndarray | None) -> BudgetPath:
+    unit, step, slope = steps
+    m = outcomes.r.shape[1]
     before, arm = arms[step, unit], arms[step + 1, unit]
-    del step  # of tens of millions of steps, each column is worth its memory
+    del step, steps  # of tens of millions of steps, each column is worth its memory
     order = _falling(slope)
     size = float(arms.shape[1] if weights is None else weights.sum())
     left = m * unit.astype(np.intp)
@@ -150,13 +174,13 @@ def _numpy_path(outcomes: Outcomes, hull: Hull, weights: np.ndarray | None) -> B
 
     def totals(surface: Array) -> np.ndarray:
         flat = np.asarray(surface).ravel()
-        first, rise = flat[start].astype(np.float64), flat[taken].astype(np.float64)
+        first = flat[start].sum(dtype=np.float64) if weights is None else (weights * flat[start]).sum()
+        rise = flat[taken].astype(np.float64)
         rise -= flat[left]
         if weights is not None:
-            first *= weights
             rise *= weights[unit]
         total = np.empty(len(rise) + 1)
-        total[0] = first.sum()
+        total[0] = first
         np.take(rise, order, out=total[1:], mode="clip")  # not "raise", which copies
         np.cumsum(total, out=total)
         total /= size
@@ -166,8 +190,8 @@ def _numpy_path(outcomes: Outcomes, hull: Hull, weights: np.ndarray | None) -> B
     return BudgetPath(arms, unit[order], before[order], arm[order], slope[order], spend, value)
 
 
-def _steps(slope: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """List the steps of hulls of slope [m-1, n] person by person: their people, their numbers, their slopes, [s]."""
+def _steps(slope: np.ndarray) -> _Steps:
+    """List the steps of hulls of slope [m-1, n]."""
     movers = []
     for level in slope:
         people = np.flatnonzero(level > 0)
@@ -184,7 +208,7 @@ def _steps(slope: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     for k, people in enumerate(movers):
         place = first[people] + k
         unit[place], step[place], steepness[place] = people, k, slope[k][people]
-    return unit, step, steepness
+    return _Steps(unit, step, steepness)
 
 
 def _falling(slopes: np.ndarray) -> np.ndarray:
@@ -211,7 +235,7 @@ def _in_threads(function: Callable[[T], S], items: Sequence[T]) -> list[S]:
 
 
 @jax.jit
-def _xla_path(outcomes: Outcomes, hull: Hull, weights: Array | None) -> BudgetPath:
+def _xla_path(outcomes: Outcomes, hull: Vertices, weights: Array | None) -> BudgetPath:
     m, n = hull.arm.shape
     slope = hull.slope.T.ravel()
     order = jnp.argsort(-slope, stable=True)

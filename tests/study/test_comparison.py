@@ -9,8 +9,8 @@ from dfcl_jax import InputError, Method, Outcomes, TwoStage, scores
 from dfcl_jax.data import simulate, split_simulation, with_budgets
 from dfcl_jax.losses import constants
 from dfcl_jax.methods import CHEAPEST, TWO_STAGE, decisions, standard
-from dfcl_jax.methods.gradient import cost_curve_area, count
-from dfcl_jax.methods.judged import mean_value
+from dfcl_jax.methods.gradient import count
+from dfcl_jax.methods.judged import cost_curve_area, mean_value
 from dfcl_jax.models import NetworkConfig
 from dfcl_jax.runs import chosen
 from dfcl_jax.study import ORACLE, Cells, Judge, Watcher, compare

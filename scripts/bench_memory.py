@@ -25,6 +25,7 @@ class Config:
     rows: int = 1_000_000  # of a Criteo-like trial of two treatments and 12 features
     memory: float = 1.0  # GB beyond which a trial is streamed
     large: float = 64.0  # GB of a command that holds the trial in memory; 0 leaves it out
+    evaluate: bool = True  # which holds the trial and its predictions in memory
     out: Path | None = None  # a JSON file for the figures
 
 
@@ -59,11 +60,11 @@ def commands(config: Config, folder: Path) -> dict[str, list[str]]:
             *("--model.revenue", *predicted[:2], "--model.cost", *predicted[2:]),
         ),
     }
-    if not config.large:
-        del given["criteo, in memory"]
+    left_out = {"criteo, in memory": not config.large, "evaluate": not config.evaluate}
     return {
         name: [sys.executable, str(ROOT / "experiments" / f"{experiment}.py"), *options]
         for name, (experiment, *options) in given.items()
+        if not left_out.get(name)
     }
 
 

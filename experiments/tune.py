@@ -61,7 +61,8 @@ def main(config: Config) -> None:
 
         if TWO_STAGE not in best:
             tune({TWO_STAGE: start})
-        every = {TWO_STAGE: start} | every_contender(tuned_start(start, best), config.decision)
+        trees = bool(config.methods)  # which need an extra, by name alone
+        every = {TWO_STAGE: start} | every_contender(tuned_start(start, best), config.decision, trees=trees)
         asked = chosen(every, config.methods).items()
         tune({name: method for name, method in asked if name not in best and member_of(name) == name})
         table = pd.concat(tables, ignore_index=True)

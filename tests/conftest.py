@@ -47,7 +47,7 @@ _COMPILE_FAST = (
 
 def pytest_configure(config: pytest.Config) -> None:
     """Most tests compile more than they compute; the slow ones, and the experiments, run what users run."""
-    fast = "slow" not in config.option.markexpr.replace("not slow", "")
+    fast = "not slow" in config.option.markexpr
     jax.config.update("jax_disable_most_optimizations", fast)
     # The processes of one run are given the options of the first.
     if fast and "XLA_FLAGS" not in os.environ and _accepted(_COMPILE_FAST):

@@ -58,7 +58,10 @@ class Choice:
         return replace(network, hidden=self.hidden or network.hidden, link=network.link if kept else self.link)
 
     def grown(self, trees: Boosted) -> Boosted:
-        """Boosted trees with this choice: trees by `epochs`, leaves by layers, people of a leaf by `batch`."""
+        """Boosted trees with this choice: trees by `epochs`, leaves by layers, people of a leaf by `batch`.
+
+        They have no link and no decay of weights.
+        """
         return replace(
             trees,
             trees=max(round(self.epochs * trees.trees), 1),

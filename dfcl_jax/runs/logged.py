@@ -48,7 +48,7 @@ def confounded_split(
         seed: number of the task.
 
     Raises:
-        InputError: as many hidden features as there are.
+        InputError: a number of hidden features below 0, or as many as there are.
     """
     drawn = simulate.confounded(population, key, observed, sum(parts), strength=strength)
     trial, truth = drawn.rct
@@ -64,10 +64,11 @@ def confounded_split(
 
 
 def _told_of_demand(x: Array, truth: Outcomes) -> Array:
-    """How well each feature of x [n, d] alone tells the log of a person's mean expected revenue: |correlation|, [d]."""
+    """How well each feature of x [n, d] tells the log of mean expected revenue: |correlation|, but for a factor, [d]."""
     demand = jnp.log(truth.r.mean(axis=1))
     centred = x - x.mean(axis=0, keepdims=True)
-    return jnp.abs((demand - demand.mean()) @ centred) / jnp.linalg.norm(centred, axis=0)
+    # A feature that never varies tells nothing.
+    return jnp.nan_to_num(jnp.abs((demand - demand.mean()) @ centred) / jnp.linalg.norm(centred, axis=0))
 
 
 def hybrid_split(key: Array, people: int, rates: tuple[float, float], *, certainty: float, seed: int = 0) -> Split:

@@ -147,7 +147,8 @@ def path_along(outcomes: Outcomes, hull: Hull | Vertices, weights: ArrayLike | N
     """Compute `budget_path` on hulls that are already known."""
     hull = Vertices(hull.arm, hull.slope)
     if is_concrete(outcomes, hull, weights) and jax.default_backend() == "cpu":
-        arms, steps = np.asarray(hull.arm), _steps(np.asarray(hull.slope))
+        arms = np.asarray(hull.arm)
+        steps = _steps(arms, np.asarray(hull.slope))
         del hull  # and with it the slopes, if nobody else has them
         return _numpy_path(outcomes, arms, steps, None if weights is None else np.asarray(weights, np.float64))
     return _xla_path(outcomes, hull, None if weights is None else jnp.asarray(weights, outcomes.c.dtype))
@@ -157,15 +158,14 @@ class _Steps(NamedTuple):
     """The steps of all hulls, person by person."""
 
     unit: np.ndarray  # [s] people
-    step: np.ndarray  # [s] their numbers
+    before: np.ndarray  # [s] their treatments
+    arm: np.ndarray  # [s] those after the step
     slope: np.ndarray  # [s]
 
 
 def _numpy_path(outcomes: Outcomes, arms: np.ndarray, steps: _Steps, weights: np.ndarray | None) -> BudgetPath:
-    unit, step, slope = steps
+    unit, before, arm, slope = steps
     m = outcomes.r.shape[1]
-    before, arm = arms[step, unit], arms[step + 1, unit]
-    del step, steps  # of tens of millions of steps, each column is worth its memory
     order = _falling(slope)
     size = float(arms.shape[1] if weights is None else weights.sum())
     left = m * unit.astype(np.intp)
@@ -190,8 +190,8 @@ def _numpy_path(outcomes: Outcomes, arms: np.ndarray, steps: _Steps, weights: np
     return BudgetPath(arms, unit[order], before[order], arm[order], slope[order], spend, value)
 
 
-def _steps(slope: np.ndarray) -> _Steps:
-    """List the steps of hulls of slope [m-1, n]."""
+def _steps(arms: np.ndarray, slope: np.ndarray) -> _Steps:
+    """List the steps of hulls of vertices `arms` [m, n] and slope [m-1, n]."""
     movers = []
     for level in slope:
         people = np.flatnonzero(level > 0)
@@ -204,11 +204,13 @@ def _steps(slope: np.ndarray) -> _Steps:
         count[people] += 1
     first = np.cumsum(count, dtype=np.intp) - count
     total = int(count.sum())
-    unit, step, steepness = np.empty(total, np.int32), np.empty(total, np.int32), np.empty(total, slope.dtype)
+    unit, steepness = np.empty(total, np.int32), np.empty(total, slope.dtype)
+    before, arm = np.empty(total, arms.dtype), np.empty(total, arms.dtype)
     for k, people in enumerate(movers):
         place = first[people] + k
-        unit[place], step[place], steepness[place] = people, k, slope[k][people]
-    return _Steps(unit, step, steepness)
+        unit[place], steepness[place] = people, slope[k][people]
+        before[place], arm[place] = arms[k][people], arms[k + 1][people]
+    return _Steps(unit, before, arm, steepness)
 
 
 def _falling(slopes: np.ndarray) -> np.ndarray:

@@ -64,7 +64,7 @@ def confounded_split(
 
 
 def _told_of_demand(x: Array, truth: Outcomes) -> Array:
-    """How well each feature of x [n, d] tells the log of mean expected revenue: |correlation|, but for a factor, [d]."""
+    """How well each feature of x [n, d] tells the log of expected revenue: |correlation|, but for a factor, [d]."""
     demand = jnp.log(truth.r.mean(axis=1))
     centred = x - x.mean(axis=0, keepdims=True)
     # A feature that never varies tells nothing.

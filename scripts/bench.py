@@ -83,7 +83,7 @@ def of_solvers(config: Config, folder: Path) -> Iterator[Line]:
     yield Line("path on one core over path on all", "both used", f"{path[one_core] / path[0]:.2f}")
     if config.large:
         linear = path[-1] / (path[0] * config.large / config.n)
-        reached = f"{path[-1]:.1f} s, {linear:.2f} times linear, {cases[-1]['peak_memory_gib']:.1f} GiB"
+        reached = f"{path[-1]:.1f} s, {linear:.2f} times linear, {cases[-1]['peak_memory_of_path_gib']:.1f} GiB"
         yield Line(f"path, {config.large:,} people x {arms[0]}", "linear, 4 GiB", reached)
 
 

@@ -76,6 +76,7 @@ def run_case(options: dict[str, Any]) -> dict[str, Any]:
     outcomes = Outcomes(jnp.asarray(r), jnp.asarray(c))
     loaded = peak_memory()
     path = solvers.budget_path(outcomes)
+    of_the_path = peak_memory()
     budgets = np.linspace(0.02, 0.98, options["budgets"]) * path.spend[-1]
     budget = float(budgets[len(budgets) // 3])
     hull = jax.jit(solvers.upper_hull)
@@ -121,6 +122,7 @@ def run_case(options: dict[str, Any]) -> dict[str, Any]:
         "spend_over_budget": spend / budget,
         "gap_over_value": float(plan.gap / plan.value),
         "memory_of_data_gib": loaded,
+        "peak_memory_of_path_gib": of_the_path,
         "peak_memory_gib": peak_memory(),
     }
 
@@ -181,7 +183,8 @@ def show(result: dict[str, Any]) -> None:
         table.add_row(name, f"{times['least']:.4f}", f"{times['median']:.4f}")
     table.caption = (
         f"{result['device']}, {result['steps']:,} steps; plan spends {result['spend_over_budget']:.9f} of its budget, "
-        f"gap {result['gap_over_value']:.1e} of its value; peak memory {result['peak_memory_gib']:.2f} GiB, of which "
+        f"gap {result['gap_over_value']:.1e} of its value; peak memory {result['peak_memory_gib']:.2f} GiB, "
+        f"up to the first path {result['peak_memory_of_path_gib']:.2f}, of which "
         f"{result['memory_of_data_gib']:.2f} before the first call"
     )
     Console().print(table)

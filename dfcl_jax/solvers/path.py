@@ -16,6 +16,9 @@ from dfcl_jax.solvers.hull import Hull, at_level, upper_hull
 from dfcl_jax.sums import exact_cumsum, exact_sum, two_sum
 from dfcl_jax.types import Outcomes, pick
 
+# Steps whose totals are taken at a time, outside of XLA.
+_AT_ONCE = 2**17
+
 Numbers = Array | np.ndarray
 S = TypeVar("S")
 T = TypeVar("T")
@@ -168,19 +171,20 @@ def _numpy_path(outcomes: Outcomes, arms: np.ndarray, steps: _Steps, weights: np
     m = outcomes.r.shape[1]
     order = _falling(slope)
     size = float(arms.shape[1] if weights is None else weights.sum())
-    left = m * unit.astype(np.intp)
-    start, taken = m * np.arange(arms.shape[1]) + arms[0], left + arm
-    left += before
 
     def totals(surface: Array) -> np.ndarray:
         flat = np.asarray(surface).ravel()
-        first = flat[start].sum(dtype=np.float64) if weights is None else (weights * flat[start]).sum()
-        rise = flat[taken].astype(np.float64)
-        rise -= flat[left]
-        if weights is not None:
-            rise *= weights[unit]
-        total = np.empty(len(rise) + 1)
-        total[0] = first
+        first = flat.take(m * np.arange(arms.shape[1]) + arms[0])
+        total = np.empty(len(unit) + 1)
+        total[0] = first.sum(dtype=np.float64) if weights is None else (weights * first).sum()
+        rise = np.empty(len(unit))
+        # Where to look is worked out for some steps at a time: of all it would be as much memory as the path.
+        for some in (slice(k, k + _AT_ONCE) for k in range(0, len(unit), _AT_ONCE)):
+            row = m * unit[some].astype(np.intp)
+            after, now = flat.take(row + arm[some]), flat.take(row + before[some])
+            np.subtract(after, now, out=rise[some], dtype=np.float64)
+            if weights is not None:
+                rise[some] *= weights[unit[some]]
         np.take(rise, order, out=total[1:], mode="clip")  # not "raise", which copies
         np.cumsum(total, out=total)
         total /= size

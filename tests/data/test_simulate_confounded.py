@@ -9,6 +9,8 @@ from dfcl_jax.data import simulate
 from dfcl_jax.data.simulate.population import REFERENCE
 from dfcl_jax.types import take
 
+pytestmark = pytest.mark.thorough
+
 KEY = jax.random.key(0)
 # As many as tell a population what is usual in it: one program draws both.
 N = REFERENCE
@@ -45,7 +47,6 @@ def naive(trial):
     return np.array([r[t == j].mean() for j in range(trial.p.shape[-1])])
 
 
-@pytest.mark.thorough
 def test_naive_means_of_targeted_data_are_biased_and_weighted_ones_are_not(confounded):
     (obs, truth), (rct, rct_truth) = confounded
     # Weights reach 1 / min p, some hundreds, so the errors are far from normal only in the tails: 4.5 of them.
@@ -67,7 +68,6 @@ def test_propensities_are_the_shares_of_those_who_have_them(confounded):
         assert np.abs(errors(given[bin_], p[bin_])).max() < 4.5
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["population", "criteo_population"])
 def test_without_strength_the_policy_is_the_design(name, request, confounded, criteo):
     whom = request.getfixturevalue(name)
@@ -76,7 +76,6 @@ def test_without_strength_the_policy_is_the_design(name, request, confounded, cr
     np.testing.assert_allclose(p, jnp.broadcast_to(whom.propensities(truth), p.shape), rtol=1e-6)
 
 
-@pytest.mark.thorough
 def test_without_strength_the_trial_looks_randomised_and_with_it_not(population):
     for strength, randomised in ((0.0, True), (1.0, False)):
         whom = simulate.targeted(population, KEY, strength=strength)
@@ -86,7 +85,6 @@ def test_without_strength_the_trial_looks_randomised_and_with_it_not(population)
         assert (test.p_value > 1e-4) == randomised
 
 
-@pytest.mark.thorough
 def test_the_stronger_the_policy_the_larger_the_bias(population):
     gaps = []
     for strength in (0.0, 0.3, 1.0):
@@ -125,7 +123,6 @@ def test_probabilities_that_are_none_are_refused(criteo):
         simulate.agreeing(KEY, trial, np.ones((10, 2)))
 
 
-@pytest.mark.thorough
 def test_the_hybrid_has_the_parts_of_the_paper(criteo):
     trial = take(criteo.trial, jnp.arange(60_000))
     taught = []

@@ -13,6 +13,8 @@ from dfcl_jax.data.parts import open_parts, write_parts
 from dfcl_jax.files import locked
 from dfcl_jax.types import pick, take
 
+pytestmark = pytest.mark.thorough
+
 KEY = jax.random.key(0)
 PEOPLE = jax.random.key(1)
 N = 40_000
@@ -49,7 +51,6 @@ def same(one, other):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.thorough
 def test_a_stream_is_what_memory_would_hold(criteo, criteo_simulation):
     """Whoever person i is depends neither on the chunk nor on how many there are."""
     parts = list(simulate.stream(criteo, PEOPLE, 1000, chunk=300))
@@ -61,7 +62,6 @@ def test_a_stream_is_what_memory_would_hold(criteo, criteo_simulation):
         same(part.truth, jax.tree.map(lambda surface, rows=rows: surface[rows], whole.truth))
 
 
-@pytest.mark.thorough
 def test_features_are_standard(simulation):
     # A mean over the reference people and over these, each with its error; kurtosis makes deviations vary more, by at
     # most sqrt(kurtosis / n), and the rarest of Criteo's counts has a kurtosis of some thousands.
@@ -71,7 +71,6 @@ def test_features_are_standard(simulation):
     assert (np.abs(simulation.trial.x.std(axis=0) - 1) < 5 * error * np.sqrt(kurtosis)).all()
 
 
-@pytest.mark.thorough
 def test_what_is_seen_is_the_truth_of_the_treatment_given_on_average(simulation):
     surfaces = scores.ipw(simulation.trial)
     for seen, expected in ((surfaces.r, simulation.truth.r), (surfaces.c, simulation.truth.c)):
@@ -117,7 +116,6 @@ def test_wide_features_are_numeric_categorical_and_irrelevant(wide, wide_simulat
     assert np.abs(np.corrcoef(x[:, 81:], x[:, :60], rowvar=False)[:26, 26:]).max() < 5 / np.sqrt(20_000)
 
 
-@pytest.mark.thorough
 def test_weeks_shift_demand_and_features_but_not_the_functions(wide, wide_simulation):
     x = wide_simulation.trial.x
     week = wide.in_week(3)
@@ -134,7 +132,6 @@ def test_weeks_shift_demand_and_features_but_not_the_functions(wide, wide_simula
     assert float(seasons.std()) == pytest.approx(0.1, rel=5 / np.sqrt(800))
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("noise", [0.5, 2.0])
 def test_noise_is_the_coefficient_of_variation_of_what_is_seen(noise):
     trial, truth = simulate.marketing(KEY, N, noise=noise)
@@ -202,7 +199,6 @@ def test_criteo_has_the_published_rates(criteo_simulation):
     assert roi.std() > 0.5 * abs(roi.mean())
 
 
-@pytest.mark.thorough
 def test_in_memory_rates_are_exact():
     _, truth = simulate.criteo_like(KEY, 5000, published=True)
     p = jnp.array([0.15, 0.85])
@@ -210,7 +206,6 @@ def test_in_memory_rates_are_exact():
     assert float((truth.r @ p).mean()) == pytest.approx(0.00292, rel=1e-9)
 
 
-@pytest.mark.thorough
 def test_strengths_of_effects_and_of_features_are_dials():
     x_of = partial(simulate.criteo_like, KEY, 500, visit_rate=0.1, conversion_rate=0.02)
     usual, doubled, none, flat = (

@@ -114,8 +114,15 @@ def split_of(config: Config, seed: int) -> Split:
     draw_key, population_key = seed_keys(seed)
     dials = EIGHT if config.population == "eight" else simulate.MarketingDials()
     population = simulate.marketing_population(population_key, dials)
-    sizes = {"strength": config.strength, "hidden": config.hidden, "seed": seed}
-    return confounded_split(population, draw_key, config.parts, config.observed, **sizes)
+    return confounded_split(
+        population,
+        draw_key,
+        config.parts,
+        config.observed,
+        strength=config.strength,
+        hidden=config.hidden,
+        seed=seed,
+    )
 
 
 def rows_of_the_table(config: Config) -> dict[str, Method]:

@@ -8,6 +8,7 @@ import jax
 
 from dfcl_jax.methods import CHEAPEST, TWO_STAGE, CheapestArm, Decision, Ensemble, Method, TwoStage
 from dfcl_jax.methods.contenders import at_pace, contenders
+from dfcl_jax.methods.extras import installed
 from dfcl_jax.methods.tuning import read_choices, tuned_all, tuned_start
 from dfcl_jax.runs import RunConfig, chosen, command, draw_splits, open_run
 from dfcl_jax.runs.options import COUNT, Within
@@ -27,7 +28,7 @@ class Config(RunConfig):
 
     regime: RegimeName = "default"
     contenders: tuple[GroupName, ...] = ("published", "scores", "rivals")
-    """Groups of methods, "all" without trees (extra `boost`); --methods names some of any group instead."""
+    """Groups of methods; --methods names some of any group instead."""
     tuned: tuple[Path, ...] = ()
     """What `tune` chose for the contenders, in files tuned.json; a contender in none of them is as it is."""
     seeds: Annotated[int, COUNT] = 10
@@ -41,9 +42,10 @@ def main(config: Config) -> None:
     """Simulate, train, compare, report."""
     regime = REGIMES[config.regime]
     start, parts = regime.two_stage(config.two_stage), config.parts or regime.parts
-    methods = chosen(known(config, start), config.methods)
+    methods, missing = installed(chosen(known(config, start), config.methods))
     methods = at_paces(methods, config) if config.paces else methods
     with open_run("quality", config, regime=config.regime, parts=parts) as run:
+        run.say(*missing)
         splits = draw_splits(run, config, regime.draw, parts)
         run.report(compare(jax.random.key(0), splits, methods, judge=Judge(loss=start.loss), cells=run.cells()))
 
@@ -52,9 +54,7 @@ def known(config: Config, start: TwoStage) -> dict[str, Method]:
     """The methods to choose from: those of the groups, or all where --methods names some."""
     best = read_choices(*config.tuned)
     groups = contenders(tuned_start(start, best), config.decision)
-    asked = list(groups) if config.methods else config.contenders
-    if "all" in asked:
-        asked = [group for group in groups if group != "trees" or group in asked]
+    asked = list(groups) if config.methods or "all" in config.contenders else config.contenders
     rest = {name: method for group in asked for name, method in groups[group].items()}
     # An ensemble trains in one program with its first member, which the study finds when it comes to that alone.
     rest = dict(sorted(rest.items(), key=lambda named: not isinstance(named[1], Ensemble)))

@@ -12,6 +12,7 @@ import pandas as pd
 from dfcl_jax.data import Split
 from dfcl_jax.methods import TWO_STAGE, Method, TwoStage
 from dfcl_jax.methods.contenders import every_contender
+from dfcl_jax.methods.extras import installed
 from dfcl_jax.methods.tuning import choices_text, member_of, read_choices, trials, tuned, tuned_start
 from dfcl_jax.report.summary import mean_values
 from dfcl_jax.runs import RunConfig, chosen, command, draw_splits, open_run
@@ -61,10 +62,10 @@ def main(config: Config) -> None:
 
         if TWO_STAGE not in best:
             tune({TWO_STAGE: start})
-        trees = bool(config.methods)  # which need an extra, by name alone
-        every = {TWO_STAGE: start} | every_contender(tuned_start(start, best), config.decision, trees=trees)
-        asked = chosen(every, config.methods).items()
-        tune({name: method for name, method in asked if name not in best and member_of(name) == name})
+        every = {TWO_STAGE: start} | every_contender(tuned_start(start, best), config.decision)
+        asked, missing = installed(chosen(every, config.methods))
+        run.say(*missing)
+        tune({name: method for name, method in asked.items() if name not in best and member_of(name) == name})
         table = pd.concat(tables, ignore_index=True)
         run.write_table("trials", table)
         run.write_text("tuned.json", choices_text(best))

@@ -11,9 +11,10 @@ from jax import Array
 from dfcl_jax import scores
 from dfcl_jax.data import Task
 from dfcl_jax.errors import check_option, refuse
+from dfcl_jax.methods.extras import Extra
 from dfcl_jax.methods.gradient import count, in_memory, within_seen
 from dfcl_jax.methods.method import Log
-from dfcl_jax.methods.trees import boosted_arrays, boosted_sum, booster, in_one_thread, require
+from dfcl_jax.methods.trees import boosted_arrays, boosted_sum, booster, in_one_thread
 from dfcl_jax.models import Params
 from dfcl_jax.types import Outcomes, Trial, mean_of_people, num_arms, pick
 
@@ -43,6 +44,7 @@ class Boosted:
 
     money = True
     weighs = True
+    needs = Extra("sklearn", "scikit-learn", "boost")
 
     def __post_init__(self) -> None:
         """Check the options."""
@@ -57,7 +59,7 @@ class Boosted:
 
     def fit(self, key: Array, task: Task, log: Log) -> Params:
         """Trees of revenue and of cost, the rank of each treatment by mean cost, and the costs that were seen."""
-        require("boosted trees", package="sklearn", name="scikit-learn", extra="boost")
+        self.needs.require("boosted trees")
         sample = in_memory(task.train)
         m = num_arms(sample)
         rank = np.argsort(np.argsort(np.asarray(mean_of_people(scores.ipw(sample).c, sample.weight)), kind="stable"))

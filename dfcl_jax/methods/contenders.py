@@ -41,10 +41,9 @@ def contenders(start: TwoStage, training: FitConfig) -> dict[str, Group]:
     }
 
 
-def every_contender(start: TwoStage, training: FitConfig, *, trees: bool = True) -> Group:
-    """The contenders of all groups by name, with or without trees, which need the extra `boost`."""
-    groups = contenders(start, training)
-    return {name: method for group, of in groups.items() if trees or group != "trees" for name, method in of.items()}
+def every_contender(start: TwoStage, training: FitConfig) -> Group:
+    """The contenders of all groups by name."""
+    return {name: method for of in contenders(start, training).values() for name, method in of.items()}
 
 
 def published(start: TwoStage, training: FitConfig) -> Group:

@@ -11,6 +11,7 @@ from jax import Array
 
 from dfcl_jax.data import Task
 from dfcl_jax.errors import refuse
+from dfcl_jax.methods.extras import Extra
 from dfcl_jax.methods.gradient import count, in_memory, within_seen
 from dfcl_jax.methods.method import Log
 from dfcl_jax.methods.trees import (
@@ -21,7 +22,6 @@ from dfcl_jax.methods.trees import (
     booster,
     in_one_thread,
     leaf_sum,
-    require,
     stacked_trees,
 )
 from dfcl_jax.models import Params
@@ -52,6 +52,7 @@ class CausalForest:
     depth: int = 24  # at most
 
     money = True
+    needs = Extra("econml", "econml", "forest")
 
     def __post_init__(self) -> None:
         """Check the options."""
@@ -63,7 +64,7 @@ class CausalForest:
 
     def fit(self, key: Array, task: Task, log: Log) -> Params:
         """Trees of effects and of mean outcomes, the mean propensities, and the costs that were seen."""
-        require("causal forest", package="econml", name="econml", extra="forest")
+        self.needs.require("causal forest")
         sample = in_memory(task.train)
         seed = int(jax.random.bits(jax.random.fold_in(key, task.seed), dtype=jnp.uint32))
         x, y = np.asarray(sample.x), np.column_stack([sample.r, sample.c])

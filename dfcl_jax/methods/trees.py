@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from dfcl_jax.errors import refuse
 from dfcl_jax.models import Params
 from dfcl_jax.solvers.checks import rounded_down
 
@@ -94,12 +92,6 @@ def boosted_sum(net: Params, x: Array) -> Array:
 def as_trees(net: Mapping[str, Any]) -> Trees:
     """Trees that were kept as a dictionary."""
     return Trees(**{name: jnp.asarray(net[name]) for name in Trees._fields})
-
-
-def require(what: str, *, package: str, name: str, extra: str) -> None:
-    """Refuse if a package of an extra is not installed."""
-    if find_spec(package) is None:
-        refuse(what, found=f"no package {name}", expected=f'it: pip install "dfcl-jax[{extra}]"')
 
 
 def _of_boosting(nodes: np.ndarray) -> Trees:

@@ -12,7 +12,7 @@ from dfcl_jax.errors import is_concrete, refuse
 from dfcl_jax.solvers.checks import check_budget, check_budgets, check_outcomes, check_weights
 from dfcl_jax.solvers.hull import Hull, at_level, level_above, upper_hull
 from dfcl_jax.solvers.multiplier import hull_multiplier, least, over_budget
-from dfcl_jax.solvers.path import levels_after, path_along
+from dfcl_jax.solvers.path import levels_after, path_along, vertices_of
 from dfcl_jax.sums import Double, exact_sum, minus, two_sum
 from dfcl_jax.types import Allocation, Outcomes, pick
 
@@ -66,7 +66,7 @@ def allocate(
     if method == "bisect":
         lam, level = _bisected(hull, budget, weights)
     else:
-        path = path_along(outcomes, hull, weights)
+        path = path_along(outcomes, vertices_of(hull), weights)
         lam, level = _along_path(hull, path.unit, path.lam, path.at(budget).steps, budget, weights)
     plan, cheapest = _settled(outcomes, hull, lam, level, budget, weights, top_ups)
     if is_concrete(budget, cheapest):

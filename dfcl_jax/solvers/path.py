@@ -142,13 +142,16 @@ class Vertices(NamedTuple):
 
 @jax.jit
 def _vertices(outcomes: Outcomes) -> Vertices:
-    hull = upper_hull(outcomes)
+    return vertices_of(upper_hull(outcomes))
+
+
+def vertices_of(hull: Hull) -> Vertices:
+    """Return the hulls without the costs at their vertices."""
     return Vertices(hull.arm, hull.slope)
 
 
-def path_along(outcomes: Outcomes, hull: Hull | Vertices, weights: ArrayLike | None) -> BudgetPath:
+def path_along(outcomes: Outcomes, hull: Vertices, weights: ArrayLike | None) -> BudgetPath:
     """Compute `budget_path` on hulls that are already known."""
-    hull = Vertices(hull.arm, hull.slope)
     if is_concrete(outcomes, hull, weights) and jax.default_backend() == "cpu":
         arms = np.asarray(hull.arm)
         steps = _steps(arms, np.asarray(hull.slope))

@@ -36,6 +36,13 @@ def test_it_grows_with_the_distance_and_its_gradient_brings_groups_together():
     assert jax.grad(at)(0.5) > 0
 
 
+def test_it_does_not_matter_where_all_people_lie():
+    t = jnp.asarray([0, 1, 0, 1, 1, 0, 0, 1])
+    near = H.astype(jnp.float32)
+    # Float32 numbers beside 1,000 are exact to 3e-5, of distances of about 1.
+    assert mmd(near + 1000, t, 2) == pytest.approx(float(mmd(near, t, 2)), rel=1e-3)
+
+
 def test_a_treatment_without_people_counts_nothing():
     t = jnp.repeat(jnp.arange(2), 4)
     assert mmd(H, t, 3, bandwidth=1.0) == mmd(H, t, 2, bandwidth=1.0)

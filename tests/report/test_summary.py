@@ -1,5 +1,4 @@
 import numpy as np
-import pandas as pd
 import pytest
 
 from dfcl_jax.methods import CHEAPEST, TWO_STAGE
@@ -14,7 +13,8 @@ from dfcl_jax.report.summary import (
     proven_best,
     summarise,
 )
-from dfcl_jax.study import ORACLE, Judge, Study
+from dfcl_jax.study import ORACLE, Study
+from tests.report.studies import study_of
 
 REVENUE = {  # by method: a row for each seed, a column for each budget
     TWO_STAGE: [[1.0, 2.0], [1.0, 3.0]],
@@ -26,17 +26,6 @@ REVENUE = {  # by method: a row for each seed, a column for each budget
 
 def figures(study: Study, method: str) -> dict:
     return summarise(study).set_index("method").loc[method].to_dict()
-
-
-def study_of(revenue, *, test_share: float = 0.0) -> Study:
-    rows = [
-        {"seed": seed, "method": method, "budget": budget, "revenue": values[seed][k]}
-        for method, values in revenue.items()
-        for seed in range(2)
-        for k, budget in enumerate((0.1, 0.2))
-    ]
-    quality = pd.DataFrame({"seed": [0, 1], "method": [TWO_STAGE] * 2, "prediction_loss": [0.5, 0.7]})
-    return Study(pd.DataFrame(rows), quality, pd.DataFrame(), {}, {}, Judge(), "truth", test_share)
 
 
 def test_figures_by_hand():

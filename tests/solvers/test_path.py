@@ -223,3 +223,15 @@ def test_bad_budgets_are_named(budget, message):
 def test_bad_weights_are_named(weights, message):
     with pytest.raises(InputError, match=message):
         budget_path(outcomes_of([[1.0, 2.0]] * 3, [[1.0, 2.0]] * 3), weights=weights)
+
+
+@pytest.mark.parametrize("weighed", [False, True])
+@pytest.mark.parametrize("at_once", [1, 7])
+def test_totals_taken_some_steps_at_a_time_are_those_of_all_at_once(at_once, weighed, monkeypatch):
+    outcomes = awkward(3, 40, 5)
+    weights = np.random.default_rng(0).integers(0, 3, 40) if weighed else None
+    whole = budget_path(outcomes, weights=weights)
+    assert len(whole.lam) % 7 != 0
+    monkeypatch.setattr("dfcl_jax.solvers.path._AT_ONCE", at_once)
+    for one, other in zip(budget_path(outcomes, weights=weights), whole, strict=True):
+        np.testing.assert_array_equal(one, other)

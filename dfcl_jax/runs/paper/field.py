@@ -3,16 +3,13 @@
 from collections.abc import Collection
 from dataclasses import replace
 from functools import partial
-from importlib.util import find_spec
 
 from dfcl_jax import scores
 from dfcl_jax.losses import constants
 from dfcl_jax.losses import decision as losses
 from dfcl_jax.methods import Boosted, CausalForest, Decision, Method, TwoStage, rivals, standard
+from dfcl_jax.methods.extras import installed
 from dfcl_jax.train import FitConfig
-
-# What each kind of method needs beside this package, and the extra that brings it.
-_EXTRAS = {Boosted: ("sklearn", "boost"), CausalForest: ("econml", "forest")}
 
 
 def field_of(
@@ -27,18 +24,11 @@ def field_of(
         criteo: whether the published losses have the constants of the paper's Criteo experiment.
         quick: whether trees are few and trainings short.
     """
-    methods = standard(start, decision) | rivals(start, decision)
-    missing = []
-    for name, method in list(methods.items()):
-        package, extra = _EXTRAS.get(type(method), ("", ""))
-        if name in left_out:
-            del methods[name]
-        elif package and find_spec(package) is None:
-            missing.append(f"{name} is left out: it needs the extra {extra}")
-            del methods[name]
-        else:
-            method = as_published_on_criteo(method) if criteo and name.startswith(("DFCL", "CN")) else method
-            methods[name] = _brief(method) if quick else method
+    every = standard(start, decision) | rivals(start, decision)
+    methods, missing = installed({name: method for name, method in every.items() if name not in left_out})
+    for name, method in methods.items():
+        method = as_published_on_criteo(method) if criteo and name.startswith(("DFCL", "CN")) else method
+        methods[name] = _brief(method) if quick else method
     return methods, missing
 
 

@@ -3,7 +3,7 @@
 from dfcl_jax.metrics import diagnostics
 from dfcl_jax.metrics.bootstrap import Replicates, Statistic, bootstrap, draw_weights
 from dfcl_jax.metrics.checks import check_scores, check_trial
-from dfcl_jax.metrics.cost_curve import aucc, exact_aucc, marginal_roi_score, mt_aucc, roi_score
+from dfcl_jax.metrics.cost_curve import aucc, exact_aucc, marginal_roi_score, mt_aucc, roi_score, true_aucc
 from dfcl_jax.metrics.crossfitted import Fold, FoldValue, fold_statistic, fold_value
 from dfcl_jax.metrics.doubts import doubts
 from dfcl_jax.metrics.gain import contrasts, qini, qini_area, untargeted, with_control
@@ -86,6 +86,7 @@ __all__ = [
     "sklift_qini",
     "spend_curve",
     "standard_error",
+    "true_aucc",
     "trustworthy",
     "untargeted",
     "uplift_at_k",

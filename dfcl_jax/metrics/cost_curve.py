@@ -56,6 +56,25 @@ def exact_aucc(score: ArrayLike, trial: Trial, *, weights: ArrayLike | None = No
     return _exact_area(*_of_two(score, trial, weights))
 
 
+def true_aucc(score: ArrayLike, truth: Outcomes, *, points: int = 200) -> Array:
+    """`aucc` without the noise of a trial: everybody's expected outcomes count, once in each arm.
+
+    Args:
+        score: [n], higher is treated first.
+        truth: expected outcomes under two treatments, of which the second costs more, [n, 2] each.
+        points: as in `aucc`.
+
+    Raises:
+        InputError: other than two treatments, or a score is missing.
+    """
+    n, m = as_array(truth.r).shape
+    if m != 2:
+        refuse("truth", found=f"{m} treatments", expected="2, for a cost curve")
+    r, c = (surface.T.reshape(-1) for surface in as_arrays(truth))
+    both = Trial(jnp.zeros((2 * n, 1)), jnp.repeat(jnp.arange(2), n), r, c, jnp.full(2, 0.5))
+    return aucc(jnp.tile(check_people("score", score, n), 2), both, points=points)
+
+
 def mt_aucc(score: ArrayLike, trial: Trial, *, points: int = 200, weights: ArrayLike | None = None) -> Array:
     """AUCC of several treatments in the order of their cost, by steps from each to the next (DFCL section 6).
 

@@ -1,5 +1,6 @@
 """Studies: methods that learn from the same tasks and are judged by the same exams."""
 
+from dfcl_jax.study.areas import areas
 from dfcl_jax.study.calibration import calibration_slopes
 from dfcl_jax.study.cells import Cell, Cells, Watcher
 from dfcl_jax.study.comparison import ORACLE, Judge, Study, compare
@@ -22,6 +23,7 @@ __all__ = [
     "Study",
     "Sweep",
     "Watcher",
+    "areas",
     "calibration_slopes",
     "compare",
     "daily_budgets",

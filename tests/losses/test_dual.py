@@ -122,7 +122,9 @@ def test_no_array_has_an_entry_for_each_person_treatment_and_multiplier(name, mo
     lams = jnp.linspace(0.1, 1, 11)
     program = str(jax.make_jaxpr(jax.grad(LOSSES[name]))(outcomes, scores.ipw(trial), lams, lams))
     sizes = [np.prod([int(d) for d in shape.split(",")]) for shape in re.findall(r"\[(\d+(?:,\d+)*)\]", program)]
-    assert max(sizes) == 29 * M
+    # What finds multipliers of budgets does so for a block of people at a time on CPUs, for everybody elsewhere.
+    at_once = name in ("PPL", "PIFD") and jax.default_backend() != "cpu"
+    assert max(sizes) == 29 * (11 if at_once else M)
 
 
 @pytest.mark.parametrize(

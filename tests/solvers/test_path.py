@@ -6,7 +6,7 @@ from scipy.optimize import linprog
 from scipy.sparse import csr_array, eye_array, kron
 
 from dfcl_jax import InputError, Outcomes
-from dfcl_jax.solvers import allocate, budget_path, upper_hull
+from dfcl_jax.solvers import BudgetPath, allocate, budget_path, upper_hull
 
 
 def outcomes_of(r, c) -> Outcomes:
@@ -23,6 +23,15 @@ def awkward(seed: int, n: int, m: int) -> Outcomes:
     """Whole numbers: ties, equal and zero costs, dominated treatments, revenue that falls; no treatment is free."""
     rng = np.random.default_rng(seed)
     return outcomes_of(rng.integers(-3, 6, (n, m)), rng.integers(0, 5, (n, m)))
+
+
+def steps_of(outcomes: Outcomes) -> BudgetPath:
+    """The path without the steps that do nothing, which it is padded with on an accelerator."""
+    path = budget_path(outcomes)
+    s = int((np.asarray(path.lam) > 0).sum())
+    assert s == path.lam.size or jax.default_backend() != "cpu"
+    steps = {name: getattr(path, name)[:s] for name in ("unit", "before", "arm", "lam")}
+    return path._replace(**steps, spend=path.spend[: s + 1], value=path.value[: s + 1])
 
 
 compiled_path = jax.jit(budget_path)
@@ -51,7 +60,7 @@ def test_hulls_known_by_hand(cost, revenue, expected):
 
 
 def test_published_path_of_three_identical_costs():
-    path = budget_path(beside_a_free_control([[30, 10], [40, 50], [10, 55]], [[3, 6]] * 3))
+    path = steps_of(beside_a_free_control([[30, 10], [40, 50], [10, 55]], [[3, 6]] * 3))
     np.testing.assert_allclose(path.spend[1:], [1, 2, 4, 5], rtol=1e-15)
     np.testing.assert_allclose(path.value[1:], [13.3333, 23.3333, 41.6667, 45], rtol=1e-5)  # printed to four places
     assert path.unit.tolist() == [1, 0, 2, 1]
@@ -63,7 +72,7 @@ def test_published_path_of_ten_treatments():
     rng = np.random.default_rng(0)
     r = 1 + 2 * rng.random((50, 10))
     c = rng.random((50, 10))
-    path = budget_path(beside_a_free_control(r, c))
+    path = steps_of(beside_a_free_control(r, c))
     assert path.lam.size == 120
     # Published to nine decimals.
     np.testing.assert_allclose([path.spend[-1], path.value[-1]], [0.499940913, 2.847399687], atol=5e-10)
@@ -98,16 +107,15 @@ def test_path_is_the_optimum_of_the_linear_programme(seed):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_multipliers_fall_and_spend_and_value_rise_along_the_path(seed):
-    path = budget_path(awkward(seed, 70, 4))
+    path = steps_of(awkward(seed, 70, 4))
     assert (np.diff(path.lam) <= 0).all()
-    assert (path.lam > 0).all()
     assert (np.diff(path.spend) > 0).all()
     assert (np.diff(path.value) > 0).all()
 
 
 def test_every_person_moves_along_their_own_hull():
     outcomes = awkward(3, 60, 5)
-    path = budget_path(outcomes)
+    path = steps_of(outcomes)
     arm = np.array(path.arms[0])
     for k in range(path.lam.size):
         assert arm[path.unit[k]] == path.before[k]

@@ -36,7 +36,8 @@ def finite_differences(function, outcomes: Outcomes, step: float = 1e-6) -> Outc
 
 def inside_a_step(outcomes: Outcomes, share: float) -> float:
     """A budget between two vertices of the path, where the optimum has a derivative."""
-    spend = budget_path(outcomes).spend
+    path = budget_path(outcomes)
+    spend = path.spend[: int((np.asarray(path.lam) > 0).sum()) + 1]  # without padding
     k = int(share * (len(spend) - 2))
     return float(0.6 * spend[k] + 0.4 * spend[k + 1])
 

@@ -1,6 +1,6 @@
 """What of the paper is asked for, and at what size."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,6 +14,9 @@ from dfcl_jax.train import FitConfig
 FigureName = Literal[
     "eom", "alpha", "multipliers", "temperature", "window", "size", "rarity", "capacity", "centring", "dials"
 ]
+
+# Figures whose settings have names.
+LABELLED = ("size", "rarity", "capacity", "dials")
 
 Parts = tuple[int, int, int]  # people for training, validation and test
 
@@ -42,6 +45,8 @@ class PaperConfig(RunConfig):
     seeds: Annotated[int, COUNT] = 3
     parts: Annotated[Parts | None, COUNT] = None
     """People for training, validation and test instead of those of the table or figure."""
+    settings: tuple[str, ...] = ()
+    """Some settings of --figure size, rarity, capacity or dials, by their labels; all if not given."""
 
     def __post_init__(self) -> None:
         """Check that one thing is asked for, at one size."""
@@ -55,6 +60,8 @@ class PaperConfig(RunConfig):
             refuse("size", found="--quick and --full", expected="one of the two")
         if self.data is not None and self.table != 1:
             refuse("--data", found=f"it with {asked[0]}", expected="--table 1, which is of the published file")
+        if self.settings and self.figure not in LABELLED:
+            refuse("--settings", found=f"it with {asked[0]}", expected=f"--figure {', '.join(LABELLED)}")
 
     def size(self, usual: Parts, full: Parts | None = None) -> Parts:
         """People for training, validation and test."""
@@ -68,6 +75,17 @@ class PaperConfig(RunConfig):
         """Two-stage learning as the options have it, or `start` where they say nothing; of two epochs if quick."""
         start = start if self.two_stage == TwoStage() else self.two_stage
         return replace(start, training=replace(start.training, epochs=2)) if self.quick else start
+
+    def chosen_settings(self, known: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings asked for, by their labels; all if none is, or the first few if quick.
+
+        Raises:
+            InputError: a label that is not known.
+        """
+        for label in self.settings:
+            if label not in known:
+                refuse("settings", found=repr(label), expected=f"one of {', '.join(map(repr, known))}")
+        return {label: known[label] for label in self.settings or self.some(list(known))}
 
     def some(self, things: Sequence[Any], most: int = 2) -> Sequence[Any]:
         """All of them; the first few if quick."""

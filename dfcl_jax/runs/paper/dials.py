@@ -15,10 +15,9 @@ from dfcl_jax.models import NetworkConfig
 from dfcl_jax.runs.paper.config import PaperConfig, Parts
 from dfcl_jax.runs.paper.duration import expected_seconds, told
 from dfcl_jax.runs.paper.field import as_published_on_criteo
-from dfcl_jax.runs.paper.tables import true_aucc
 from dfcl_jax.runs.run_folder import Run
 from dfcl_jax.runs.simulated import draw_splits
-from dfcl_jax.study import ORACLE, Judge, compare
+from dfcl_jax.study import ORACLE, Judge, areas, compare
 from dfcl_jax.train import FitConfig
 
 PARTS: Parts = (100_000, 25_000, 100_000)
@@ -56,9 +55,8 @@ def methods_of(config: PaperConfig, start: TwoStage) -> dict[str, Method]:
 def by_dial(run: Run, config: PaperConfig) -> dict[str, pd.DataFrame]:
     """AUCC over two-stage learning by setting of the dials, in hundredths; for each method, by seed."""
     parts = config.size(PARTS)
-    panel, areas = {}, []
-    for label in config.some(list(SETTINGS)):
-        setting = SETTINGS[label]
+    panel, tables = {}, []
+    for label, setting in config.chosen_settings(SETTINGS).items():
         start = config.brief(setting.get("start", START))
         methods = config.chosen_methods(methods_of(config, start))
         dials = {"published": True, **RATES} | {name: value for name, value in setting.items() if name != "start"}
@@ -68,8 +66,8 @@ def by_dial(run: Run, config: PaperConfig) -> dict[str, pd.DataFrame]:
         with told(run, expected_seconds(methods, parts[0], config.seeds)):
             judge = Judge(loss="cross_entropy")
             study = compare(jax.random.key(0), splits, methods, judge=judge, cells=run.cells(population=dials))
-        aucc = true_aucc(study, splits)
-        areas.append(aucc.assign(setting=label))
+        aucc = areas(study, splits)
+        tables.append(aucc.assign(setting=label))
         panel[label] = 100 * aucc.sub(aucc[TWO_STAGE], axis=0).drop(columns=[TWO_STAGE, ORACLE])
-    run.write_table("aucc", pd.concat(areas))
+    run.write_table("aucc", pd.concat(tables))
     return panel

@@ -22,10 +22,10 @@ from dfcl_jax.runs.paper.dials import by_dial
 from dfcl_jax.runs.paper.duration import expected_seconds, told
 from dfcl_jax.runs.paper.field import field_of, from_pl_to_ifd
 from dfcl_jax.runs.paper.sources import MARKETING_LIFT
-from dfcl_jax.runs.paper.tables import TABLES, true_aucc
+from dfcl_jax.runs.paper.tables import TABLES
 from dfcl_jax.runs.run_folder import Run, open_run
 from dfcl_jax.runs.simulated import DRAWS, Draw, draw_splits
-from dfcl_jax.study import Setting, Study, compare, grid, sweep
+from dfcl_jax.study import Setting, Study, areas, compare, grid, sweep
 from dfcl_jax.study.sweep import shown as as_text
 
 # setting -> a column for each method and a row for each seed
@@ -150,8 +150,7 @@ def windows(run: Run, config: PaperConfig) -> Panel:
 def varied(run: Run, config: PaperConfig, settings: Mapping[str, dict], *, what: str) -> Panel:
     """Lift of methods where the trial or the network is another: `parts`, `hidden` or dials of the population."""
     panel = {}
-    for label in config.some(list(settings)):
-        setting = settings[label]
+    for label, setting in config.chosen_settings(settings).items():
         start = config.brief(TABLES[2].two_stage)
         if "hidden" in setting:
             start = replace(start, network=replace(start.network, hidden=setting["hidden"]))
@@ -175,7 +174,7 @@ def centring(run: Run, config: PaperConfig) -> Panel:
         **{name: ladder[name] for name in config.some(list(ladder)[::-1])[::-1]},
     }
     study, splits = _compare(run, config, steps, table.draw(config, parts), parts)
-    aucc = true_aucc(study, splits)
+    aucc = areas(study, splits)
     over = 100 * aucc.sub(aucc[TWO_STAGE], axis=0)
     return {name: over[[name]].rename(columns={name: "decision loss"}) for name in steps if name != TWO_STAGE}
 

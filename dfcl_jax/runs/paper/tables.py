@@ -28,9 +28,9 @@ from dfcl_jax.runs.paper.sources import CRITEO_AUCC, MARKETING_LIFT
 from dfcl_jax.runs.run_folder import Run, open_run
 from dfcl_jax.runs.simulated import DRAWS, Draw, draw_splits
 from dfcl_jax.solvers import chosen_budgets
-from dfcl_jax.study import ORACLE, Judge, Study, compare
+from dfcl_jax.study import Judge, Study, areas, compare
 from dfcl_jax.train import FitConfig
-from dfcl_jax.types import Outcomes, Trial
+from dfcl_jax.types import Trial
 
 
 class Table(NamedTuple):
@@ -96,34 +96,6 @@ def _of_file(config: PaperConfig) -> tuple[list[Split], str, dict]:
     return splits, about, {"rows": opened.rows, "checksum": opened.checksum}
 
 
-def true_aucc(study: Study, splits: Sequence[Split]) -> pd.DataFrame:
-    """AUCC of each ranking by the true expected outcomes of the test people; of a file, by what was seen of them."""
-    if splits[0].exam.truth is None:
-        return study.quality.pivot(index="seed", columns="method", values="aucc")[list(study.cells)].drop(
-            columns=CHEAPEST
-        )
-    return pd.DataFrame(
-        {
-            name: [
-                _true_aucc(study.methods[name].predict(cell.params, split.exam.test.x), split)
-                for cell, split in zip(cells, splits, strict=True)
-            ]
-            for name, cells in study.cells.items()
-            if name != CHEAPEST
-        }
-        | {ORACLE: [_true_aucc(split.exam.truth, split) for split in splits if split.exam.truth is not None]}
-    )
-
-
-def _true_aucc(outcomes: Outcomes, split: Split) -> float:
-    truth = split.exam.truth
-    assert truth is not None
-    n = truth.r.shape[0]
-    r, c = (surface.T.reshape(-1) for surface in truth)
-    both = Trial(jnp.zeros((2 * n, 1)), jnp.repeat(jnp.arange(2), n), r, c, jnp.full(2, 0.5))
-    return float(metrics.aucc(jnp.tile(metrics.roi_score(outcomes), 2), both))
-
-
 def error_of_data(study: Study, split: Split, *, replicates: int = 200) -> dict[str, float]:
     """Half the 95% interval of each method's AUCC less that of the base on one test part, people drawn anew."""
     test = split.exam.test
@@ -171,7 +143,7 @@ def _report(run: Run, table: Table, study: Study, splits: Sequence[Split], about
     )
     if "gain" in summary:
         caption += " % of gain: of the oracle's over the cheapest treatment for all, mean over six budgets."
-    if table.measure is true_aucc and splits[0].exam.truth is None:
+    if table.measure is areas and splits[0].exam.truth is None:
         reach = error_of_data(study, splits[0])
         beside["data ±"] = [number(reach.get(name, np.nan), 2) for name in beside.method]
         caption += f" data ±: half the paired 95% interval of the difference to {TWO_STAGE} on the first test part."
@@ -224,7 +196,7 @@ TABLES = {
         left_out=("DPM", "TSM-ZILN"),  # DPM's form of two treatments is DRP; conversions are 0 or 1
         brief=("DFCL-IFD", "DRP"),
         published=CRITEO_AUCC,
-        measure=true_aucc,
+        measure=areas,
         unit="AUCC",
         digits=4,
         signed=False,

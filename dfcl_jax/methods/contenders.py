@@ -12,6 +12,7 @@ from dfcl_jax.methods.decision import Decision
 from dfcl_jax.methods.distilled import Distilled
 from dfcl_jax.methods.dr_learner import DRLearner
 from dfcl_jax.methods.ensemble import Ensemble
+from dfcl_jax.methods.forest import CausalForest
 from dfcl_jax.methods.method import Method
 from dfcl_jax.methods.r_learner import RLearner
 from dfcl_jax.methods.two_headed import TwoHeaded
@@ -37,7 +38,11 @@ def contenders(start: TwoStage, training: FitConfig) -> dict[str, Group]:
         "rivals": without_decisions(start, training),
         "ensembles": ensembles(start, training),
         "gains": gains(start, training),
-        "trees": {"boosted S": Boosted(), "boosted S monotone": Boosted(monotone=True)},
+        "trees": {
+            "boosted S": Boosted(),
+            "boosted S monotone": Boosted(monotone=True),
+            "TSM-CF": CausalForest(),
+        },
     }
 
 

@@ -15,6 +15,7 @@ from dfcl_jax.methods.boosted import Boosted
 from dfcl_jax.methods.catalogue import TWO_STAGE
 from dfcl_jax.methods.distilled import Distilled
 from dfcl_jax.methods.ensemble import Ensemble
+from dfcl_jax.methods.forest import CausalForest
 from dfcl_jax.methods.method import Method
 from dfcl_jax.methods.two_headed import TwoHeaded
 from dfcl_jax.methods.two_stage import TwoStage
@@ -57,11 +58,15 @@ class Choice:
         kept = self.link is None or network.link == "sigmoid" or not link
         return replace(network, hidden=self.hidden or network.hidden, link=network.link if kept else self.link)
 
-    def grown(self, trees: Boosted) -> Boosted:
-        """Boosted trees with this choice: trees by `epochs`, leaves by layers, people of a leaf by `batch`.
+    def grown(self, trees: Boosted | CausalForest) -> Boosted | CausalForest:
+        """Trees with this choice: their number by `epochs`, people of a leaf by `batch`.
 
-        They have no link and no decay of weights.
+        Boosted ones have as many more leaves as the widest layer is wider than 64, and a learning rate; forests have
+        neither. None has a link or a decay of weights.
         """
+        if isinstance(trees, CausalForest):
+            fours, size = round(self.epochs * trees.trees / 4), round(self.batch * trees.leaf_size)
+            return replace(trees, trees=4 * max(fours, 1), leaf_size=max(size, 1))
         return replace(
             trees,
             trees=max(round(self.epochs * trees.trees), 1),
@@ -99,7 +104,7 @@ def tuned(method: Any, choice: Choice) -> Any:
 
     What is trained before keeps its training. Effects keep their link, as they may be negative whatever outcomes are.
     """
-    if isinstance(method, Boosted):
+    if isinstance(method, Boosted | CausalForest):
         return choice.grown(method)
     if isinstance(method, Ensemble | TwoHeaded):
         return replace(method, of=tuned(method.of, choice))

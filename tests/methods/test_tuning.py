@@ -5,7 +5,17 @@ from dataclasses import replace
 import pytest
 
 from dfcl_jax import InputError, TwoStage
-from dfcl_jax.methods import Boosted, Distilled, DRLearner, Ensemble, TwoHeaded, WeightedTwoStage, rivals, standard
+from dfcl_jax.methods import (
+    Boosted,
+    CausalForest,
+    Distilled,
+    DRLearner,
+    Ensemble,
+    TwoHeaded,
+    WeightedTwoStage,
+    rivals,
+    standard,
+)
 from dfcl_jax.methods.contenders import contenders
 from dfcl_jax.methods.decision import TRAINING
 from dfcl_jax.methods.tuning import Choice, choices_text, member_of, read_choices, trials, tuned, tuned_all, tuned_start
@@ -93,7 +103,8 @@ def test_choices_are_read_as_they_were_written_and_others_are_refused(tmp_path):
             read_choices(tmp_path / name)
 
 
-def test_boosted_trees_are_tuned_by_the_same_choices():
+def test_trees_are_tuned_by_the_same_choices():
     assert tuned(Boosted(), Choice()) == Boosted()
     grown = tuned(Boosted(monotone=True), Choice(hidden=(256, 128), link="softplus", epochs=2.0, batch=0.5, rate=3.0))
     assert grown == Boosted(monotone=True, trees=600, learning_rate=0.15000000000000002, leaves=124, leaf_size=10)
+    assert tuned(CausalForest(), Choice(epochs=0.5, batch=2.0)) == CausalForest(trees=48, leaf_size=600)

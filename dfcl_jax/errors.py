@@ -11,9 +11,13 @@ class InputError(ValueError):
     """Something the caller gave cannot be used: the message names it, what was found, what is expected."""
 
 
-def refuse(what: str, *, found: object, expected: str) -> NoReturn:
+class Diverged(InputError):
+    """Training whose loss is no longer a number."""
+
+
+def refuse(what: str, *, found: object, expected: str, error: type[InputError] = InputError) -> NoReturn:
     """Raise an `InputError` in the one form that every check uses, and in one line."""
-    raise InputError(literal(f"{what}: found {found}, expected {expected}"))
+    raise error(literal(f"{what}: found {found}, expected {expected}"))
 
 
 def literal(text: str) -> str:

@@ -49,7 +49,8 @@ def main(config: Config) -> None:
     with open_run("quality", config, regime=config.regime, parts=parts) as run:
         run.say(*missing)
         splits = draw_splits(run, config, regime.draw, parts)
-        study = compare(jax.random.key(0), splits, methods, judge=Judge(loss=start.loss), cells=run.cells())
+        judge = Judge(loss=start.loss)
+        study = compare(jax.random.key(0), splits, methods, judge=judge, cells=run.cells(), spare=True)
         run.report(study)
         if "aucc" in study.quality:
             _report_areas(run, areas(study, splits))

@@ -75,12 +75,12 @@ def main(config: Config) -> None:
 def values_of_trials(
     start: TwoStage, methods: Mapping[str, Method], number: int, splits: list[Split], cells: Cells
 ) -> pd.DataFrame:
-    """Every trial of every contender, a row each: lifts in % over two-stage learning as it is, means over seeds."""
+    """Every trial that did not diverge, a row each: lifts in % over two-stage learning as it is, means over seeds."""
     choices = trials(number)
     named = {(name, k): tuned(method, choice) for name, method in methods.items() for k, choice in enumerate(choices)}
     labels = {f"{name} #{k}": method for (name, k), method in named.items()}
     judge = Judge(loss=start.loss)
-    study = compare(jax.random.key(0), splits, {TWO_STAGE: start, **labels}, judge=judge, cells=cells)
+    study = compare(jax.random.key(0), splits, {TWO_STAGE: start, **labels}, judge=judge, cells=cells, spare=True)
     validation, truth = (
         100 * (values.div(values[TWO_STAGE], axis=0) - 1)
         for values in (validation_values(study, splits), mean_values(study))
@@ -89,6 +89,7 @@ def values_of_trials(
         {"contender": name, "trial": k, **asdict(choices[k])}
         | {"validation": validation[label].mean(), "truth": truth[label].mean(), "error": truth[label].sem()}
         for (name, k), label in zip(named, labels, strict=True)
+        if label in study.cells
     ]
     return pd.DataFrame(rows)
 

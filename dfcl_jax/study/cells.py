@@ -113,6 +113,10 @@ class Cells:
             if missing:
                 self._train(name, group, key, [tasks[k] for k in missing], fit)
 
+    def say(self, sentence: str) -> None:
+        """Tell the watcher of something out of the ordinary."""
+        self._watcher.say(sentence)
+
     def keep_values(self, cell: Cell, values: pd.DataFrame) -> Cell:
         """The cell with what the exam said of it."""
         cell = cell._replace(values=values)
@@ -217,7 +221,7 @@ class Cells:
         return Cell(name, seed, params, pd.read_csv(io.BytesIO(data[RECORD])), values, identity)
 
     def _drop(self, path: Path, file: str) -> None:
-        self._watcher.say(f"cell {path}: found a damaged {file}, so it is trained again")
+        self.say(f"cell {path}: found a damaged {file}, so it is trained again")
         shutil.rmtree(path, ignore_errors=True)
 
 

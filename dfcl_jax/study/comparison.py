@@ -10,7 +10,7 @@ from jax import Array
 
 from dfcl_jax import metrics, scores
 from dfcl_jax.data import Split
-from dfcl_jax.errors import refuse
+from dfcl_jax.errors import Diverged, refuse
 from dfcl_jax.losses import prediction_loss
 from dfcl_jax.methods import TWO_STAGE, Method
 from dfcl_jax.methods.gradient import mean_size
@@ -55,6 +55,7 @@ def compare(
     *,
     judge: Judge = Judge(),  # noqa: B008  an immutable tuple
     cells: Cells | None = None,
+    spare: bool = False,
 ) -> Study:
     """Fit every method on every task and value its policies on the exams.
 
@@ -64,10 +65,12 @@ def compare(
         methods: by name, the base among them.
         judge: how they are judged.
         cells: where what is trained is kept; in memory if not given.
+        spare: whether a method whose training diverges is left out, and named, so that the others are still compared.
 
     Raises:
         InputError: bad budgets, none, or one twice; no base; weights of rows for a
             method that takes rows alike; what a method refuses.
+        Diverged: the base's training loss is not finite, or another's that is not spared.
     """
     check_tasks(splits)
     if judge.base not in methods:
@@ -82,7 +85,13 @@ def compare(
     settling: list[Scores] = []
     for name in order:
         method = methods[name]
-        trained[name] = cells.train(name, method, key, tasks)
+        try:
+            trained[name] = cells.train(name, method, key, tasks)
+        except Diverged as why:
+            if not spare or name == judge.base:
+                raise
+            cells.say(f"{name} is left out: {why}")
+            continue
         if name == judge.base:
             params = [cell.params for cell in trained[name]]
             settling = [
@@ -92,7 +101,7 @@ def compare(
             if cell.values is None:
                 values = examine(method.predict(cell.params, split.exam.test.x), split, settling[k], judge.loss)
                 trained[name][k] = cells.keep_values(cell, values)
-    return _study(methods, trained, splits, settling, judge)
+    return _study({name: methods[name] for name in methods if name in trained}, trained, splits, settling, judge)
 
 
 def check_tasks(splits: Sequence[Split]) -> None:

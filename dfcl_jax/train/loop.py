@@ -9,7 +9,7 @@ from jax import Array
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
-from dfcl_jax.errors import refuse
+from dfcl_jax.errors import Diverged, refuse
 from dfcl_jax.models import Params
 from dfcl_jax.train.checkpoint import CheckpointManager
 from dfcl_jax.train.mesh import fetch, place_everywhere
@@ -114,4 +114,5 @@ def fit(
 def _check_loss(epoch: int, loss: np.ndarray) -> None:
     """Refuse a loss [..., k] if it is not finite for any of the k members of a seed."""
     if not np.isfinite(loss).any(axis=-1).all():
-        refuse(f"training loss in epoch {epoch + 1}", found=np.squeeze(loss), expected="finite: lower learning_rate")
+        what, expected = f"training loss in epoch {epoch + 1}", "finite: lower learning_rate"
+        refuse(what, found=np.squeeze(loss), expected=expected, error=Diverged)

@@ -7,6 +7,7 @@ import pytest
 
 from dfcl_jax import InputError, Method, Outcomes, TwoStage, scores
 from dfcl_jax.data import simulate, split_simulation, with_budgets
+from dfcl_jax.errors import Diverged
 from dfcl_jax.losses import constants
 from dfcl_jax.methods import CHEAPEST, TWO_STAGE, decisions, standard
 from dfcl_jax.methods.gradient import count
@@ -48,6 +49,20 @@ def test_every_method_has_a_value_for_every_seed_and_budget(study):
     assert set(study.values.method) == methods
     assert len(study.values) == len(methods) * len(SPLITS) * len(BUDGETS)
     assert study.values.groupby("method").size().eq(len(SPLITS) * len(BUDGETS)).all()
+
+
+def test_a_method_that_diverges_is_left_out_and_named_if_spared(cells):
+    endless = replace(CENTRED, training=replace(TRAINING, learning_rate=1e30))
+    methods = {TWO_STAGE: START, "endless": endless, "PL-centred": CENTRED}
+    with pytest.raises(Diverged, match="training loss in epoch"):
+        compare(KEY, SPLITS, methods, cells=cells)
+    told = []
+    cells = Cells(watcher=Watcher(say=told.append))
+    study = compare(KEY, SPLITS, methods, cells=cells, spare=True)
+    assert list(study.cells) == list(study.methods) == [TWO_STAGE, "PL-centred"]
+    assert [sentence.split(":")[0] for sentence in told] == ["endless is left out"]
+    with pytest.raises(Diverged):
+        compare(KEY, SPLITS, methods, judge=Judge(base="endless"), cells=cells, spare=True)
 
 
 def test_no_policy_costs_more_than_its_budget(study):

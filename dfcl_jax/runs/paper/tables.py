@@ -73,7 +73,7 @@ def run_table_of_paper(number: int, config: PaperConfig) -> None:
         splits = splits or draw_splits(run, config, table.draw(config, parts), parts)
         with told(run, expected_seconds(methods, parts[0], config.seeds)):
             judge = Judge(loss=start.loss)
-            study = compare(jax.random.key(0), splits, methods, judge=judge, cells=run.cells())
+            study = compare(jax.random.key(0), splits, methods, judge=judge, cells=run.cells(), spare=True)
         sizes = f"{parts[0]:,} people to train on, {parts[1]:,} to validate, {parts[2]:,} to judge by"
         _report(run, table, study, splits, f"Measured on {about} ({sizes}).")
 

@@ -53,7 +53,8 @@ def main(config: Config) -> None:
     train, valid, test = (round(config.simulate * fraction) for fraction in config.fractions)
     with open_run("criteo", config, simulated=config.simulate, fractions=config.fractions) as run:
         splits = draw_splits(run, config, DRAWS["criteo"], (train, valid, test), config.budgets)
-        run.report(compare(jax.random.key(0), splits, config.chosen_methods(methods), judge=judge, cells=run.cells()))
+        chosen = config.chosen_methods(methods)
+        run.report(compare(jax.random.key(0), splits, chosen, judge=judge, cells=run.cells(), spare=True))
 
 
 def by_the_recipe(method: Method, training: FitConfig) -> Method:

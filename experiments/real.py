@@ -3,56 +3,70 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from dfcl_jax.data import Columns, Table, sources
+from dfcl_jax.data import Columns, Table, described_trials, sources
 from dfcl_jax.errors import refuse
 from dfcl_jax.files import write_atomically
 from dfcl_jax.runs import TableConfig, command, run_path, run_table
 
 
 class Trial(NamedTuple):
-    """A published trial: its file, how it is read, and which column is what."""
+    """A trial: its table, which column is what, and how it is read where that is more than its columns."""
 
-    file: str
-    read: Callable[[Path], Table]
+    path: Path
     columns: Columns
+    read: Callable[[Path], Table] | None = None
 
 
-TRIALS = {
-    "hillstrom": Trial("hillstrom.csv", sources.hillstrom, sources.HILLSTROM),
-    "hillstrom_visits": Trial("hillstrom.csv", sources.hillstrom_visits, sources.HILLSTROM_VISITS),
-    "karlan_list": Trial("karlan_list.csv.gz", sources.karlan_list, sources.KARLAN_LIST),
-    "thornton": Trial("thornton_hiv.csv", sources.thornton, sources.THORNTON),
+PUBLISHED = {
+    "hillstrom": Trial(Path("hillstrom.csv"), sources.HILLSTROM, sources.hillstrom),
+    "hillstrom_visits": Trial(Path("hillstrom.csv"), sources.HILLSTROM_VISITS, sources.hillstrom_visits),
+    "karlan_list": Trial(Path("karlan_list.csv.gz"), sources.KARLAN_LIST, sources.karlan_list),
+    "thornton": Trial(Path("thornton_hiv.csv"), sources.THORNTON, sources.thornton),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config(TableConfig):
-    """Compare methods on the published trials of a folder: Hillstrom, Karlan and List, Thornton."""
+    """Compare methods on every trial of a folder: published ones, and any table beside a file of its columns."""
 
     data: Path = field(default_factory=Path)
-    """Folder with hillstrom.csv, karlan_list.csv.gz or thornton_hiv.csv."""
-    trials: tuple[Literal["hillstrom", "hillstrom_visits", "karlan_list", "thornton"], ...] = ()
-    """Which of them; all that are there if not given."""
+    """Folder with hillstrom.csv, karlan_list.csv.gz, thornton_hiv.csv, or NAME.trial.json beside a table of your own:
+    {"file": "coupons.csv", "treatment": COL, "revenue": COL, "cost": COL} and what else `trial` has for columns."""
+    trials: tuple[str, ...] = ()
+    """Names of some of them; all that are there if not given."""
 
 
 def main(config: Config) -> None:
     """Run every trial that is there, and put what each proves on one page."""
-    asked = {name: TRIALS[name] for name in config.trials or TRIALS}
-    found = {name: trial for name, trial in asked.items() if (config.data / trial.file).is_file()}
-    if not found:
-        files = ", ".join(dict.fromkeys(trial.file for trial in asked.values()))
-        refuse("--data", found=f"{config.data} without any of them", expected=f"a folder with {files}")
     out, pages = run_path("real", config.out), []
-    for name, trial in found.items():
+    for name, trial in chosen_trials(config.data, config.trials).items():
         print(f"\n{name}")
-        path = config.data / trial.file
-        one = replace(config, data=path, out=out / name)
-        run_table(name, one, trial.columns, table=trial.read(path), plan=False)
+        one = replace(config, data=trial.path, out=out / name)
+        table = None if trial.read is None else trial.read(trial.path)
+        run_table(name, one, trial.columns, table=table, plan=False)
         pages.append(f"## {name}\n\n{(out / name / 'table.md').read_text()}")
     write_atomically(out / "page.md", "\n".join(pages).encode())
     print(f"Written to {out / 'page.md'}")
+
+
+def chosen_trials(folder: Path, names: tuple[str, ...]) -> dict[str, Trial]:
+    """The trials of a folder by name, published ones first.
+
+    Raises:
+        InputError: none, or none of a name that is asked for; what `data.described_trials` refuses.
+    """
+    there = {name: trial._replace(path=folder / trial.path) for name, trial in PUBLISHED.items()}
+    there = {name: trial for name, trial in there.items() if trial.path.is_file()}
+    there |= {name: Trial(*described) for name, described in described_trials(folder).items()}
+    files = ", ".join(dict.fromkeys(str(trial.path) for trial in PUBLISHED.values()))
+    if not there:
+        refuse("--data", found=f"{folder} without any trial", expected=f"a folder with {files} or NAME.trial.json")
+    for name in names:
+        if name not in there:
+            refuse("--trials", found=name, expected=f"one that is in {folder}: {', '.join(there)}")
+    return {name: there[name] for name in names or there}
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from dfcl_jax.data import simulate, sources
 from dfcl_jax.data.columns import Columns
 from dfcl_jax.data.coverage import Coverage, covered
 from dfcl_jax.data.delimited import Reading
+from dfcl_jax.data.described import described_trials
 from dfcl_jax.data.encode import Encoder, encode, fit_encoder
 from dfcl_jax.data.folds import split_folds
 from dfcl_jax.data.frames import read_frame
@@ -41,6 +42,7 @@ __all__ = [
     "Unlike",
     "check_leaks",
     "covered",
+    "described_trials",
     "encode",
     "fit_encoder",
     "fold_of",

@@ -11,6 +11,7 @@ import pandas as pd
 from dfcl_jax.data import simulate
 from dfcl_jax.data.simulate.criteo_like import CONVERSION_RATE, VISIT_RATE
 from dfcl_jax.methods import TWO_STAGE, Method, TwoStage, decisions
+from dfcl_jax.methods.contenders import every_contender
 from dfcl_jax.models import NetworkConfig
 from dfcl_jax.runs.paper.config import PaperConfig, Parts
 from dfcl_jax.runs.paper.duration import expected_seconds, told
@@ -41,7 +42,10 @@ SETTINGS: Mapping[str, dict[str, Any]] = {
 
 
 def methods_of(config: PaperConfig, start: TwoStage) -> dict[str, Method]:
-    """The published losses at their published constants, no gradient of IFD on cost, and centred ones."""
+    """The published losses at their published constants, no gradient of IFD on cost, centred ones, and `PL-root`.
+
+    Beside them five of two-stage learning, which say what averaging alone gains.
+    """
     usual = decisions(start, config.stage)
     ifd = usual["DFCL-IFD"]
     return {
@@ -49,6 +53,7 @@ def methods_of(config: PaperConfig, start: TwoStage) -> dict[str, Method]:
         "DFCL-PL": as_published_on_criteo(usual["DFCL-PL"]),
         "DFCL-IFD": as_published_on_criteo(replace(ifd, training=replace(ifd.training, through="revenue"))),
         "PL-centred": usual["PL-centred"],
+        **{name: every_contender(start, config.stage)[name] for name in ("PL-root", "TSM-SL x5")},
     }
 
 

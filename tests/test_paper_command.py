@@ -33,11 +33,22 @@ def test_every_name_of_a_figure_has_a_figure():
         ({"table": 1, "figure": "eom"}, "found --table 1 --figure eom"),
         ({"table": 1, "quick": True, "full": True}, "found --quick and --full"),
         ({"table": 2, "data": "criteo.csv"}, "--data: found it with --table 2"),
+        ({"figure": "alpha", "settings": ("0.5",)}, "--settings: found it with --figure alpha, expected --figure size"),
     ],
 )
 def test_one_thing_at_one_size_is_asked_for(asked, message):
     with pytest.raises(InputError, match=message):
         PaperConfig(**asked)
+
+
+def test_settings_of_a_figure_are_those_asked_for():
+    known = {"as the file": {}, "effects x 4": {"effect": 4.0}, "signal x 2": {"signal": 2.0}}
+    one = PaperConfig(figure="dials", settings=("effects x 4",))
+    assert one.chosen_settings(known) == {"effects x 4": {"effect": 4.0}}
+    assert PaperConfig(figure="dials").chosen_settings(known) == known
+    assert list(PaperConfig(figure="dials", quick=True).chosen_settings(known)) == ["as the file", "effects x 4"]
+    with pytest.raises(InputError, match="settings: found 'effect', expected one of 'as the file', "):
+        PaperConfig(figure="dials", settings=("effect",)).chosen_settings(known)
 
 
 def test_sizes_are_the_tables_own_the_papers_or_as_asked():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dfcl_jax import InputError, Outcomes, Trial
-from dfcl_jax.metrics import aucc, exact_aucc, mt_aucc, roi_score
+from dfcl_jax.metrics import aucc, exact_aucc, mt_aucc, roi_score, true_aucc
 
 
 def trial_of(t, r, c) -> Trial:
@@ -85,6 +85,52 @@ def test_the_exact_area_is_the_limit_of_points():
     x, trial = published_example()
     # 20,000 points on a curve whose steps are 1 / 1000 high: half a point's width, and the 1 in points + 1.
     assert float(aucc(x, trial, points=20_000)) == pytest.approx(float(exact_aucc(x, trial)), abs=2e-3)
+
+
+def known_outcomes(n: int = 4000) -> Outcomes:
+    rng = np.random.default_rng(5)
+    base, effect = rng.uniform(size=(2, n)), rng.gamma(2.0, size=(2, n))
+    return Outcomes(*(jnp.stack([one, one + more], axis=1) for one, more in zip(base, effect, strict=True)))
+
+
+def test_with_known_outcomes_the_curve_adds_up_expected_effects():
+    truth = known_outcomes()
+    tau, gamma = (np.diff(np.asarray(surface))[:, 0] for surface in truth)
+    score = np.random.default_rng(6).normal(size=len(tau)) + tau
+    # Everybody is two observations of one score, which come in half and half.
+    order = np.repeat(np.argsort(-score), 2)
+    spend, gain = (np.cumsum(effect[order]) / (2 * effect.sum()) for effect in (gamma, tau))
+    first = [np.argmax(spend >= k / 200) for k in range(1, 200)]
+    # The sum of 201 shares; those of people are exact to 1e-15.
+    assert float(true_aucc(score, truth)) == pytest.approx((gain[first].sum() + 1) / 201, abs=1e-12)
+
+
+def test_with_known_outcomes_nobody_ranks_better_than_by_the_true_return():
+    truth = known_outcomes()
+    best = float(true_aucc(roi_score(truth), truth))
+    rng = np.random.default_rng(7)
+    noisy = [float(true_aucc(np.log(roi_score(truth)) + s * rng.normal(size=4000), truth)) for s in (0.1, 1.0, 100.0)]
+    assert best > noisy[0] > noisy[1] > noisy[2]
+    # 4,000 people in random order: the area's standard error is below 0.01.
+    assert noisy[2] == pytest.approx(0.5, abs=0.03)
+
+
+def test_area_of_a_trial_is_that_of_known_outcomes_on_average():
+    truth, rng = known_outcomes(), np.random.default_rng(8)
+    score = roi_score(truth)
+    areas = []
+    for _ in range(100):
+        t = rng.integers(0, 2, 4000)
+        seen = [np.asarray(surface)[np.arange(4000), t] + rng.normal(size=4000) for surface in truth]
+        areas.append(float(aucc(score, trial_of(t, *seen))))
+    error = np.std(areas, ddof=1) / 10
+    # Three standard errors of the mean of 100 trials, and a bias of ratios of the order of one variance.
+    assert np.mean(areas) == pytest.approx(float(true_aucc(score, truth)), abs=3 * error + np.var(areas))
+
+
+def test_outcomes_of_three_treatments_have_no_cost_curve():
+    with pytest.raises(InputError, match="truth: found 3 treatments, expected 2"):
+        true_aucc(jnp.zeros(5), Outcomes(jnp.ones((5, 3)), jnp.ones((5, 3))))
 
 
 def of_three(n: int = 300) -> tuple[np.ndarray, Trial]:

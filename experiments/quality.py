@@ -17,7 +17,7 @@ from dfcl_jax.runs.options import COUNT, Within
 from dfcl_jax.runs.regimes import REGIMES, RegimeName
 from dfcl_jax.study import Judge, areas, compare
 
-GroupName = Literal["published", "scores", "rivals", "ensembles", "gains", "trees", "all"]
+GroupName = Literal["published", "scores", "rivals", "ensembles", "gains", "trees", "field", "all"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,8 @@ def known(config: Config, start: TwoStage) -> dict[str, Method]:
     best = read_choices(*config.tuned)
     groups = contenders(tuned_start(start, best), config.decision)
     asked = list(groups) if config.methods or "all" in config.contenders else config.contenders
-    rest = {name: method for group in asked for name, method in groups[group].items()}
+    unfit = REGIMES[config.regime].left_out
+    rest = {name: method for group in asked for name, method in groups[group].items() if name not in unfit}
     # An ensemble trains in one program with its first member, which the study finds when it comes to that alone.
     rest = dict(sorted(rest.items(), key=lambda named: not isinstance(named[1], Ensemble)))
     return {**tuned_all({TWO_STAGE: start, **rest}, best), CHEAPEST: CheapestArm()}

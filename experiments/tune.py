@@ -63,6 +63,7 @@ def main(config: Config) -> None:
         if TWO_STAGE not in best:
             tune({TWO_STAGE: start})
         every = {TWO_STAGE: start} | every_contender(tuned_start(start, best), config.decision)
+        every = {name: method for name, method in every.items() if name not in regime.left_out}
         asked, missing = installed(chosen(every, config.methods))
         run.say(*missing)
         tune({name: method for name, method in asked.items() if name not in best and member_of(name) == name})

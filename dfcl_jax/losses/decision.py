@@ -12,6 +12,7 @@ from dfcl_jax.losses.finite_difference import (
     dual_finite_difference_loss,
     finite_difference_loss,
 )
+from dfcl_jax.losses.naive import naive_finite_difference_loss
 from dfcl_jax.losses.perturbed import perturbed_loss
 from dfcl_jax.losses.policy_learning import policy_learning_loss
 from dfcl_jax.losses.prediction import surface_loss
@@ -69,6 +70,12 @@ def dual_finite_difference(outcomes: Outcomes, scores: Scores, constants: Consta
     return dual_finite_difference_loss(
         outcomes, scores, k.lams, flips=flips, temperature=k.temperature, window=k.window, weights=k.weights
     )
+
+
+def naive_finite_difference(outcomes: Outcomes, scores: Scores, constants: Constants) -> Array:
+    """Naive finite differences (D9); the constants' window is the step."""
+    k = constants
+    return naive_finite_difference_loss(outcomes, scores, k.lams, step=k.window, weights=k.weights)
 
 
 def directional(outcomes: Outcomes, scores: Scores, constants: Constants, *, side: Side = "central") -> Array:

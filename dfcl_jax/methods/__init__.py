@@ -2,7 +2,17 @@
 
 from dfcl_jax.methods.bilevel import BiLevel
 from dfcl_jax.methods.boosted import Boosted
-from dfcl_jax.methods.catalogue import CHEAPEST, METHODS, OF_TWO, RANDOM, TWO_STAGE, decisions, rivals, standard
+from dfcl_jax.methods.catalogue import (
+    CHEAPEST,
+    METHODS,
+    OF_MONEY,
+    OF_TWO,
+    RANDOM,
+    TWO_STAGE,
+    decisions,
+    rivals,
+    standard,
+)
 from dfcl_jax.methods.cfr import CFR
 from dfcl_jax.methods.cheapest import CheapestArm
 from dfcl_jax.methods.decision import Decision
@@ -37,6 +47,7 @@ __all__ = [
     "CFR",
     "CHEAPEST",
     "METHODS",
+    "OF_MONEY",
     "OF_TWO",
     "RANDOM",
     "SILENT",

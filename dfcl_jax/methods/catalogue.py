@@ -29,6 +29,8 @@ CHEAPEST = "cheapest arm"
 RANDOM = "random mix"
 # Rivals that take two treatments only.
 OF_TWO = ("DRP", "Direct Rank", "uplift rank")
+# Rivals for money, not for outcomes of 0 and 1, of two treatments; DPM's form of two treatments is DRP.
+OF_MONEY = ("DPM", "TSM-ZILN")
 
 
 def decisions(start: TwoStage | None = None, training: FitConfig | None = None) -> dict[str, Decision]:

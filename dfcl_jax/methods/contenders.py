@@ -7,7 +7,7 @@ from dfcl_jax import scores
 from dfcl_jax.losses import constants
 from dfcl_jax.losses import decision as losses
 from dfcl_jax.methods.boosted import Boosted
-from dfcl_jax.methods.catalogue import TWO_STAGE, decisions
+from dfcl_jax.methods.catalogue import RANDOM, TWO_STAGE, decisions, rivals
 from dfcl_jax.methods.decision import Decision
 from dfcl_jax.methods.distilled import Distilled
 from dfcl_jax.methods.dr_learner import DRLearner
@@ -32,7 +32,7 @@ def contenders(start: TwoStage, training: FitConfig) -> dict[str, Group]:
         start: two-stage learning, whose network, loss and training the others share.
         training: of the stages that start from it.
     """
-    return {
+    groups: dict[str, Group] = {
         "published": published(start, training),
         "scores": of_scores(start, training),
         "rivals": without_decisions(start, training),
@@ -44,6 +44,10 @@ def contenders(start: TwoStage, training: FitConfig) -> dict[str, Group]:
             "TSM-CF": CausalForest(),
         },
     }
+    # A random mix has nothing to choose.
+    known = {RANDOM}.union(*groups.values())
+    field = {name: method for name, method in rivals(start, training).items() if name not in known}
+    return groups | {"field": field}
 
 
 def every_contender(start: TwoStage, training: FitConfig) -> Group:
@@ -63,6 +67,8 @@ def published(start: TwoStage, training: FitConfig) -> Group:
     return as_published | {name: usual[name] for name in paces} | {
         "PPL": of(scores.raw, losses.primal_policy_learning),
         "PIFD": of(scores.raw, losses.primal_finite_difference),
+        "DIFD": of(scores.raw, losses.dual_finite_difference),
+        "naive": of(scores.raw, losses.naive_finite_difference),
     }  # fmt: skip
 
 
@@ -70,6 +76,14 @@ def of_scores(start: TwoStage, training: FitConfig) -> Group:
     """The same losses on scores of less variance."""
     usual = decisions(start, training)
     of = partial(Decision, start=start, training=training)
+    sides = {
+        name: replace(usual["PL-centred"], loss=loss, by_rows=False)
+        for name, loss in (
+            ("PG", losses.directional),
+            ("PG forward", partial(losses.directional, side="forward")),
+            ("PG backward", partial(losses.directional, side="backward")),
+        )
+    }
     pl, ifd, own = losses.entropy_regularised, losses.finite_difference, scores.centred_in_own_units
     return {
         "PL-centred": usual["PL-centred"],
@@ -82,6 +96,7 @@ def of_scores(start: TwoStage, training: FitConfig) -> Group:
         "PL-centred-tracked": of(scores.centred, pl, tracked=True),
         "PL-own-units-frozen": of(own, pl),
         "IFD-own-units": of(own, ifd),
+        **sides,
     }
 
 

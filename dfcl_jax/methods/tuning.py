@@ -17,8 +17,10 @@ from dfcl_jax.methods.distilled import Distilled
 from dfcl_jax.methods.ensemble import Ensemble
 from dfcl_jax.methods.forest import CausalForest
 from dfcl_jax.methods.method import Method
+from dfcl_jax.methods.risk_averse import RiskAverse
 from dfcl_jax.methods.two_headed import TwoHeaded
 from dfcl_jax.methods.two_stage import TwoStage
+from dfcl_jax.methods.zero_inflated import ZeroInflated
 from dfcl_jax.models import NetworkConfig
 from dfcl_jax.train import FitConfig
 
@@ -61,10 +63,11 @@ class Choice:
     def grown(self, trees: Boosted | CausalForest) -> Boosted | CausalForest:
         """Trees with this choice: their number by `epochs`, people of a leaf by `batch`.
 
-        Boosted ones have as many more leaves as the widest layer is wider than 64, and a learning rate; forests have
-        neither. None has a link or a decay of weights.
+        Boosted trees also take the learning rate, and leaves in proportion to the widest layer. Forests have neither,
+        so several choices are one to them. Neither kind has a link or a decay of weights.
         """
         if isinstance(trees, CausalForest):
+            # EconML grows trees by fours.
             fours, size = round(self.epochs * trees.trees / 4), round(self.batch * trees.leaf_size)
             return replace(trees, trees=4 * max(fours, 1), leaf_size=max(size, 1))
         return replace(
@@ -102,11 +105,12 @@ def trials(n: int, *, seed: int = 0) -> list[Choice]:
 def tuned(method: Any, choice: Choice) -> Any:
     """A method with a choice: networks of all its stages, and the training of the last.
 
-    What is trained before keeps its training. Effects keep their link, as they may be negative whatever outcomes are.
+    What is trained before keeps its training. Effects keep their link, as they may be negative whatever outcomes are,
+    and so does a head that has links of its own.
     """
     if isinstance(method, Boosted | CausalForest):
         return choice.grown(method)
-    if isinstance(method, Ensemble | TwoHeaded):
+    if isinstance(method, Ensemble | RiskAverse | TwoHeaded):
         return replace(method, of=tuned(method.of, choice))
     if isinstance(method, Distilled):
         return replace(method, of=tuned(method.of, choice), start=_networks(method.start, choice))
@@ -115,7 +119,8 @@ def tuned(method: Any, choice: Choice) -> Any:
     if "training" in names:
         changed["training"] = choice.trained(method.training)
     if "network" in names:
-        changed["network"] = choice.built(method.network, link="nuisance" not in names)
+        linked = "nuisance" not in names and not isinstance(method, ZeroInflated)
+        changed["network"] = choice.built(method.network, link=linked)
     return replace(method, **changed)
 
 

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import jax
 
 from dfcl_jax.data import simulate
-from dfcl_jax.methods import TwoStage
+from dfcl_jax.methods import OF_MONEY, OF_TWO, TwoStage
 from dfcl_jax.runs.simulated import DRAWS, Draw
 
 RegimeName = Literal["default", "large", "wide", "homogeneous", "criteo"]
@@ -19,6 +19,11 @@ class Regime(NamedTuple):
     parts: tuple[int, int, int]  # people for training, validation and test
     hidden: tuple[int, ...] = (64, 32, 32)
     base_spread: float | None = 1.0  # of simulate.marketing; None: simulate.criteo_like
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Contenders that are not for this population."""
+        return OF_TWO if self.base_spread is not None else OF_MONEY
 
     @property
     def draw(self) -> Draw:

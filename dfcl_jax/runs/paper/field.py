@@ -12,7 +12,7 @@ from dfcl_jax.methods.contenders import every_contender
 from dfcl_jax.methods.extras import installed
 from dfcl_jax.train import FitConfig
 
-# The best of what neither paper has, one network and five.
+# Doubly robust scores in own units, and in root units for rare outcomes; one network and five.
 OURS = ("PL-both", "PL-root", "PL-both x5", "PL-root x5")
 
 

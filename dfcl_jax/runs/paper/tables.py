@@ -14,7 +14,7 @@ from jax import Array
 from dfcl_jax import metrics
 from dfcl_jax.data import Split, simulate, sources, with_budgets
 from dfcl_jax.data.simulate import Simulation
-from dfcl_jax.methods import CHEAPEST, OF_TWO, TWO_STAGE, TwoStage
+from dfcl_jax.methods import CHEAPEST, OF_MONEY, OF_TWO, TWO_STAGE, TwoStage
 from dfcl_jax.models import PUBLISHED_CRITEO
 from dfcl_jax.report.published import Published, beside_published, draw_published, shown
 from dfcl_jax.report.summary import lifts, summarise
@@ -193,7 +193,7 @@ TABLES = {
         full=(8_387_755, 1_397_959, 4_193_878),
         # As published but for its training, which is for 8 million rows.
         two_stage=TwoStage(PUBLISHED_CRITEO, "cross_entropy", FitConfig(20, 1000, 1e-3)),
-        left_out=("DPM", "TSM-ZILN"),  # DPM's form of two treatments is DRP; conversions are 0 or 1
+        left_out=(*OF_MONEY, "PL-both", "PL-both x5"),
         brief=("DFCL-IFD", "DRP"),
         published=CRITEO_AUCC,
         measure=areas,
@@ -208,7 +208,7 @@ TABLES = {
         parts=(20_000, 5_000, 50_000),
         full=(1_200_000, 200_000, 1_400_000),
         two_stage=TwoStage(),
-        left_out=OF_TWO,
+        left_out=(*OF_TWO, "PL-root", "PL-root x5"),
         brief=("DFCL-PL", "DPM"),
         published=MARKETING_LIFT,
         measure=lift,

@@ -1,4 +1,4 @@
-"""The one error that bad input raises."""
+"""The error that bad input raises, and the one kind of it that a study may go on after."""
 
 import unicodedata
 from typing import Any, NoReturn, get_args
@@ -12,11 +12,11 @@ class InputError(ValueError):
 
 
 class Diverged(InputError):
-    """Training whose loss is no longer a number."""
+    """The loss of a training is no longer a number: its options cannot be used, but another method's may."""
 
 
 def refuse(what: str, *, found: object, expected: str, error: type[InputError] = InputError) -> NoReturn:
-    """Raise an `InputError` in the one form that every check uses, and in one line."""
+    """Raise an `InputError`, or the `error` of that kind, in the one form that every check uses, and in one line."""
     raise error(literal(f"{what}: found {found}, expected {expected}"))
 
 

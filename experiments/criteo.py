@@ -54,7 +54,7 @@ def main(config: Config) -> None:
     with open_run("criteo", config, simulated=config.simulate, fractions=config.fractions) as run:
         splits = draw_splits(run, config, DRAWS["criteo"], (train, valid, test), config.budgets)
         chosen = config.chosen_methods(methods)
-        run.report(compare(jax.random.key(0), splits, chosen, judge=judge, cells=run.cells(), spare=True))
+        run.report(compare(jax.random.key(0), splits, chosen, judge=judge, cells=run.cells(), skip_diverged=True))
 
 
 def by_the_recipe(method: Method, training: FitConfig) -> Method:

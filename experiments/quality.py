@@ -50,7 +50,7 @@ def main(config: Config) -> None:
         run.say(*missing)
         splits = draw_splits(run, config, regime.draw, parts)
         judge = Judge(loss=start.loss)
-        study = compare(jax.random.key(0), splits, methods, judge=judge, cells=run.cells(), spare=True)
+        study = compare(jax.random.key(0), splits, methods, judge=judge, cells=run.cells(), skip_diverged=True)
         run.report(study)
         if "aucc" in study.quality:
             _report_areas(run, areas(study, splits))

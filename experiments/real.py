@@ -55,17 +55,22 @@ def chosen_trials(folder: Path, names: tuple[str, ...]) -> dict[str, Trial]:
     """The trials of a folder by name, published ones first.
 
     Raises:
-        InputError: none, or none of a name that is asked for; what `data.described_trials` refuses.
+        InputError: a folder without a trial, or without one that is asked for; a table of one's own under the name of a
+            published trial; what `data.described_trials` refuses.
     """
     there = {name: trial._replace(path=folder / trial.path) for name, trial in PUBLISHED.items()}
     there = {name: trial for name, trial in there.items() if trial.path.is_file()}
-    there |= {name: Trial(*described) for name, described in described_trials(folder).items()}
+    for name, described in described_trials(folder).items():
+        if name in PUBLISHED:
+            refuse(f"{name}.trial.json", found="the name of a published trial", expected="another name")
+        there[name] = Trial(*described)
     files = ", ".join(dict.fromkeys(str(trial.path) for trial in PUBLISHED.values()))
     if not there:
         refuse("--data", found=f"{folder} without any trial", expected=f"a folder with {files} or NAME.trial.json")
     for name in names:
         if name not in there:
-            refuse("--trials", found=name, expected=f"one that is in {folder}: {', '.join(there)}")
+            file = PUBLISHED[name].path if name in PUBLISHED else f"{name}.trial.json"
+            refuse(f"--trials {name}", found=f"no {file} in {folder}", expected=f"one of {', '.join(there)}")
     return {name: there[name] for name in names or there}
 
 

@@ -13,7 +13,7 @@ from dfcl_jax.data import Split
 from dfcl_jax.methods import TWO_STAGE, Method, TwoStage
 from dfcl_jax.methods.contenders import every_contender
 from dfcl_jax.methods.extras import installed
-from dfcl_jax.methods.tuning import choices_text, member_of, read_choices, trials, tuned, tuned_start
+from dfcl_jax.methods.tuning import Choice, choices_text, member_of, read_choices, trials, tuned, tuned_start
 from dfcl_jax.report.summary import mean_values
 from dfcl_jax.runs import RunConfig, chosen, command, draw_splits, open_run
 from dfcl_jax.runs.options import COUNT
@@ -57,6 +57,8 @@ def main(config: Config) -> None:
                 return
             table = values_of_trials(start, methods, config.trials, splits, cells)
             tables.append(table)
+            for name in methods.keys() - set(table.contender):
+                run.say(f"{name} is not tuned, and stays as it is: every trial of it diverged")
             rows = best_of(table, config.by).to_dict("records")
             best.update({row["contender"]: trials(config.trials)[row["trial"]] for row in rows})
 
@@ -81,7 +83,9 @@ def values_of_trials(
     named = {(name, k): tuned(method, choice) for name, method in methods.items() for k, choice in enumerate(choices)}
     labels = {f"{name} #{k}": method for (name, k), method in named.items()}
     judge = Judge(loss=start.loss)
-    study = compare(jax.random.key(0), splits, {TWO_STAGE: start, **labels}, judge=judge, cells=cells, spare=True)
+    study = compare(
+        jax.random.key(0), splits, {TWO_STAGE: start, **labels}, judge=judge, cells=cells, skip_diverged=True
+    )
     validation, truth = (
         100 * (values.div(values[TWO_STAGE], axis=0) - 1)
         for values in (validation_values(study, splits), mean_values(study))
@@ -92,7 +96,7 @@ def values_of_trials(
         for (name, k), label in zip(named, labels, strict=True)
         if label in study.cells
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["contender", "trial", *asdict(Choice()), "validation", "truth", "error"])
 
 
 def best_of(table: pd.DataFrame, by: str) -> pd.DataFrame:

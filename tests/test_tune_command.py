@@ -1,6 +1,7 @@
 """From tuning to the study that uses it."""
 
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -45,6 +46,14 @@ def test_what_is_tuned_is_not_tuned_again(experiment, tuned, tmp_path):
     tune.main(tune.Config(out=tmp_path / "run", trials=2, methods=NAMES[:1], tuned=(given,), **SHARED))
     assert read_choices(tmp_path / "run" / "tuned.json")["TSM-SL"] == Choice(rate=0.3)
     assert pd.read_csv(tmp_path / "run" / "trials.csv").contender.unique().tolist() == ["TSM-own-units"]
+
+
+def test_a_contender_whose_every_trial_diverges_is_named_and_stays_as_it_is(experiment, tuned, tmp_path, capsys):
+    tune = experiment("tune")
+    options = SHARED | {"decision": replace(SMALL, learning_rate=1e30)}
+    tune.main(tune.Config(out=tmp_path / "run", trials=1, methods=NAMES[:1], **options))
+    assert list(read_choices(tmp_path / "run" / "tuned.json")) == ["TSM-SL"]
+    assert "TSM-own-units is not tuned" in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_study_trains_every_contender_as_it_was_tuned(experiment, tmp_path):

@@ -3,12 +3,13 @@
 import json
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from dfcl_jax.data.columns import Columns
 from dfcl_jax.errors import refuse
 
 ENDING = ".trial.json"
+REQUIRED = ("file", "treatment", "revenue", "cost")
 
 
 def described_trials(folder: Path) -> dict[str, tuple[Path, Columns]]:
@@ -17,6 +18,8 @@ def described_trials(folder: Path) -> dict[str, tuple[Path, Columns]]:
     Such a file holds one object: "file", the table's path from the folder, and fields of `Columns`, for instance
 
         {"file": "coupons.csv", "treatment": "coupon", "revenue": "sales", "cost": "paid", "cluster": "shop"}
+
+    A number that is not known, such as a cost that is to be estimated, is NaN.
 
     Raises:
         InputError: a file that is no such object; a field that is unknown, missing or of another type; no such table.
@@ -27,35 +30,34 @@ def described_trials(folder: Path) -> dict[str, tuple[Path, Columns]]:
 
 def _read(path: Path, folder: Path) -> tuple[Path, Columns]:
     try:
-        given = json.loads(path.read_text("utf-8"))
-    except ValueError as why:
-        refuse(str(path), found=f"no JSON ({why})", expected='an object such as {"file": "coupons.csv", ...}')
-    known = {field.name: type(field.default) for field in fields(Columns)}
-    required = ("file", "treatment", "revenue", "cost")
-    if not isinstance(given, dict) or (missing := [name for name in required if name not in given]):
-        found = f"no {', '.join(missing)}" if isinstance(given, dict) else type(given).__name__
-        refuse(str(path), found=found, expected=f"an object with {', '.join(required)}")
+        given = json.loads(path.read_text("utf-8-sig"))
+    except (OSError, ValueError) as why:
+        refuse(str(path), found=f"none to read ({why})", expected='an object such as {"file": "coupons.csv", ...}')
+    if not isinstance(given, dict):
+        refuse(str(path), found=type(given).__name__, expected=f"an object with {', '.join(REQUIRED)}")
+    missing = [name for name in REQUIRED if name not in given]
+    if missing:
+        refuse(str(path), found=f"no {', '.join(missing)}", expected=f"an object with {', '.join(REQUIRED)}")
+    known: dict[str, Any] = {"file": str} | {field.name: field.type for field in fields(Columns)}
     for name in given:
-        if name != "file" and name not in known:
-            refuse(f"{path}, {name!r}", found="a field that is not known", expected=f"file, {', '.join(known)}")
-    table = folder / _text(given.pop("file"), f"{path}, 'file'")
+        if name not in known:
+            refuse(f"{path}, {name!r}", found="a field that is not known", expected=", ".join(known))
+    values = {name: _value(value, known[name], f"{path}, {name!r}") for name, value in given.items()}
+    table = folder / values.pop("file")
     if not table.exists():
         refuse(f"{path}, 'file'", found=f"{table}, which is not there", expected="a table beside it")
-    values = {
-        name: (_several if known[name] is tuple else _text)(value, f"{path}, {name!r}") for name, value in given.items()
-    }
     return table, Columns(**values)
 
 
-def _text(value: Any, what: str) -> str:
-    if not isinstance(value, str):
-        refuse(what, found=json.dumps(value), expected="a text")
-    return value
-
-
-def _several(value: Any, what: str) -> tuple[Any, ...]:
-    numbers = what.endswith(("'propensities'", "'costs'"))
-    kind = (int, float) if numbers else str
-    if not isinstance(value, list) or not all(isinstance(each, kind) and each is not True for each in value):
-        refuse(what, found=json.dumps(value), expected=f"a list of {'numbers' if numbers else 'texts'}")
-    return tuple(map(float, value)) if numbers else tuple(value)
+def _value(value: Any, kind: Any, what: str) -> Any:
+    """A text, or a tuple of texts or numbers, as the type of the field says."""
+    if kind is str:
+        if not isinstance(value, str):
+            refuse(what, found=json.dumps(value), expected="a text")
+        return value
+    assert get_origin(kind) is tuple
+    of = get_args(kind)[0]
+    fits = (int, float) if of is float else of
+    if not isinstance(value, list) or not all(isinstance(e, fits) and not isinstance(e, bool) for e in value):
+        refuse(what, found=json.dumps(value), expected=f"a list of {'numbers' if of is float else 'texts'}")
+    return tuple(map(of, value))

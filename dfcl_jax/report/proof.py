@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from dfcl_jax.report.summary import without
 from dfcl_jax.report.terminal import markdown_table, number
 from dfcl_jax.study import AUTO, Proof, Study, rows_needed
 
@@ -77,14 +78,14 @@ def caption(proof: Proof, study: Study) -> str:
         "" if unit_of(proof) == "%" else f" {study.judge.base} brings too little for per cent of it to mean something."
     )
     left_out = sorted(set(study.values.budget) - set(proof.budgets))
-    without = (
+    unmet = (
         f" Left out, for some method cannot meet them: budgets {', '.join(map(number, left_out))}." if left_out else ""
     )
     return (
         f"revenue: per person, mean over {len(proof.budgets)} budgets, by {settled} scores of {people}, each judged "
         f"once by models of the other {proof.folds - 1} of {proof.folds} folds{over}. ±: 95% intervals, each for "
         f"itself{drawn}. {AUTO}: the method that the other folds prove best. rows: for a trial that tells a lift of 1% "
-        f"four times in five. loss: of the predictions.{unit}{without}"
+        f"four times in five. loss: of the predictions.{unit}{without(study)}{unmet}"
     )
 
 

@@ -140,6 +140,11 @@ def markdown(summary: pd.DataFrame, study: Study) -> str:
     return f"{caption(study)}\n\n{markdown_table(*cells(summary, study))}"
 
 
+def without(study: Study) -> str:
+    """The methods that diverged, in a sentence that follows others; none if there are none."""
+    return f" Left out, for their training diverged: {', '.join(study.diverged)}." if study.diverged else ""
+
+
 def caption(study: Study) -> str:
     """What the numbers are, in a few sentences."""
     seeds, budgets = study.values.seed.nunique(), study.values.budget.nunique()
@@ -166,6 +171,7 @@ def caption(study: Study) -> str:
         return f"{text} No budget of {shown} is met by every method for every seed: give larger ones."
     if lift_unit(study) == "money":
         text += f" {study.judge.base} brings too little for per cent of it to mean something, so lifts are in money."
+    text += without(study)
     if left_out:
         text += f" Left out, for some method cannot meet them for some seed: budgets {', '.join(map(str, left_out))}."
     return text

@@ -73,7 +73,7 @@ def run_table(
     data |= {} if config.splits else {"folds": config.folds}
     with open_run(name, config, **data, scaling=config.scaling, streamed=opened.table is None) as run:
         run.say(f"Treatments, the control first: {', '.join(opened.arms)}", *opened.notes)
-        study = compare(jax.random.key(0), splits, methods, judge=judge, cells=run.cells(), spare=True)
+        study = compare(jax.random.key(0), splits, methods, judge=judge, cells=run.cells(), skip_diverged=True)
         best = _judge(run, config, study, splits, opened)
         deployed = {name: _policy(config, study, splits, opened, name) for name in study.methods}
         save_policies(run, deployed)

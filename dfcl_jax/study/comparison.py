@@ -46,6 +46,7 @@ class Study(NamedTuple):
     judge: Judge
     settled_by: str  # "truth", "aipw" or "ipw"
     test_share: float  # of `metrics.paired_interval`
+    diverged: tuple[str, ...] = ()  # methods that are left out, as their training diverged
 
 
 def compare(
@@ -55,7 +56,7 @@ def compare(
     *,
     judge: Judge = Judge(),  # noqa: B008  an immutable tuple
     cells: Cells | None = None,
-    spare: bool = False,
+    skip_diverged: bool = False,
 ) -> Study:
     """Fit every method on every task and value its policies on the exams.
 
@@ -65,12 +66,12 @@ def compare(
         methods: by name, the base among them.
         judge: how they are judged.
         cells: where what is trained is kept; in memory if not given.
-        spare: whether a method whose training diverges is left out, and named, so that the others are still compared.
+        skip_diverged: whether a method whose training diverges is left out, so that the others are still compared.
 
     Raises:
         InputError: bad budgets, none, or one twice; no base; weights of rows for a
             method that takes rows alike; what a method refuses.
-        Diverged: the base's training loss is not finite, or another's that is not spared.
+        Diverged: the training loss of the base is not finite, or that of another method without `skip_diverged`.
     """
     check_tasks(splits)
     if judge.base not in methods:
@@ -88,7 +89,7 @@ def compare(
         try:
             trained[name] = cells.train(name, method, key, tasks)
         except Diverged as why:
-            if not spare or name == judge.base:
+            if not skip_diverged or name == judge.base:
                 raise
             cells.say(f"{name} is left out: {why}")
             continue
@@ -101,7 +102,7 @@ def compare(
             if cell.values is None:
                 values = examine(method.predict(cell.params, split.exam.test.x), split, settling[k], judge.loss)
                 trained[name][k] = cells.keep_values(cell, values)
-    return _study({name: methods[name] for name in methods if name in trained}, trained, splits, settling, judge)
+    return _study(methods, trained, splits, settling, judge)
 
 
 def check_tasks(splits: Sequence[Split]) -> None:
@@ -171,7 +172,7 @@ def _study(
     settling: list[Scores],
     judge: Judge,
 ) -> Study:
-    cells = {name: trained[name] for name in methods}
+    cells = {name: trained[name] for name in methods if name in trained}
     frames = [
         cell.values.assign(seed=cell.seed, method=name)
         for name, of in cells.items()
@@ -194,9 +195,10 @@ def _study(
         values=every[["seed", "method", "budget", "revenue", "cost", "lam", "mixed"]],
         quality=learned.groupby(["method", "seed"], sort=False)[measures].first().reset_index(),
         history=history,
-        methods=methods,
+        methods={name: methods[name] for name in cells},
         cells=cells,
         judge=judge,
         settled_by="truth" if known else judge.settle,
         test_share=0.0 if known else splits[0].exam.test.rows / splits[0].task.train.rows,
+        diverged=tuple(name for name in methods if name not in cells),
     )

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from dfcl_jax import InputError
@@ -49,7 +50,7 @@ def test_other_files_describe_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("{", "shop.trial.json: found no JSON"),
+        ("{", "shop.trial.json: found none to read"),
         ([GIVEN], "found list, expected an object with file, treatment, revenue, cost"),
         ({"file": "coupons.csv", "cost": "paid"}, "found no treatment, revenue, expected an object"),
         (GIVEN | {"clusters": "shop"}, "'clusters': found a field that is not known, expected file, treatment"),
@@ -57,7 +58,7 @@ def test_other_files_describe_nothing(tmp_path):
         (GIVEN | {"revenue": 3}, "'revenue': found 3, expected a text"),
         (GIVEN | {"arms": "none"}, "'arms': found \"none\", expected a list of texts"),
         (GIVEN | {"costs": [0, "one"]}, "'costs': found .*one.*, expected a list of numbers"),
-        (GIVEN | {"propensities": [True]}, "'propensities': found .true., expected a list of numbers"),
+        (GIVEN | {"propensities": [False, 1.0]}, "'propensities': found .false, 1.0., expected a list of numbers"),
     ],
 )
 def test_what_cannot_be_read_is_named(describe, given, message):
@@ -65,12 +66,12 @@ def test_what_cannot_be_read_is_named(describe, given, message):
         described_trials(describe(given))
 
 
-def test_trials_of_a_folder_are_chosen_by_name(describe, experiment):
-    real, folder = experiment("real"), describe(GIVEN)
-    (folder / "hillstrom.csv").write_text("")
-    assert list(real.chosen_trials(folder, ())) == ["hillstrom", "hillstrom_visits", "shop"]
-    assert list(real.chosen_trials(folder, ("shop",))) == ["shop"]
-    with pytest.raises(InputError, match=r"--trials: found thornton, expected one that is in .*: hillstrom, "):
-        real.chosen_trials(folder, ("thornton",))
-    with pytest.raises(InputError, match=r"--data: found .* without any trial"):
-        real.chosen_trials(folder / "none", ())
+def test_a_mark_of_the_encoding_is_no_part_of_a_description(describe):
+    folder = describe("\ufeff" + json.dumps(GIVEN))
+    assert described_trials(folder)["shop"][1] == Columns("coupon", "sales", "paid")
+
+
+def test_a_cost_that_is_not_known_is_nan(describe):
+    costs = described_trials(describe(GIVEN | {"costs": [0.0, float("nan")]}))["shop"][1].costs
+    assert costs[0] == 0
+    assert np.isnan(costs[1])

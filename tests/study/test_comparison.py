@@ -13,6 +13,7 @@ from dfcl_jax.methods import CHEAPEST, TWO_STAGE, decisions, standard
 from dfcl_jax.methods.gradient import count
 from dfcl_jax.methods.judged import cost_curve_area, mean_value
 from dfcl_jax.models import NetworkConfig
+from dfcl_jax.report.summary import caption
 from dfcl_jax.runs import chosen
 from dfcl_jax.study import ORACLE, Cells, Judge, Watcher, compare
 from dfcl_jax.train import FitConfig
@@ -51,18 +52,20 @@ def test_every_method_has_a_value_for_every_seed_and_budget(study):
     assert study.values.groupby("method").size().eq(len(SPLITS) * len(BUDGETS)).all()
 
 
-def test_a_method_that_diverges_is_left_out_and_named_if_spared(cells):
+def test_a_method_that_diverges_is_left_out_and_named_if_asked(cells):
     endless = replace(CENTRED, training=replace(TRAINING, learning_rate=1e30))
     methods = {TWO_STAGE: START, "endless": endless, "PL-centred": CENTRED}
     with pytest.raises(Diverged, match="training loss in epoch"):
         compare(KEY, SPLITS, methods, cells=cells)
     told = []
     cells = Cells(watcher=Watcher(say=told.append))
-    study = compare(KEY, SPLITS, methods, cells=cells, spare=True)
+    study = compare(KEY, SPLITS, methods, cells=cells, skip_diverged=True)
     assert list(study.cells) == list(study.methods) == [TWO_STAGE, "PL-centred"]
+    assert study.diverged == ("endless",)
+    assert "Left out, for their training diverged: endless." in caption(study)
     assert [sentence.split(":")[0] for sentence in told] == ["endless is left out"]
     with pytest.raises(Diverged):
-        compare(KEY, SPLITS, methods, judge=Judge(base="endless"), cells=cells, spare=True)
+        compare(KEY, SPLITS, methods, judge=Judge(base="endless"), cells=cells, skip_diverged=True)
 
 
 def test_no_policy_costs_more_than_its_budget(study):

@@ -70,7 +70,9 @@ def by_dial(run: Run, config: PaperConfig) -> dict[str, pd.DataFrame]:
         splits = draw_splits(run, config, draw, parts, name=f"budgets {label}")
         with told(run, expected_seconds(methods, parts[0], config.seeds)):
             judge = Judge(loss="cross_entropy")
-            study = compare(jax.random.key(0), splits, methods, judge=judge, cells=run.cells(population=dials))
+            study = compare(
+                jax.random.key(0), splits, methods, judge=judge, cells=run.cells(population=dials), skip_diverged=True
+            )
         aucc = areas(study, splits)
         tables.append(aucc.assign(setting=label))
         panel[label] = 100 * aucc.sub(aucc[TWO_STAGE], axis=0).drop(columns=[TWO_STAGE, ORACLE])

@@ -83,11 +83,12 @@ def _compare(
     label = " ".join(["budgets", *(f"{name} {value}" for name, value in population.items())])
     splits = draw_splits(run, config, draw, parts, name=label)
     with told(run, expected_seconds(methods, parts[0], config.seeds)):
-        return compare(jax.random.key(0), splits, methods, cells=run.cells(**population)), splits
+        cells = run.cells(**population)
+        return compare(jax.random.key(0), splits, methods, cells=cells, skip_diverged=True), splits
 
 
 def _lifts(study: Study, names: Sequence[str]) -> pd.DataFrame:
-    return lifts(study)[[name for name in names if name != TWO_STAGE]]
+    return lifts(study)[[name for name in names if name in study.cells and name != TWO_STAGE]]
 
 
 def by_budget(run: Run, config: PaperConfig) -> Panel:
@@ -144,7 +145,8 @@ def windows(run: Run, config: PaperConfig) -> Panel:
     }
     study, _ = _compare(run, config, {TWO_STAGE: start, **others}, TABLES[2].draw(config, parts), parts)
     lift = lifts(study)
-    return panel | {f"clip {clip}": lift[[clip]].rename(columns={clip: "DFCL-IFD"}) for clip in others}
+    kept = [clip for clip in others if clip in lift]
+    return panel | {f"clip {clip}": lift[[clip]].rename(columns={clip: "DFCL-IFD"}) for clip in kept}
 
 
 def varied(run: Run, config: PaperConfig, settings: Mapping[str, dict], *, what: str) -> Panel:
@@ -176,7 +178,8 @@ def centring(run: Run, config: PaperConfig) -> Panel:
     study, splits = _compare(run, config, steps, table.draw(config, parts), parts)
     aucc = areas(study, splits)
     over = 100 * aucc.sub(aucc[TWO_STAGE], axis=0)
-    return {name: over[[name]].rename(columns={name: "decision loss"}) for name in steps if name != TWO_STAGE}
+    kept = [name for name in steps if name in over and name != TWO_STAGE]
+    return {name: over[[name]].rename(columns={name: "decision loss"}) for name in kept}
 
 
 ALPHAS = (0.0, 0.1, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 10.0)

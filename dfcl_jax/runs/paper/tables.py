@@ -17,7 +17,7 @@ from dfcl_jax.data.simulate import Simulation
 from dfcl_jax.methods import CHEAPEST, OF_MONEY, OF_TWO, TWO_STAGE, TwoStage
 from dfcl_jax.models import PUBLISHED_CRITEO
 from dfcl_jax.report.published import Published, beside_published, draw_published, shown
-from dfcl_jax.report.summary import lifts, summarise
+from dfcl_jax.report.summary import lifts, summarise, without
 from dfcl_jax.report.terminal import markdown_table, number
 from dfcl_jax.runs.config import TableConfig
 from dfcl_jax.runs.opened_table import open_table
@@ -73,7 +73,7 @@ def run_table_of_paper(number: int, config: PaperConfig) -> None:
         splits = splits or draw_splits(run, config, table.draw(config, parts), parts)
         with told(run, expected_seconds(methods, parts[0], config.seeds)):
             judge = Judge(loss=start.loss)
-            study = compare(jax.random.key(0), splits, methods, judge=judge, cells=run.cells(), spare=True)
+            study = compare(jax.random.key(0), splits, methods, judge=judge, cells=run.cells(), skip_diverged=True)
         sizes = f"{parts[0]:,} people to train on, {parts[1]:,} to validate, {parts[2]:,} to judge by"
         _report(run, table, study, splits, f"Measured on {about} ({sizes}).")
 
@@ -141,6 +141,7 @@ def _report(run: Run, table: Table, study: Study, splits: Sequence[Split], about
         f"{table.title}. {table.caption} {about} ±: 95% t intervals over {len(measured)} seeds; behind published "
         "figures what the source prints. loss: prediction loss, of methods that predict money."
     )
+    caption += without(study)
     if "gain" in summary:
         caption += " % of gain: of the oracle's over the cheapest treatment for all, mean over six budgets."
     if table.measure is areas and splits[0].exam.truth is None:

@@ -57,7 +57,7 @@ def exact_aucc(score: ArrayLike, trial: Trial, *, weights: ArrayLike | None = No
 
 
 def true_aucc(score: ArrayLike, truth: Outcomes, *, points: int = 200) -> Array:
-    """`aucc` without the noise of a trial: everybody's expected outcomes count, once in each arm.
+    """`aucc` without the noise of a trial: that of a trial in which everybody is in both arms, with expected outcomes.
 
     Args:
         score: [n], higher is treated first.
@@ -65,12 +65,14 @@ def true_aucc(score: ArrayLike, truth: Outcomes, *, points: int = 200) -> Array:
         points: as in `aucc`.
 
     Raises:
-        InputError: other than two treatments, or a score is missing.
+        InputError: surfaces that are not [n, 2], or a score is missing.
     """
-    n, m = as_array(truth.r).shape
-    if m != 2:
-        refuse("truth", found=f"{m} treatments", expected="2, for a cost curve")
-    r, c = (surface.T.reshape(-1) for surface in as_arrays(truth))
+    surfaces = as_arrays(truth)
+    shapes = [surface.shape for surface in surfaces]
+    if any(len(shape) != 2 or shape[1] != 2 or shape != shapes[0] for shape in shapes):
+        refuse("truth", found=f"shapes {shapes[0]} and {shapes[1]}", expected="(n, 2) both, for a cost curve")
+    n = shapes[0][0]
+    r, c = (surface.T.reshape(-1) for surface in surfaces)
     both = Trial(jnp.zeros((2 * n, 1)), jnp.repeat(jnp.arange(2), n), r, c, jnp.full(2, 0.5))
     return aucc(jnp.tile(check_people("score", score, n), 2), both, points=points)
 

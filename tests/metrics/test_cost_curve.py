@@ -123,14 +123,15 @@ def test_area_of_a_trial_is_that_of_known_outcomes_on_average():
         t = rng.integers(0, 2, 4000)
         seen = [np.asarray(surface)[np.arange(4000), t] + rng.normal(size=4000) for surface in truth]
         areas.append(float(aucc(score, trial_of(t, *seen))))
-    error = np.std(areas, ddof=1) / 10
+    error = float(np.std(areas, ddof=1)) / 10
     # Three standard errors of the mean of 100 trials, and a bias of ratios of the order of one variance.
-    assert np.mean(areas) == pytest.approx(float(true_aucc(score, truth)), abs=3 * error + np.var(areas))
+    assert np.mean(areas) == pytest.approx(float(true_aucc(score, truth)), abs=3 * error + float(np.var(areas)))
 
 
-def test_outcomes_of_three_treatments_have_no_cost_curve():
-    with pytest.raises(InputError, match="truth: found 3 treatments, expected 2"):
-        true_aucc(jnp.zeros(5), Outcomes(jnp.ones((5, 3)), jnp.ones((5, 3))))
+@pytest.mark.parametrize(("of_r", "of_c"), [((5, 3), (5, 3)), ((5, 2), (4, 2)), ((5,), (5,))])
+def test_known_outcomes_are_of_two_treatments(of_r, of_c):
+    with pytest.raises(InputError, match=r"truth: found shapes .*, expected \(n, 2\) both"):
+        true_aucc(jnp.zeros(5), Outcomes(jnp.ones(of_r), jnp.ones(of_c)))
 
 
 def of_three(n: int = 300) -> tuple[np.ndarray, Trial]:

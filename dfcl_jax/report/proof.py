@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from dfcl_jax.report.summary import without
+from dfcl_jax.metrics import paired_interval
+from dfcl_jax.report.summary import areas_over_base, without
 from dfcl_jax.report.terminal import markdown_table, number
 from dfcl_jax.study import AUTO, Proof, Study, rows_needed
 
@@ -24,10 +25,13 @@ def summary(proof: Proof, study: Study) -> Table:
     """A row for each method: the mean over budgets."""
     base, unit = study.judge.base, unit_of(proof)
     values, lifts = (table[table.budget.isna()].set_index("method") for table in (proof.values, lifts_shown(proof)))
-    quality = study.quality.drop(columns="seed").groupby("method").mean()
+    quality, areas = study.quality.drop(columns="seed").groupby("method").mean(), areas_over_base(study)
+    # Folds of two partitions share their people, so that the interval is over those of the first.
+    areas = None if areas is None else areas.iloc[: proof.folds]
     headers = ["method", "revenue", f"% over {base}" if unit == "%" else f"more than {base}"]
     headers += ["rows to tell 1%"] if unit == "%" else []
-    headers += ["AUCC"] * ("aucc" in quality) + ["loss"]
+    headers += [] if areas is None else ["AUCC", f"100 AUCC over {base}"]
+    headers += ["loss"]
     rows = []
     for method in values.index:
         value = values.loc[method]
@@ -40,9 +44,19 @@ def summary(proof: Proof, study: Study) -> Table:
             rows_for = rows_needed(lift.error, 1.0, proof.people)
             row += [f"{rows_for:,.0f}" if rows_for >= 1 else "-"] if unit == "%" else []
         known = quality.loc[method] if method in quality.index else {}
-        row += [number(known.get(column, np.nan)) for column in ("aucc", "prediction_loss") if column in quality]
+        if areas is not None:
+            row += [number(known.get("aucc", np.nan)), _area(areas, method, base)]
+        row.append(number(known.get("prediction_loss", np.nan)))
         rows.append(row)
     return headers, rows
+
+
+def _area(areas: pd.DataFrame, method: str, base: str) -> str:
+    """AUCC above the base's in hundredths, with a t interval over folds."""
+    if method not in areas or method == base:
+        return "-"
+    found = paired_interval(areas[method].to_numpy(np.float64))
+    return f"{found.mean:+.2f} ±{found.high - found.mean:.2f}"
 
 
 def by_budget(proof: Proof) -> Table:
@@ -78,6 +92,7 @@ def caption(proof: Proof, study: Study) -> str:
         "" if unit_of(proof) == "%" else f" {study.judge.base} brings too little for per cent of it to mean something."
     )
     left_out = sorted(set(study.values.budget) - set(proof.budgets))
+    area = "" if areas_over_base(study) is None else f" 100 AUCC: hundredths over {study.judge.base}, t over folds."
     unmet = (
         f" Left out, for some method cannot meet them: budgets {', '.join(map(number, left_out))}." if left_out else ""
     )
@@ -85,7 +100,7 @@ def caption(proof: Proof, study: Study) -> str:
         f"revenue: per person, mean over {len(proof.budgets)} budgets, by {settled} scores of {people}, each judged "
         f"once by models of the other {proof.folds - 1} of {proof.folds} folds{over}. ±: 95% intervals, each for "
         f"itself{drawn}. {AUTO}: the method that the other folds prove best. rows: for a trial that tells a lift of 1% "
-        f"four times in five. loss: of the predictions.{unit}{without(study)}{unmet}"
+        f"four times in five. loss: of the predictions.{area}{unit}{without(study)}{unmet}"
     )
 
 

@@ -70,11 +70,11 @@ def summarise(study: Study) -> pd.DataFrame:
 
     Columns: value (revenue per person); lift (over the base, in `lift_unit`); with a known truth, gain (% of the
     oracle's gain over giving everybody the cheapest treatment) and gap (% of the way from the base to the oracle); each
-    with _low and _high; aucc with two treatments; prediction_loss.
+    with _low and _high; prediction_loss; with two treatments aucc, and aucc_over, hundredths above the base's, too.
     """
     values = mean_values(study)
     quality = study.quality.drop(columns="seed").groupby("method").mean()
-    lift, base = lifts(study), values[study.judge.base]
+    lift, base, area = lifts(study), values[study.judge.base], areas_over_base(study)
     rows = []
     for method in values.columns:
         row = {"method": method, "value": values[method].mean()}
@@ -86,12 +86,22 @@ def summarise(study: Study) -> pd.DataFrame:
                 row |= _interval("gap", 100 * (values[method] - base) / (oracle - base), study)
         if method in quality.index and method != CHEAPEST:
             row |= quality.loc[method].to_dict()
+            if area is not None:
+                row |= _interval("aucc_over", area[method], study)
         rows.append(row)
     table = pd.DataFrame(rows)
     bounds = table.method.isin([ORACLE, CHEAPEST])
     return pd.concat(
         [table[~bounds], table[table.method == ORACLE], table[table.method == CHEAPEST]], ignore_index=True
     )
+
+
+def areas_over_base(study: Study) -> pd.DataFrame | None:
+    """AUCC above that of the base in hundredths, a column for each method and a row for each seed; None: no areas."""
+    if "aucc" not in study.quality:
+        return None
+    areas = study.quality.pivot(index="seed", columns="method", values="aucc")
+    return 100 * areas.sub(areas[study.judge.base], axis=0)
 
 
 def _interval(name: str, of: pd.Series, study: Study) -> dict[str, float]:
@@ -109,6 +119,7 @@ def cells(summary: pd.DataFrame, study: Study) -> tuple[list[str], list[list[str
         "gap": "% of gap",
         "gain": "% of gain",
         "aucc": "AUCC",
+        "aucc_over": f"100 AUCC over {study.judge.base}",
         "prediction_loss": "loss",
     }
     shown = [column for column in headers if column in summary]
@@ -165,6 +176,8 @@ def caption(study: Study) -> str:
     text = f"revenue: per person, mean over {budgets} budgets, {settled}; {spread}; {loss}."
     if study.settled_by == "truth":
         text += f" gap: from {study.judge.base} to the oracle; gain: the oracle's, over the cheapest treatment for all."
+    if "aucc" in study.quality:
+        text += f" 100 AUCC: hundredths above {study.judge.base}, on what was seen of the test part."
     left_out = budgets_left_out(study)
     if len(left_out) == budgets:
         shown = ", ".join(map(number, left_out))

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from dfcl_jax.methods import CHEAPEST, TWO_STAGE
@@ -34,6 +35,20 @@ def test_figures_by_hand():
     assert row["lift"] == pytest.approx(100 * (1.8 / 1.5 - 1 + 2.2 / 2.0 - 1) / 2)
     assert row["gap"] == pytest.approx(100 * ((1.8 - 1.5) / (2.5 - 1.5) + (2.2 - 2.0) / (3.0 - 2.0)) / 2)
     assert row["gain"] == pytest.approx(100 * ((1.8 - 0.5) / (2.5 - 0.5) + (2.2 - 0.5) / (3.0 - 0.5)) / 2)
+
+
+def test_areas_are_paired_too():
+    study = study_of(REVENUE)
+    areas = {TWO_STAGE: (0.6, 0.7), "ours": (0.65, 0.77)}
+    rows = [(seed, method, 1.0, area) for method, of in areas.items() for seed, area in enumerate(of)]
+    study = study._replace(quality=pd.DataFrame(rows, columns=["seed", "method", "prediction_loss", "aucc"]))
+    row = figures(study, "ours")
+    assert row["aucc_over"] == pytest.approx(6)
+    # The 97.5% quantile of Student's t with one degree of freedom, times the spread of 5 and 7 over the root of 2.
+    assert row["aucc_over_high"] - row["aucc_over"] == pytest.approx(12.7062, abs=1e-4)
+    assert "100 AUCC: hundredths above TSM-SL" in caption(study)
+    headers, of = cells(summarise(study), study)
+    assert dict(zip(headers, of[1], strict=True))["100 AUCC over TSM-SL"] == "+6.00 ±12.71"
 
 
 def test_intervals_are_of_paired_differences_over_seeds():

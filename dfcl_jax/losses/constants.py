@@ -10,8 +10,8 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from dfcl_jax.losses.primal import lams_at_budgets
-from dfcl_jax.solvers import lams_for_budgets, priced
-from dfcl_jax.types import Outcomes, Scores, mean_of_people
+from dfcl_jax.solvers import hard, lams_for_budgets, priced
+from dfcl_jax.types import Outcomes, Scores, mean_of_people, pick
 
 
 class Constants(NamedTuple):
@@ -108,7 +108,9 @@ def tracked(constants: Constants, outcomes: Outcomes, scores: Scores) -> Constan
     """Move multipliers to where `outcomes` meet the budgets now, by the spend that `scores` estimate.
 
     A model trained on decisions alone predicts no money, so its own predicted spend cannot price a budget. Temperature
-    and window keep the unit of the start: fitted again, they would grow with the scores, and the scores with them.
+    and window keep the unit of the start: fitted again, they would grow with the scores, and the scores with them. A
+    budget that even the cheapest decisions overspend has no price, and keeps the multiplier that it had: what is found
+    for it is the steepest step of any one person, which may be of any size.
 
     Args:
         constants: those of the start, with budgets.
@@ -116,6 +118,9 @@ def tracked(constants: Constants, outcomes: Outcomes, scores: Scores) -> Constan
         scores: of the same people, including the level of the cost: `aipw` or `ipw`.
     """
     lams = lams_at_budgets(outcomes, scores, constants.budgets)
+    spend = jax.lax.map(lambda lam: pick(scores.c, hard(outcomes, lam)).mean(), lams)
+    # Sums over people are rounded otherwise where multipliers are found.
+    lams = jnp.where(spend <= constants.budgets * (1 + 1e-3), lams, constants.lams)
     return constants._replace(lams=lams, cost_window=_over(constants.window, lams))
 
 

@@ -97,6 +97,18 @@ def test_tracked_multipliers_meet_the_budgets_by_the_spend_of_the_scores():
     np.testing.assert_allclose(now.cost_window * now.lams, start.window)
 
 
+def test_a_budget_that_cannot_be_met_keeps_its_multiplier():
+    start = constants.fitted(OUTCOMES, BUDGETS)
+    # Spend is seen to be higher than was predicted: the first budget is below the cheapest decisions, the others not.
+    dearer = truth(Outcomes(OUTCOMES.r, OUTCOMES.c + 0.03))
+    # One person's step is as good as free.
+    steep = OUTCOMES._replace(c=OUTCOMES.c.at[0, 1].set(OUTCOMES.c[0, 0] + 1e-12))
+    now = constants.tracked(start, steep, dearer)
+    assert now.lams[0] == start.lams[0]
+    assert (now.lams[1:] > start.lams[1:]).all()
+    assert now.lams.max() < 1e3
+
+
 def test_tracking_a_model_that_still_predicts_money_changes_nothing():
     start = constants.fitted(OUTCOMES, BUDGETS)
     for one, other in zip(constants.tracked(start, OUTCOMES, truth(OUTCOMES)), start, strict=True):

@@ -263,10 +263,8 @@ def test_auto_is_never_significantly_below_two_stage_learning(regime):
 NETWORK_TRIALS, SMALL = 50, FitConfig(epochs=6, batch_size=256, learning_rate=1e-2)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("regime", [*REGIMES, "rare"])
-def test_auto_of_networks_is_never_significantly_below_two_stage_learning(regime):
-    """50 trials of 2,000 people in each regime, whose networks of 8 units are trained in one program."""
+def auto_of_networks(regime: str) -> tuple[float, int]:
+    """Mean lift of `auto` over 50 trials of 2,000 people, and how often it was below by more than its interval."""
     columns = Columns("t", "r", "c", ("x0", "x1"), propensities=(0.5, 0.5))
     splits = []
     for trial in range(NETWORK_TRIALS):
@@ -274,6 +272,7 @@ def test_auto_of_networks_is_never_significantly_below_two_stage_learning(regime
         splits += with_budgets(of, BUDGETS)
     start = TwoStage(NetworkConfig(hidden=(8,)), training=SMALL)
     methods = {name: of for name, of in decisions(start, SMALL).items() if name in ("PL-centred", "PL-own-units")}
+    # The networks of all trials are trained in one program.
     study = compare(KEY, splits, {TWO_STAGE: start, **methods})
     below, lifts = 0, []
     for first in range(0, len(splits), K):
@@ -282,6 +281,11 @@ def test_auto_of_networks_is_never_significantly_below_two_stage_learning(regime
         lifts.append(auto.lift / mean_of(proof.values, TWO_STAGE).revenue)
         below += auto.high < 0
     print(f"{regime}: {np.mean(lifts):+.4%}, {below} of {NETWORK_TRIALS} below")
-    assert np.mean(lifts) > -0.0005
-    # At 2.5% each, more than 4 of 50 come up once in 120 times.
-    assert below <= 4
+    return float(np.mean(lifts)), below
+
+
+@pytest.mark.slow
+def test_auto_of_networks_is_below_two_stage_learning_in_at_most_one_trial_of_forty():
+    lifts, below = zip(*map(auto_of_networks, (*REGIMES, "rare")), strict=True)
+    assert min(lifts) > -0.0005
+    assert sum(below) <= 0.025 * NETWORK_TRIALS * len(below)

@@ -24,6 +24,8 @@ PUBLISHED = {
     "hillstrom_visits": Trial(Path("hillstrom.csv"), sources.HILLSTROM_VISITS, sources.hillstrom_visits),
     "karlan_list": Trial(Path("karlan_list.csv.gz"), sources.KARLAN_LIST, sources.karlan_list),
     "thornton": Trial(Path("thornton_hiv.csv"), sources.THORNTON, sources.thornton),
+    # Released as train.csv.
+    "mt_lift": Trial(Path("mt_lift.csv"), sources.MT_LIFT),
 }
 
 
@@ -32,8 +34,8 @@ class Config(TableConfig):
     """Compare methods on every trial of a folder: published ones, and any table beside a file of its columns."""
 
     data: Path = field(default_factory=Path)
-    """Folder with hillstrom.csv, karlan_list.csv.gz, thornton_hiv.csv, or NAME.trial.json beside a table of your own:
-    {"file": "coupons.csv", "treatment": COL, "revenue": COL, "cost": COL} and what else `trial` has for columns."""
+    """Folder with hillstrom.csv, karlan_list.csv.gz, thornton_hiv.csv, mt_lift.csv, or a table of your own beside
+    NAME.trial.json: {"file": "coupons.csv", "treatment": COL, "revenue": COL, "cost": COL} and what else `trial` has for columns."""
     trials: tuple[str, ...] = ()
     """Names of some of them; all that are there if not given."""
 

@@ -38,6 +38,14 @@ def lifts(study: Study) -> pd.DataFrame:
     return 100 * (values.div(base, axis=0) - 1) if is_clearly_positive(base) else differences(study)
 
 
+def lifts_by_budget(study: Study) -> dict[float, pd.DataFrame]:
+    """Revenue over the base in % at each budget: a row for each seed and a column for each learned method."""
+    wide = study.values.pivot(index="seed", columns=["method", "budget"], values="revenue")
+    names = [name for name in study.cells if name not in (study.judge.base, CHEAPEST)]
+    at = {float(budget): wide.xs(budget, axis=1, level="budget") for budget in sorted(study.values.budget.unique())}
+    return {budget: (100 * (of.div(of[study.judge.base], axis=0) - 1))[names] for budget, of in at.items()}
+
+
 def lift_unit(study: Study) -> str:
     """What `lifts` counts in: "%", or "money" where per cent of the base would mean nothing."""
     return "%" if is_clearly_positive(mean_values(study)[study.judge.base]) else "money"

@@ -9,6 +9,7 @@ from dfcl_jax.report.summary import (
     cells,
     lift_unit,
     lifts,
+    lifts_by_budget,
     markdown,
     mean_values,
     proven_best,
@@ -35,6 +36,16 @@ def test_figures_by_hand():
     assert row["lift"] == pytest.approx(100 * (1.8 / 1.5 - 1 + 2.2 / 2.0 - 1) / 2)
     assert row["gap"] == pytest.approx(100 * ((1.8 - 1.5) / (2.5 - 1.5) + (2.2 - 2.0) / (3.0 - 2.0)) / 2)
     assert row["gain"] == pytest.approx(100 * ((1.8 - 0.5) / (2.5 - 0.5) + (2.2 - 0.5) / (3.0 - 0.5)) / 2)
+
+
+def test_lifts_at_each_budget_by_hand():
+    study = study_of(REVENUE)
+    study = study._replace(cells={name: [] for name in (TWO_STAGE, "ours", CHEAPEST)})
+    at = lifts_by_budget(study)
+    assert list(at) == [0.1, 0.2]
+    assert at[0.1]["ours"].tolist() == pytest.approx([50, 10])
+    assert at[0.2]["ours"].tolist() == pytest.approx([5, 10])
+    assert list(at[0.1].columns) == ["ours"]
 
 
 def test_areas_are_paired_too():

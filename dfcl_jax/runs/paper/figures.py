@@ -14,7 +14,7 @@ from dfcl_jax.losses import constants
 from dfcl_jax.losses import decision as losses
 from dfcl_jax.methods import CHEAPEST, TWO_STAGE, Decision, Method, TwoStage
 from dfcl_jax.report.published import Published, beside_published, draw_settings, shown
-from dfcl_jax.report.summary import lifts
+from dfcl_jax.report.summary import lifts, lifts_by_budget
 from dfcl_jax.report.terminal import markdown_table, number
 from dfcl_jax.runs.paper.config import FigureName, PaperConfig, Parts
 from dfcl_jax.runs.paper.dials import PARTS as DIAL_PARTS
@@ -88,7 +88,7 @@ def _compare(
 
 
 def _lifts(study: Study, names: Sequence[str]) -> pd.DataFrame:
-    return lifts(study)[[name for name in names if name in study.cells and name != TWO_STAGE]]
+    return lifts(study)[[name for name in names if name in study.cells and name not in (TWO_STAGE, CHEAPEST)]]
 
 
 def by_budget(run: Run, config: PaperConfig) -> Panel:
@@ -96,13 +96,8 @@ def by_budget(run: Run, config: PaperConfig) -> Panel:
     parts = config.size(PARTS, FULL)
     methods = _methods(config, config.brief(TABLES[2].two_stage), (*DFCL, "DPM", "CN", "CN + DFCL-PL"))
     study, _ = _compare(run, config, methods, TABLES[2].draw(config, parts), parts)
-    names = [name for name in study.cells if name not in (TWO_STAGE, CHEAPEST)]
-    wide = study.values.pivot(index="seed", columns=["method", "budget"], values="revenue")
-    panel = {}
-    for budget in sorted(study.values.budget.unique()):
-        at = wide.xs(budget, axis=1, level="budget")
-        panel[number(budget, 3)] = (100 * (at.div(at[TWO_STAGE], axis=0) - 1))[names]
-    return panel | {"mean": _lifts(study, names)}
+    panel = {number(budget, 3): of for budget, of in lifts_by_budget(study).items()}
+    return panel | {"mean": _lifts(study, list(study.cells))}
 
 
 def swept(run: Run, config: PaperConfig, settings: Sequence[Setting], names: Sequence[str], fixed: bool) -> Panel:

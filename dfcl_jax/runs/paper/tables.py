@@ -15,9 +15,10 @@ from dfcl_jax import metrics
 from dfcl_jax.data import Split, simulate, sources, with_budgets
 from dfcl_jax.data.simulate import Simulation
 from dfcl_jax.methods import CHEAPEST, OF_MONEY, OF_TWO, TWO_STAGE, TwoStage
+from dfcl_jax.metrics import paired_interval
 from dfcl_jax.models import PUBLISHED_CRITEO
 from dfcl_jax.report.published import Published, beside_published, draw_published, shown
-from dfcl_jax.report.summary import lifts, summarise, without
+from dfcl_jax.report.summary import lifts, lifts_by_budget, summarise, without
 from dfcl_jax.report.terminal import markdown_table, number
 from dfcl_jax.runs.config import TableConfig
 from dfcl_jax.runs.opened_table import open_table
@@ -152,9 +153,29 @@ def _report(run: Run, table: Table, study: Study, splits: Sequence[Split], about
     run.write_table("quality", study.quality)
     run.write_table("table", beside)
     text = shown(beside, digits=table.digits, base=TWO_STAGE, signed=table.signed)
-    run.write_text("table.md", f"{caption}\n\n{markdown_table(list(text.columns), text.to_numpy().tolist())}")
+    page = f"{caption}\n\n{markdown_table(list(text.columns), text.to_numpy().tolist())}"
     draw_published(beside, run.path / "table.png", title=table.title, x=table.unit)
     run.show(text, caption)
+    if table.signed:
+        budgets = _at_budgets(study)
+        run.write_table("budgets", budgets)
+        page += f"\n{AT_BUDGETS}\n\n{markdown_table(list(budgets.columns), budgets.to_numpy().tolist())}"
+        run.show(budgets, AT_BUDGETS)
+    run.write_text("table.md", page)
+
+
+AT_BUDGETS = f"Revenue over {TWO_STAGE} in % at each budget per person."
+
+
+def _at_budgets(study: Study) -> pd.DataFrame:
+    """A row for each method and a column for each budget, as text."""
+
+    def shown_of(lift: pd.Series) -> str:
+        of = paired_interval(lift.to_numpy(np.float64))
+        return f"{of.mean:+.2f} ±{of.high - of.mean:.2f}"
+
+    columns = {number(budget, 3): lift.apply(shown_of) for budget, lift in lifts_by_budget(study).items()}
+    return pd.DataFrame(columns).rename_axis("method").reset_index()
 
 
 def two_weeks(parts: Parts) -> Draw:

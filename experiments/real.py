@@ -34,8 +34,8 @@ class Config(TableConfig):
     """Compare methods on every trial of a folder: published ones, and any table beside a file of its columns."""
 
     data: Path = field(default_factory=Path)
-    """Folder with hillstrom.csv, karlan_list.csv.gz, thornton_hiv.csv, mt_lift.csv, or a table of your own beside
-    NAME.trial.json: {"file": "coupons.csv", "treatment": COL, "revenue": COL, "cost": COL} and what else `trial` has for columns."""
+    """Folder with hillstrom.csv, karlan_list.csv.gz, thornton_hiv.csv, mt_lift.csv, or tables of your own, each beside
+    NAME.trial.json: {"file": "coupons.csv", "treatment": COL, "revenue": COL, "cost": COL, ...}, as `trial` has them."""
     trials: tuple[str, ...] = ()
     """Names of some of them; all that are there if not given."""
 

@@ -35,7 +35,7 @@ class Config(TableConfig):
 
     data: Path = field(default_factory=Path)
     """Folder with hillstrom.csv, karlan_list.csv.gz, thornton_hiv.csv, mt_lift.csv, or tables of your own, each beside
-    NAME.trial.json: {"file": "coupons.csv", "treatment": COL, "revenue": COL, "cost": COL, ...}, as `trial` has them."""
+    NAME.trial.json: {"file": "coupons.csv", "treatment": COL, "revenue": COL, "cost": COL, ...}, as of `trial`."""
     trials: tuple[str, ...] = ()
     """Names of some of them; all that are there if not given."""
 

@@ -10,7 +10,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from dfcl_jax.losses.primal import lams_at_budgets
-from dfcl_jax.solvers import hard, lams_for_budgets, priced
+from dfcl_jax.solvers import lams_for_budgets, priced
 from dfcl_jax.types import Outcomes, Scores, mean_of_people, pick
 
 
@@ -118,9 +118,9 @@ def tracked(constants: Constants, outcomes: Outcomes, scores: Scores) -> Constan
         scores: of the same people, including the level of the cost: `aipw` or `ipw`.
     """
     lams = lams_at_budgets(outcomes, scores, constants.budgets)
-    spend = jax.lax.map(lambda lam: pick(scores.c, hard(outcomes, lam)).mean(), lams)
-    # Sums over people are rounded otherwise where multipliers are found.
-    lams = jnp.where(spend <= constants.budgets * (1 + 1e-3), lams, constants.lams)
+    least = outcomes.c == outcomes.c.min(axis=1, keepdims=True)
+    cheapest = jnp.where(least, outcomes.r, -jnp.inf).argmax(axis=1)
+    lams = jnp.where(pick(scores.c, cheapest).mean() <= constants.budgets, lams, constants.lams)
     return constants._replace(lams=lams, cost_window=_over(constants.window, lams))
 
 

@@ -12,7 +12,7 @@ from dfcl_jax.runs.run_folder import Run
 # Seconds of processor time, as measured on one machine (experiments/README.md); a rough guide to others.
 COMPILING = 11.0  # the programs of a method, where none is kept from earlier runs
 ROW = 2.5e-6  # a person of an epoch of training
-FOREST_ROW = 4e-3  # a person of a causal forest; boosted trees take less than a network
+FOREST_ROW = 2e-3  # a person of a causal forest; boosted trees take less than a network
 
 
 def expected_seconds(methods: Mapping[str, Method], rows: int, seeds: int) -> float:

@@ -47,7 +47,7 @@ def test_settings_of_a_figure_are_those_asked_for():
     assert one.chosen_settings(known) == {"effects x 4": {"effect": 4.0}}
     assert PaperConfig(figure="dials").chosen_settings(known) == known
     assert list(PaperConfig(figure="dials", quick=True).chosen_settings(known)) == ["as the file", "effects x 4"]
-    with pytest.raises(InputError, match="settings: found 'effect', expected one of 'as the file', "):
+    with pytest.raises(InputError, match="--settings: found 'effect', expected one of 'as the file', "):
         PaperConfig(figure="dials", settings=("effect",)).chosen_settings(known)
 
 

@@ -1,7 +1,7 @@
 """Tables of a folder, each beside a small file that says which column is what."""
 
 import json
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -9,7 +9,7 @@ from dfcl_jax.data.columns import Columns
 from dfcl_jax.errors import refuse
 
 ENDING = ".trial.json"
-REQUIRED = ("file", "treatment", "revenue", "cost")
+REQUIRED = ("file", *(field.name for field in fields(Columns) if field.default is MISSING))
 
 
 def described_trials(folder: Path) -> dict[str, tuple[Path, Columns]]:

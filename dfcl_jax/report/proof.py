@@ -5,7 +5,7 @@ import pandas as pd
 
 from dfcl_jax.metrics import paired_interval
 from dfcl_jax.report.summary import areas_over_base, without
-from dfcl_jax.report.terminal import markdown_table, number
+from dfcl_jax.report.terminal import markdown_table, number, plus_minus
 from dfcl_jax.study import AUTO, Proof, Study, rows_needed
 
 Table = tuple[list[str], list[list[str]]]  # headers and rows
@@ -56,7 +56,7 @@ def _area(areas: pd.DataFrame, method: str, base: str) -> str:
     if method not in areas or method == base:
         return "-"
     found = paired_interval(areas[method].to_numpy(np.float64))
-    return f"{found.mean:+.2f} ±{found.high - found.mean:.2f}"
+    return plus_minus(found.mean, found.high)
 
 
 def by_budget(proof: Proof) -> Table:

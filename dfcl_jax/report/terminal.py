@@ -51,6 +51,11 @@ def per_cent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
+def plus_minus(mean: float, high: float) -> str:
+    """A difference with half its interval, such as "+1.20 ±0.30"."""
+    return f"{mean:+.2f} ±{high - mean:.2f}"
+
+
 def with_interval(value: float, low: float, high: float) -> str:
     """A value with its interval, or with a sign that the interval is withheld (NaN); "-" where there is no value."""
     if np.isnan(value):

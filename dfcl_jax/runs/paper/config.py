@@ -84,7 +84,7 @@ class PaperConfig(RunConfig):
         """
         for label in self.settings:
             if label not in known:
-                refuse("settings", found=repr(label), expected=f"one of {', '.join(map(repr, known))}")
+                refuse("--settings", found=repr(label), expected=f"one of {', '.join(map(repr, known))}")
         return {label: known[label] for label in self.settings or self.some(list(known))}
 
     def some(self, things: Sequence[Any], most: int = 2) -> Sequence[Any]:

@@ -10,7 +10,7 @@ from dfcl_jax.data import Split, simulate
 from dfcl_jax.methods import TWO_STAGE
 from dfcl_jax.methods.gradient import in_memory
 from dfcl_jax.report.published import beside_published, draw_published, shown
-from dfcl_jax.report.terminal import markdown_table
+from dfcl_jax.report.terminal import markdown_table, plus_minus
 from dfcl_jax.runs.paper.config import PaperConfig
 from dfcl_jax.runs.paper.duration import expected_seconds, told
 from dfcl_jax.runs.paper.field import field_of
@@ -68,7 +68,7 @@ def _report(run: Run, daily: pd.DataFrame, names: Sequence[str]) -> None:
     measured = lifts.pivot(index="seed", columns="policy", values="lift")[list(names)]
     beside = beside_published(measured, ONLINE_LIFT, base=TWO_STAGE)
     first = lifts[lifts.seed == lifts.seed.min()].set_index("policy")
-    over_days = [f"{row.lift:+.2f} ±{row.high - row.lift:.2f}" for row in first.loc[beside.method].itertuples()]
+    over_days = [plus_minus(row.lift, row.high) for row in first.loc[beside.method].itertuples()]
     beside["over days"] = ["-", *over_days[1:]]
     beside["spend %"] = [f"{lifts[lifts.policy == name].spend.mean():.1f}" for name in beside.method]
     run.write_table("daily", daily)

@@ -46,14 +46,14 @@ def methods_of(config: PaperConfig, start: TwoStage) -> dict[str, Method]:
 
     Beside them five of two-stage learning, which say what averaging alone gains.
     """
-    usual = decisions(start, config.stage)
+    usual, contenders = decisions(start, config.stage), every_contender(start, config.stage)
     ifd = usual["DFCL-IFD"]
     return {
         TWO_STAGE: start,
         "DFCL-PL": as_published_on_criteo(usual["DFCL-PL"]),
         "DFCL-IFD": as_published_on_criteo(replace(ifd, training=replace(ifd.training, through="revenue"))),
         "PL-centred": usual["PL-centred"],
-        **{name: every_contender(start, config.stage)[name] for name in ("PL-root", "TSM-SL x5")},
+        **{name: contenders[name] for name in ("PL-root", "TSM-SL x5")},
     }
 
 

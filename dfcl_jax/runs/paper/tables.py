@@ -19,7 +19,7 @@ from dfcl_jax.metrics import paired_interval
 from dfcl_jax.models import PUBLISHED_CRITEO
 from dfcl_jax.report.published import Published, beside_published, draw_published, shown
 from dfcl_jax.report.summary import lifts, lifts_by_budget, summarise, without
-from dfcl_jax.report.terminal import markdown_table, number
+from dfcl_jax.report.terminal import markdown_table, number, plus_minus
 from dfcl_jax.runs.config import TableConfig
 from dfcl_jax.runs.opened_table import open_table
 from dfcl_jax.runs.paper.config import PaperConfig, Parts
@@ -172,7 +172,7 @@ def _at_budgets(study: Study) -> pd.DataFrame:
 
     def shown_of(lift: pd.Series) -> str:
         of = paired_interval(lift.to_numpy(np.float64))
-        return f"{of.mean:+.2f} ±{of.high - of.mean:.2f}"
+        return plus_minus(of.mean, of.high)
 
     columns = {number(budget, 3): lift.apply(shown_of) for budget, lift in lifts_by_budget(study).items()}
     return pd.DataFrame(columns).rename_axis("method").reset_index()

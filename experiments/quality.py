@@ -5,17 +5,15 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import jax
-import pandas as pd
 
 from dfcl_jax.methods import CHEAPEST, TWO_STAGE, CheapestArm, Decision, Ensemble, Method, TwoStage
 from dfcl_jax.methods.contenders import at_pace, contenders
 from dfcl_jax.methods.extras import installed
 from dfcl_jax.methods.tuning import read_choices, tuned_all, tuned_start
-from dfcl_jax.report.published import beside_published, shown
-from dfcl_jax.runs import Run, RunConfig, chosen, command, draw_splits, open_run
+from dfcl_jax.runs import RunConfig, chosen, command, draw_splits, open_run
 from dfcl_jax.runs.options import COUNT, Within
 from dfcl_jax.runs.regimes import REGIMES, RegimeName
-from dfcl_jax.study import Judge, areas, compare
+from dfcl_jax.study import Judge, compare
 
 GroupName = Literal["published", "scores", "rivals", "ensembles", "gains", "trees", "field", "all"]
 
@@ -50,18 +48,7 @@ def main(config: Config) -> None:
         run.say(*missing)
         splits = draw_splits(run, config, regime.draw, parts)
         judge = Judge(loss=start.loss)
-        study = compare(jax.random.key(0), splits, methods, judge=judge, cells=run.cells(), skip_diverged=True)
-        run.report(study)
-        if "aucc" in study.quality:
-            _report_areas(run, areas(study, splits))
-
-
-def _report_areas(run: Run, of: pd.DataFrame) -> None:
-    """Write AUCC by the truth, and print it over two-stage learning."""
-    run.write_table("aucc", of.reset_index())
-    over = beside_published(100 * of, {}, base=TWO_STAGE)
-    text = shown(over, digits=2, base=TWO_STAGE).drop(columns=["published", "difference", "source"])
-    run.show(text, f"AUCC by the truth in hundredths; ±: 95% t intervals over {len(of)} seeds.")
+        run.report(compare(jax.random.key(0), splits, methods, judge=judge, cells=run.cells(), skip_diverged=True))
 
 
 def known(config: Config, start: TwoStage) -> dict[str, Method]:

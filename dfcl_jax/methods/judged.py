@@ -59,10 +59,14 @@ def _revenue(outcomes: Outcomes, settling: Scores, budgets: Array, weight: Array
 def cost_curve_area(outcomes: Outcomes, trial: Trial) -> Array:
     """AUCC of the ranking by predicted return, []; the treatment that costs more on average counts as the treated."""
     mean_cost = mean_of_people(scores.ipw(trial).c, trial.weight)
+    trial = trial._replace(t=jnp.where(mean_cost[1] < mean_cost[0], 1 - trial.t, trial.t))
+    return metrics.aucc(metrics.roi_score(dearer_last(outcomes, mean_cost)), trial, weights=trial.weight)
+
+
+def dearer_last(outcomes: Outcomes, mean_cost: Array) -> Outcomes:
+    """Surfaces of two treatments, the one that costs more on average, [2], last."""
     swap = mean_cost[1] < mean_cost[0]
-    outcomes = jax.tree.map(lambda surface: jnp.where(swap, surface[:, ::-1], surface), outcomes)
-    trial = trial._replace(t=jnp.where(swap, 1 - trial.t, trial.t))
-    return metrics.aucc(metrics.roi_score(outcomes), trial, weights=trial.weight)
+    return jax.tree.map(lambda surface: jnp.where(swap, surface[:, ::-1], surface), outcomes)
 
 
 def if_finite(validate: Callable[[Outcomes, Any], Array], outcomes: Outcomes, judge: Any) -> Array:

@@ -185,7 +185,8 @@ def caption(study: Study) -> str:
     if study.settled_by == "truth":
         text += f" gap: from {study.judge.base} to the oracle; gain: the oracle's, over the cheapest treatment for all."
     if "aucc" in study.quality:
-        text += f" 100 AUCC: hundredths above {study.judge.base}, on what was seen of the test part."
+        by = "settled as revenue is" if study.settled_by == "truth" else "on what was seen of the test part"
+        text += f" 100 AUCC: hundredths above {study.judge.base}, {by}."
     left_out = budgets_left_out(study)
     if len(left_out) == budgets:
         shown = ", ".join(map(number, left_out))

@@ -14,7 +14,7 @@ from dfcl_jax.errors import Diverged, refuse
 from dfcl_jax.losses import prediction_loss
 from dfcl_jax.methods import TWO_STAGE, Method
 from dfcl_jax.methods.gradient import mean_size
-from dfcl_jax.methods.judged import cost_curve_area
+from dfcl_jax.methods.judged import cost_curve_area, dearer_last
 from dfcl_jax.methods.method import check_weighs
 from dfcl_jax.models import Params
 from dfcl_jax.solvers import check_budgets
@@ -39,7 +39,9 @@ class Study(NamedTuple):
     """What came of it; budget, revenue and cost per person in the money of the data."""
 
     values: pd.DataFrame  # seed, method, budget, revenue, cost, lam, mixed: on the test part
-    quality: pd.DataFrame  # seed, method, prediction_loss and, with two treatments, aucc: of the test part
+    quality: (
+        pd.DataFrame
+    )  # seed, method, prediction_loss and, with two treatments, aucc, the oracle's too: of the test part
     history: pd.DataFrame  # method, seed, stage, epoch, loss, value
     methods: dict[str, Method]
     cells: dict[str, list[Cell]]  # by method, one for each seed
@@ -161,8 +163,17 @@ def examine(outcomes: Outcomes, split: Split, settling: Scores, loss: Loss) -> p
     columns["prediction_loss"] = float(prediction_loss(counted, in_units(of_mean_weight(test), units), kind=loss))
     # A cost curve takes every person of an arm alike, so propensities must not differ between people.
     if test.p.shape == (2,):
-        columns["aucc"] = float(cost_curve_area(outcomes, test))
+        columns["aucc"] = float(_area(outcomes, split))
     return pd.DataFrame({"budget": list(budgets)} | columns)
+
+
+def _area(outcomes: Outcomes, split: Split) -> Array:
+    """AUCC by the truth where it is known, as values are; otherwise by what was seen."""
+    test, truth = split.exam.test, split.exam.truth
+    if truth is None:
+        return cost_curve_area(outcomes, test)
+    mean_cost = truth.c.mean(axis=0)
+    return metrics.true_aucc(metrics.roi_score(dearer_last(outcomes, mean_cost)), dearer_last(truth, mean_cost))
 
 
 def _study(
@@ -185,7 +196,9 @@ def _study(
             values = examine(split.exam.truth, split, surfaces, judge.loss)
             frames.append(values.assign(seed=split.task.seed, method=ORACLE))
     every = pd.concat(frames, ignore_index=True)
-    learned = every[every.method != ORACLE]
+    # The oracle predicts nothing: it has no prediction loss, but it does rank.
+    every.loc[every.method == ORACLE, "prediction_loss"] = np.nan
+    judged = every if "aucc" in every else every[every.method != ORACLE]
     measures = [column for column in ("prediction_loss", "aucc") if column in every]
     records = [
         cell.record.assign(method=name, seed=cell.seed) for name, of in cells.items() for cell in of if len(cell.record)
@@ -193,7 +206,7 @@ def _study(
     history = pd.concat(records, ignore_index=True) if records else pd.DataFrame(columns=["stage", "epoch"])
     return Study(
         values=every[["seed", "method", "budget", "revenue", "cost", "lam", "mixed"]],
-        quality=learned.groupby(["method", "seed"], sort=False)[measures].first().reset_index(),
+        quality=judged.groupby(["method", "seed"], sort=False)[measures].first().reset_index(),
         history=history,
         methods={name: methods[name] for name in cells},
         cells=cells,

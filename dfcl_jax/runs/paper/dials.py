@@ -73,7 +73,7 @@ def by_dial(run: Run, config: PaperConfig) -> dict[str, pd.DataFrame]:
             study = compare(
                 jax.random.key(0), splits, methods, judge=judge, cells=run.cells(population=dials), skip_diverged=True
             )
-        aucc = areas(study, splits)
+        aucc = areas(study)
         tables.append(aucc.assign(setting=label))
         panel[label] = 100 * aucc.sub(aucc[TWO_STAGE], axis=0).drop(columns=[TWO_STAGE, ORACLE])
     run.write_table("aucc", pd.concat(tables))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import pandas as pd
 
-from dfcl_jax.data import Split, simulate
+from dfcl_jax.data import simulate
 from dfcl_jax.errors import refuse
 from dfcl_jax.losses import constants
 from dfcl_jax.losses import decision as losses
@@ -78,13 +78,13 @@ def _methods(config: PaperConfig, start: TwoStage, names: Sequence[str]) -> dict
 
 def _compare(
     run: Run, config: PaperConfig, methods: dict[str, Method], draw: Draw, parts: Parts, **population: object
-) -> tuple[Study, list[Split]]:
+) -> Study:
     """A study on one population, which `population` tells from others of the run."""
     label = " ".join(["budgets", *(f"{name} {value}" for name, value in population.items())])
     splits = draw_splits(run, config, draw, parts, name=label)
     with told(run, expected_seconds(methods, parts[0], config.seeds)):
         cells = run.cells(**population)
-        return compare(jax.random.key(0), splits, methods, cells=cells, skip_diverged=True), splits
+        return compare(jax.random.key(0), splits, methods, cells=cells, skip_diverged=True)
 
 
 def _lifts(study: Study, names: Sequence[str]) -> pd.DataFrame:
@@ -95,7 +95,7 @@ def by_budget(run: Run, config: PaperConfig) -> Panel:
     """Lift at each of six budgets, and their mean."""
     parts = config.size(PARTS, FULL)
     methods = _methods(config, config.brief(TABLES[2].two_stage), (*DFCL, "DPM", "CN", "CN + DFCL-PL"))
-    study, _ = _compare(run, config, methods, TABLES[2].draw(config, parts), parts)
+    study = _compare(run, config, methods, TABLES[2].draw(config, parts), parts)
     panel = {number(budget, 3): of for budget, of in lifts_by_budget(study).items()}
     return panel | {"mean": _lifts(study, list(study.cells))}
 
@@ -138,7 +138,7 @@ def windows(run: Run, config: PaperConfig) -> Panel:
         clip: replace(ifd, loss=partial(losses.finite_difference, clip=clip))  # pyright: ignore[reportArgumentType]
         for clip in config.some(("none", "max"), 1)
     }
-    study, _ = _compare(run, config, {TWO_STAGE: start, **others}, TABLES[2].draw(config, parts), parts)
+    study = _compare(run, config, {TWO_STAGE: start, **others}, TABLES[2].draw(config, parts), parts)
     lift = lifts(study)
     kept = [clip for clip in others if clip in lift]
     return panel | {f"clip {clip}": lift[[clip]].rename(columns={clip: "DFCL-IFD"}) for clip in kept}
@@ -156,7 +156,7 @@ def varied(run: Run, config: PaperConfig, settings: Mapping[str, dict], *, what:
         parts = config.size(setting.get("parts", PARTS))
         methods = _methods(config, start, ("DFCL-PL", "DFCL-IFD", "PL-centred", "PL-own-units"))
         run.say(f"{what}: {label}")
-        study, _ = _compare(run, config, methods, draw, parts, **dials)
+        study = _compare(run, config, methods, draw, parts, **dials)
         panel[label] = _lifts(study, [name for name in methods if name != CHEAPEST])
     return panel
 
@@ -170,8 +170,8 @@ def centring(run: Run, config: PaperConfig) -> Panel:
         TWO_STAGE: start,
         **{name: ladder[name] for name in config.some(list(ladder)[::-1])[::-1]},
     }
-    study, splits = _compare(run, config, steps, table.draw(config, parts), parts)
-    aucc = areas(study, splits)
+    study = _compare(run, config, steps, table.draw(config, parts), parts)
+    aucc = areas(study)
     over = 100 * aucc.sub(aucc[TWO_STAGE], axis=0)
     kept = [name for name in steps if name in over and name != TWO_STAGE]
     return {name: over[[name]].rename(columns={name: "decision loss"}) for name in kept}

@@ -45,7 +45,7 @@ class Table(NamedTuple):
     left_out: tuple[str, ...]  # methods that are not for this population
     brief: tuple[str, ...]  # methods that are tried quickly
     published: dict[str, Published]
-    measure: Callable[[Study, Sequence[Split]], pd.DataFrame]  # a column for each method, a row for each seed
+    measure: Callable[[Study], pd.DataFrame]  # a column for each method, a row for each seed
     unit: str
     digits: int
     signed: bool  # the measure is a difference to the base already
@@ -122,15 +122,14 @@ def error_of_data(study: Study, split: Split, *, replicates: int = 200) -> dict[
     }
 
 
-def lift(study: Study, splits: Sequence[Split]) -> pd.DataFrame:
+def lift(study: Study) -> pd.DataFrame:
     """True revenue over TSM-SL in %, mean over six budgets."""
-    del splits
     return lifts(study).drop(columns=CHEAPEST)
 
 
 def _report(run: Run, table: Table, study: Study, splits: Sequence[Split], about: str) -> None:
     """Write the table with its caption and picture, and print it."""
-    measured = table.measure(study, splits)
+    measured = table.measure(study)
     beside = beside_published(measured, table.published, base=TWO_STAGE, test_share=study.test_share)
     summary = summarise(study).set_index("method")
     if "gain" in summary:

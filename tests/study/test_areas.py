@@ -48,7 +48,7 @@ def test_where_outcomes_are_known_the_area_is_by_them(study):
         assert split.exam.truth is not None
         expected = float(metrics.true_aucc(score, split.exam.truth))
         # Programs of other shapes round a ratio otherwise, which moves hardly anybody's place.
-        assert areas(study).loc[cell.seed, TWO_STAGE] == pytest.approx(expected, abs=1e-3)
+        assert areas(study)[TWO_STAGE][cell.seed] == pytest.approx(expected, abs=1e-3)
         assert abs(expected - float(metrics.aucc(score, split.exam.test))) > 1e-2
 
 
